@@ -1,0 +1,148 @@
+"""Classes over a continuous target: edges, histogram equalisation (Eq. 12), keep probabilities (Eq. 13), labels.
+
+Edges are made once, on the host, from the training targets; `assign` works on NumPy arrays and inside jit alike.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+ROUNDINGS = ("ceil", "round", "floor")
+
+
+class Bins(NamedTuple):
+    """The classes of one training set: `edges` [C + 1] in target units, `counts` [C], `keep` [C] in [0, 1]."""
+
+    edges: np.ndarray
+    counts: np.ndarray
+    keep: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C."""
+        return len(self.counts)
+
+
+def uniform_edges(low: float, high: float, classes: int) -> np.ndarray:
+    """Edges [classes + 1] of `classes` equally wide bins over [low, high] (target units).
+
+    Raises ValueError for fewer than two classes or an empty or non-finite range.
+    """
+    if classes < 2:
+        raise ValueError(f"classes must be at least 2, got {classes}: one class holds no information")
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise ValueError(f"the target range [{low}, {high}] is empty or not finite")
+    return np.linspace(low, high, classes + 1)
+
+
+def assign(targets, edges, classes=None):
+    """Labels int32 [...] of `targets` [...]: bin k holds edges[k] <= y < edges[k + 1]; the last edge is inclusive.
+
+    Targets outside the edges go to the nearest class, so a label is always in [0, classes) (recipes 4.2). `edges` may
+    be padded at the end with +inf; `classes` (default len(edges) - 1, may be traced) is then the number of real ones.
+    NumPy in, NumPy out; JAX in, JAX out.
+    """
+    xp = targets.__array_namespace__()
+    last = (len(edges) - 1 if classes is None else classes) - 1
+    return xp.clip(xp.searchsorted(edges, targets, side="right") - 1, 0, last).astype(xp.int32)
+
+
+def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> tuple[np.ndarray, np.ndarray]:
+    """Merges neighbouring bins so that their counts become as equal as possible (Eq. 12).
+
+    counts [C], edges [C + 1] -> new edges [C' + 1], new counts [C'], C' <= C. Bin k goes to the new class
+    q(k) = rounding(C / N * sum_{j <= k} counts_j). Equation 12 numbers classes from 1 and prints a floor, under which
+    almost every last class holds one bin; `ceil` (default) is what the published 1-D code does, `round` (half to even)
+    the published image code, `floor` the text. Leading empty bins join the first non-empty one and do not count in C.
+    """
+    counts = np.asarray(counts)
+    edges = np.asarray(edges)
+    if len(edges) != len(counts) + 1:
+        raise ValueError(f"{len(counts)} counts need {len(counts) + 1} edges, got {len(edges)}")
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"unknown rounding {rounding!r}; one of {', '.join(ROUNDINGS)}")
+    if not np.array_equal(counts, np.round(counts)) or np.any(counts < 0) or not np.any(counts):
+        raise ValueError("counts must be non-negative whole numbers, not all zero")
+    leading = int(np.argmax(counts > 0))
+    counts = counts[leading:].astype(np.int64)
+    # The order of the operations decides exact ties (C * cumulative a multiple of N); this one is the published code's.
+    rank = len(counts) * (np.cumsum(counts) / counts.sum())
+    if rounding == "ceil":
+        new_class = np.ceil(rank)
+    elif rounding == "floor":
+        new_class = np.floor(rank)
+    else:
+        # Ranks 0 and 1 are one class: the published code subtracts 1 and clips at 0.
+        new_class = np.maximum(np.round(rank), 1)
+    starts = np.flatnonzero(np.diff(new_class, prepend=-1))
+    new_edges = np.append(edges[leading:][starts], edges[-1])
+    new_edges[0] = edges[0]
+    return new_edges, np.add.reduceat(counts, starts)
+
+
+def keep_probabilities(counts: np.ndarray) -> np.ndarray:
+    """rho(k) = min_j counts_j / counts_k (Eq. 13) [C] -> [C]; the minimum is over non-empty classes.
+
+    An empty class gets 1: nothing of it can be drawn, and a later sample of it is as rare as can be.
+    """
+    counts = np.asarray(counts, np.float64)
+    if not np.any(counts > 0):
+        raise ValueError("keep probabilities need at least one non-empty class")
+    smallest = counts[counts > 0].min()
+    return smallest / np.where(counts > 0, counts, smallest)
+
+
+def check_targets(targets: np.ndarray, name: str = "targets") -> np.ndarray:
+    """`targets` as a float array; ValueError that names the first row that is NaN or infinite, or an empty array."""
+    targets = np.asarray(targets)
+    if targets.size == 0:
+        raise ValueError(f"{name}: no samples")
+    bad = np.argwhere(~np.isfinite(targets))
+    if len(bad):
+        row = ", ".join(map(str, bad[0]))
+        raise ValueError(f"{name}: {len(bad)} of {targets.size} values are not finite, the first at row {row}")
+    return targets
+
+
+def from_edges(targets: np.ndarray, edges: np.ndarray, *, balanced: bool = False, rounding: str = "ceil") -> Bins:
+    """The classes of training `targets` [n] over given `edges` [C + 1].
+
+    Not balanced: those edges, and every sample is kept (keep = 1). Balanced: equalised edges (Eq. 12) with the keep
+    probabilities of Eq. 13. Where equalisation leaves fewer than two classes (one bin holds nearly everything), the
+    given edges stay and only the keep probabilities balance them, as in the published image code (recipes 4.2).
+    """
+    labels = assign(np.asarray(targets), edges)
+    return from_histogram(np.bincount(labels.ravel(), minlength=len(edges) - 1), edges, balanced, rounding)
+
+
+def from_histogram(counts: np.ndarray, edges: np.ndarray, balanced: bool = False, rounding: str = "ceil") -> Bins:
+    """As `from_edges`, from the histogram [C] of the training targets over `edges` [C + 1]."""
+    if not balanced:
+        return Bins(np.asarray(edges), np.asarray(counts), np.ones(len(counts)))
+    new_edges, new_counts = equalize(counts, edges, rounding)
+    if len(new_counts) < 2:
+        new_edges, new_counts = np.asarray(edges), np.asarray(counts)
+    return Bins(new_edges, new_counts, keep_probabilities(new_counts))
+
+
+def fit(
+    targets: np.ndarray,
+    classes: int,
+    *,
+    balanced: bool = False,
+    rounding: str = "ceil",
+    name: str = "targets",
+) -> Bins:
+    """Classes over the range of training `targets` [n]: `classes` uniform bins, equalised if `balanced`.
+
+    Raises ValueError (naming `name`) for NaN or infinite targets, a constant target, one class, or more classes than
+    samples.
+    """
+    targets = check_targets(targets, name)
+    if classes > targets.size:
+        raise ValueError(f"{name}: {classes} classes are more than the {targets.size} samples")
+    try:
+        edges = uniform_edges(float(targets.min()), float(targets.max()), classes)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return from_edges(targets, edges, balanced=balanced, rounding=rounding)
