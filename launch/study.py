@@ -1,0 +1,42 @@
+"""Runs a 1-D study: every training of a config, then its report. Continues where it was stopped.
+
+python launch/study.py --config=configs/fig3.py:quick --workdir=runs/fig3-quick
+"""
+
+import os
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from regcls_jax import cli
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "The study: configs/<name>.py[:variant].")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the results; made, or continued if it holds this study.")
+CACHE_DIR = flags.DEFINE_string(
+    "cache_dir",
+    os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "regcls_jax"),
+    "Folder of the generated data sets (1 MB each), shared by all studies.",
+)
+DEVICES = flags.DEFINE_integer("devices", None, "Simulated CPU devices; one per core by default.", lower_bound=1)
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main() -> None:
+    config = CONFIG.value.to_dict()
+
+    # Heavy imports wait until the flags are known to be right.
+    from regcls_jax.devices import configure_cpu
+
+    configure_cpu(DEVICES.value)
+    from regcls_jax.report.build import report
+    from regcls_jax.training.study import run_study
+
+    command = " ".join(["python", *sys.argv])
+    trained = run_study(config, WORKDIR.value, CACHE_DIR.value, command=command)
+    print(f"{trained} trainings done now." if trained else "All trainings were done before.")
+    print(report(WORKDIR.value))
+
+
+if __name__ == "__main__":
+    cli.run(main)

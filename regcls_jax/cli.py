@@ -1,0 +1,37 @@
+"""What every program under launch/ shares: absl flags, and errors of the user's making as one clear line."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags and calls `main`; a wrong flag, config, file or folder ends the program with one line.
+
+    Only ValueError and OSError are the user's to mend; anything else is a defect and keeps its traceback.
+    """
+
+    def guarded(argv: list[str]) -> None:
+        if len(argv) > 1:
+            sys.exit(f"error: unknown argument {argv[1]!r}; try --help")
+        try:
+            main()
+        except (OSError, ValueError) as error:
+            sys.exit(f"error: {' '.join(str(error).split())}")
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        # ml_collections quotes the whole traceback of a failing config; its last line is what went wrong.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        sys.exit(f"error: {re.sub(r'^[A-Za-z]+Error: ', '', lines[-1])}; try --help")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except (AttributeError, KeyError) as error:
+        sys.exit(f"error: unknown config key {str(error).strip(chr(34))}; the file given by --config lists the keys")

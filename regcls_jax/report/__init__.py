@@ -1,0 +1,1 @@
+"""Result rows, statistics over runs, tables and figures, and the published numbers."""

@@ -1,0 +1,63 @@
+"""The numbers the authors published, aggregated small enough to ship.
+
+`published/fig3.csv` is `aggregate_fig3` of the authors' released per-run logs behind Fig. 3 (3,000 runs:
+10 functions × 5 repetitions × 4 samplings × 5 class counts × 3 scenarios). Their rows are not reproducible
+one by one, because the released code is not the one that wrote them (recipes 4.1-16): compare distributions.
+"""
+
+from importlib import resources
+
+import numpy as np
+import pandas as pd
+
+from regcls_jax.report.statistics import shading
+
+SCENARIOS = ("clean", "noisy", "ood")
+SAMPLINGS = ("uniform", "mild", "moderate", "severe")
+CELL = ["scenario", "sampling"]
+
+
+def sort_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Orders lines as the paper's panels (scenario, sampling, then `classes` if there) and renumbers them.
+
+    Raises:
+      ValueError: a scenario or sampling that Fig. 3 does not have.
+    """
+    keys = []
+    for name, known in zip(CELL, (SCENARIOS, SAMPLINGS), strict=True):
+        if unknown := sorted(set(frame[name]) - set(known)):
+            raise ValueError(f"Unknown {name} {unknown[0]!r}: Fig. 3 has {', '.join(known)}.")
+        keys.append(frame[name].map(known.index))
+    if "classes" in frame:
+        keys.append(frame["classes"])
+    return frame.iloc[np.lexsort(keys[::-1])].reset_index(drop=True)
+
+
+def aggregate_fig3(runs: pd.DataFrame) -> pd.DataFrame:
+    """Aggregates the released runs per cell and class count.
+
+    Args:
+      runs: one line per run with scenario, sampling, function, repetition, num_classes, reg_test_mse and
+        reg_cls_test_mse (the authors trained a new reg for every class count).
+
+    Returns:
+      scenario, sampling, classes, n, wins and win_rate of reg+cls (strictly lower MSE), and for reg and
+      reg_cls the mean, std (ddof 1), median and the shading of the published plot.
+    """
+    lines = []
+    for (scenario, sampling, classes), part in runs.groupby([*CELL, "num_classes"]):
+        wins = int((part["reg_cls_test_mse"] < part["reg_test_mse"]).sum())
+        line = {"scenario": scenario, "sampling": sampling, "classes": classes, "n": len(part)}
+        line |= {"wins": wins, "win_rate": wins / len(part)}
+        for arm in ("reg", "reg_cls"):
+            mse = part[f"{arm}_test_mse"]
+            line |= {f"{arm}_mean": mse.mean(), f"{arm}_std": mse.std(), f"{arm}_median": mse.median()}
+            line[f"{arm}_shading"] = shading(mse, part["function"], "paper")
+        lines.append(line)
+    return sort_cells(pd.DataFrame(lines)).round(8)  # the logs have six digits
+
+
+def published_fig3() -> pd.DataFrame:
+    """The shipped aggregate of the published runs: the columns of `aggregate_fig3`, 60 lines."""
+    with resources.files("regcls_jax.report").joinpath("published/fig3.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, comment="#")

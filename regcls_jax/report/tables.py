@@ -1,0 +1,89 @@
+"""Tables as people read them: labels, number formats, Markdown."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from regcls_jax.report.statistics import Comparison, Interval, compare, paired
+
+ALL = "all"  # stands in the `classes` column where the class counts are pooled
+SIGNS = "Differences are arm − baseline in mean squared error: negative means that the arm is better."
+LABELS = {
+    "reg": "reg",
+    "reg_x_lambda": "reg×λ",
+    "reg_no_decay": "reg, no decay",
+    "reg_cls": "reg+cls",
+    "reg_cls_no_decay": "reg+cls, no decay",
+    "constant": "constant",
+    "median": "median",
+}
+
+
+class Table(NamedTuple):
+    """A titled table whose cells are text, and the part of it short enough to print (None: nothing)."""
+
+    title: str
+    note: str
+    frame: pd.DataFrame
+    console: pd.DataFrame | None
+
+
+def label(arm: str) -> str:
+    """What a reader sees for an arm; an arm without a label of its own keeps its name."""
+    return LABELS.get(arm, arm)
+
+
+def number(value: float, sign: bool = False) -> str:
+    """An error with three decimals, a dash where there is none."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:+.3f}" if sign else f"{value:.3f}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, a dash where there is none."""
+    return f"{100 * share:.1f}" if np.isfinite(share) else "–"
+
+
+def interval(ends: Interval) -> str:
+    """An interval of differences."""
+    return f"[{number(ends.low, sign=True)}, {number(ends.high, sign=True)}]" if np.isfinite(ends.low) else "–"
+
+
+def comparison_cells(result: Comparison) -> dict[str, str]:
+    """The columns that every comparison is reported with."""
+    return {
+        "pairs": str(result.n),
+        "diverged": str(result.diverged),
+        "wins %": percent(result.rate),
+        "Wilson 95 %": f"[{percent(result.wilson.low)}, {percent(result.wilson.high)}]",
+        "difference": number(result.difference, sign=True),
+        "paired bootstrap 95 %": interval(result.bootstrap),
+        "two-way bootstrap 95 %": interval(result.two_way),
+    }
+
+
+def compare_classes(cell: pd.DataFrame, arm: str, baseline: str) -> dict[int | str, Comparison]:
+    """Compares two arms within the rows of one cell, per class count and, where there are several, `ALL`.
+
+    Returns:
+      Nothing where the cell lacks one of the arms (a quick or unfinished study).
+
+    Raises:
+      ValueError: both are there but do not pair up.
+    """
+    if not {arm, baseline} <= set(cell["arm"]):
+        return {}
+    pairs = paired(cell, arm, baseline)
+    results: dict[int | str, Comparison] = {int(c): compare(part) for c, part in pairs.groupby("classes")}
+    overall: dict[int | str, Comparison] = {ALL: compare(pairs)} if len(results) > 1 else {}
+    return overall | results
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A frame of text as a Markdown table, padded so that the source reads as well as the page."""
+    lines = [list(table.columns), *table.astype(str).to_numpy().tolist()]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)

@@ -1,0 +1,1 @@
+"""Training: optimiser, step, and the study engine that trains whole grids at once."""

@@ -1,0 +1,148 @@
+"""From a study's config to the list of trainings it asks for."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from regcls_jax.data.data_spec import SAMPLINGS, SCENARIOS, TRAINING_SEEDS, DataSpec
+
+REGRESSION_LOSSES = ("squared_error", "absolute_error", "huber")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: what is trained on which data. Field names are the config's, the rows' and the tables'.
+
+    `classes` 0 is plain regression; lam multiplies the regression loss either way (Eq. 3 and 4), scale the whole loss.
+    `balanced`: equalised classes with keep probabilities (Eq. 12 and 13). `seed` decides initial weights, batches and
+    class masks.
+    """
+
+    arm: str
+    data: DataSpec
+    seed: int
+    classes: int = 0
+    balanced: bool = False
+    rounding: str = "ceil"
+    lam: float = 1.0
+    scale: float = 1.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    decay: str = "coupled"
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    regression: str = "squared_error"
+    hidden: tuple[int, ...] = (6, 15)
+    batch_size: int = 256
+    epochs: int = 80
+
+    def __post_init__(self) -> None:
+        where = f"arm {self.arm!r}"
+        for field in ("lam", "scale", "learning_rate"):
+            if not 0 < getattr(self, field) < float("inf"):
+                hint = " (for plain regression set classes = 0)" if field == "lam" else ""
+                raise ValueError(f"{where}: {field} must be positive, got {getattr(self, field)}{hint}")
+        for field in ("weight_decay", "momentum"):
+            if not 0 <= getattr(self, field) < float("inf"):
+                raise ValueError(f"{where}: {field} must not be negative, got {getattr(self, field)}")
+        for field in ("batch_size", "epochs"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{where}: {field} must be at least 1, got {getattr(self, field)}")
+        if self.classes < 0 or self.classes == 1:
+            raise ValueError(f"{where}: classes must be 0 (plain regression) or at least 2, got {self.classes}")
+        if self.balanced and not self.classes:
+            raise ValueError(f"{where}: balanced classes need classes >= 2")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"{where}: hidden must list positive layer widths, got {self.hidden}")
+        if self.regression not in REGRESSION_LOSSES:
+            raise ValueError(f"{where}: unknown regression {self.regression!r}; one of {', '.join(REGRESSION_LOSSES)}")
+
+
+# What an arm may set: every field of a run that is not the data or the repetition.
+ARM_FIELDS = tuple(f.name for f in dataclasses.fields(Run) if f.name not in ("arm", "data", "seed"))
+DATA_FIELDS = {
+    "scenarios": SCENARIOS,
+    "samplings": SAMPLINGS,
+    "functions": 10,
+    "repetitions": 5,
+    "noise": (0.1,),
+    "noise_kind": "gaussian",
+    "total": 60_000,
+    "peak_share": None,
+}
+SECTIONS = ("name", "data", "run", "scenario", "arms", "chunk")
+
+
+def _check_keys(section: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"unknown config key {section}{unknown[0]!r}; known: {', '.join(known)}")
+
+
+def _choices(field: str, value: Any) -> tuple[Any, ...]:
+    """The values a field takes in turn: a tuple lists them, but `hidden` is itself a tuple (a list of them then)."""
+    if field == "hidden":
+        return tuple(map(tuple, value)) if isinstance(value[0], tuple | list) else (tuple(value),)
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def data_specs(data: Mapping[str, Any]) -> list[DataSpec]:
+    """Every data set of a study, from the config section `data` (keys and defaults: DATA_FIELDS).
+
+    Scenario "noisy" appears once per value of `noise`, the others once.
+    """
+    _check_keys("data.", data, tuple(DATA_FIELDS))
+    data = {**DATA_FIELDS, **data}
+    specs = []
+    for scenario, sampling in itertools.product(data["scenarios"], data["samplings"]):
+        for noise in data["noise"] if scenario == "noisy" else (0.0,):
+            for function, repetition in itertools.product(range(data["functions"]), range(data["repetitions"])):
+                specs.append(
+                    DataSpec(
+                        scenario,
+                        sampling,
+                        function,
+                        repetition,
+                        noise=noise,
+                        noise_kind=data["noise_kind"],
+                        total=data["total"],
+                        peak_share=data["peak_share"],
+                    )
+                )
+    return specs
+
+
+def training_seed(repetition: int) -> int:
+    """The training seed that goes with a repetition: the five published ones, then the repetition's own number."""
+    return TRAINING_SEEDS[repetition] if repetition < len(TRAINING_SEEDS) else repetition
+
+
+def _arm_runs(name: str, arm: Mapping[str, Any], defaults: Mapping[str, Any], data: DataSpec) -> Iterator[Run]:
+    settings = {field: _choices(field, value) for field, value in {**defaults, **arm}.items()}
+    for values in itertools.product(*settings.values()):
+        yield Run(arm=name, data=data, seed=training_seed(data.repetition), **dict(zip(settings, values, strict=True)))
+
+
+def expand(config: Mapping[str, Any]) -> list[Run]:
+    """The runs of a study, in a fixed order: for every data set, every arm, every combination of the arm's values.
+
+    config: `data` as in `data_specs`; `run` the defaults of all arms; `scenario[name]` what a scenario sets (the
+    published lambda and learning rate); `arms[name]` what an arm sets, a tuple standing for each of its values. An arm
+    goes before its scenario, that before `run`. Raises ValueError for an unknown key or a value that makes no sense.
+    """
+    _check_keys("", config, SECTIONS)
+    _check_keys("run.", config["run"], ARM_FIELDS)
+    _check_keys("scenario.", config["scenario"], SCENARIOS)
+    for scenario, settings in config["scenario"].items():
+        _check_keys(f"scenario.{scenario}.", settings, ARM_FIELDS)
+    for name, arm in config["arms"].items():
+        _check_keys(f"arms.{name}.", arm, ARM_FIELDS)
+    runs = []
+    for data in data_specs(config["data"]):
+        defaults = {**config["run"], **config["scenario"].get(data.scenario, {})}
+        for name, arm in config["arms"].items():
+            runs.extend(_arm_runs(name, arm, defaults, data))
+    if not runs:
+        raise ValueError("the config asks for no training: a list under `data` or `arms` is empty")
+    return runs
