@@ -2,12 +2,14 @@
 
     python launch/study.py --config=configs/fig3.py --workdir=runs/fig3                 # all of it
     python launch/study.py --config=configs/fig3.py:quick --workdir=runs/fig3-quick     # a small one first
+    python launch/study.py --config=configs/fig3.py:paired --workdir=runs/fig3-paired   # common initial weights
     python launch/study.py --config=configs/fig3.py:runlocal --workdir=runs/fig3-local  # seconds: does it run?
 
 Recipe (published code; recipes 4.1 and 5.5): 10 functions x 5 repetitions x 4 samplings x 3 scenarios, about 21,000
 training samples each; MLP 1-6-15-1 with a class head, Adam with coupled weight decay 1e-3 on everything, batch 256,
 80 epochs, last epoch; lambda 1e2 / 1e3 / 1e4 and learning rate 1e-3 / 1e-2 / 1e-4 for clean / noisy / ood; uniform
-classes over the range of the training targets; test on the uniform sampling of the same function and repetition.
+classes over the range of the training targets; reg and reg+cls start from different weights; test on the uniform
+sampling of the same function and repetition.
 Where text and code differ: hidden = (6, 16), data.total = 30_000, data.peak_share = .75, data.noise_kind = "uniform"
 are the text's readings.
 
@@ -22,7 +24,7 @@ CLASSES = (4, 16, 64, 256, 1024)
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    """The config of one variant: full, quick or runlocal."""
+    """The config of one variant: full, quick, paired or runlocal."""
     config = ConfigDict()
     config.name = "fig3"
     config.data = {
@@ -39,6 +41,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         "optimizer": "adam",
         "decay": "coupled",
         "weight_decay": 1e-3,
+        "initial_weights": "separate",
         "batch_size": 256,
         "epochs": 80,
     }
@@ -57,11 +60,13 @@ def get_config(variant: str = "full") -> ConfigDict:
     if variant == "quick":
         config.data.functions, config.data.repetitions = 5, 2
         config.arms.reg_cls.classes = (4, 16, 64)
+    elif variant == "paired":
+        config.run.initial_weights = "paired"
     elif variant == "runlocal":
         config.data.functions, config.data.repetitions = 1, 1
         config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
         config.run.epochs = 2
         config.arms.reg_cls.classes = (4, 64)
     elif variant != "full":
-        raise ValueError(f"unknown variant {variant!r} of configs/fig3.py; one of full, quick, runlocal")
+        raise ValueError(f"unknown variant {variant!r} of configs/fig3.py; one of full, quick, paired, runlocal")
     return config

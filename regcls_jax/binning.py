@@ -93,7 +93,7 @@ def keep_probabilities(counts: np.ndarray) -> np.ndarray:
 
 
 def check_targets(targets: np.ndarray, name: str = "targets") -> np.ndarray:
-    """`targets` as a float array; ValueError that names the first row that is NaN or infinite, or an empty array."""
+    """`targets` as an array; ValueError that names the first row that is NaN or infinite, or an empty array."""
     targets = np.asarray(targets)
     if targets.size == 0:
         raise ValueError(f"{name}: no samples")
@@ -111,7 +111,7 @@ def from_edges(targets: np.ndarray, edges: np.ndarray, *, balanced: bool = False
     probabilities of Eq. 13. Where equalisation leaves fewer than two classes (one bin holds nearly everything), the
     given edges stay and only the keep probabilities balance them, as in the published image code (recipes 4.2).
     """
-    labels = assign(np.asarray(targets), edges)
+    labels = assign(check_targets(targets), edges)
     return from_histogram(np.bincount(labels.ravel(), minlength=len(edges) - 1), edges, balanced, rounding)
 
 

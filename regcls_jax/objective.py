@@ -11,15 +11,19 @@ from regcls_jax import losses
 Loss = Callable[[Array, Array], Array]
 
 
-def masked_mean(values: Array, mask: Array | None = None) -> Array:
-    """sum(mask * values) / max(sum(mask), 1) over all elements [...]; the plain mean without a mask.
+def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    if jnp.shape(array) != shape:
+        raise ValueError(f"{name} {jnp.shape(array)} and values {shape} differ in shape")
 
-    With nothing kept the result is 0 with a zero gradient, not NaN.
+
+def masked_mean(values: Array, mask: Array | None = None) -> Array:
+    """The mean of `values` [...] where the bool `mask` [...] is True: sum(mask * values) / max(sum(mask), 1).
+
+    Without a mask the plain mean. With nothing kept the result is 0 with a zero gradient, not NaN.
     """
     if mask is None:
         return jnp.mean(values)
-    if jnp.shape(mask) != jnp.shape(values):
-        raise ValueError(f"mask {jnp.shape(mask)} and values {jnp.shape(values)} differ in shape")
+    _check_shape("mask", mask, jnp.shape(values))
     # where() rather than a product: an excluded value may be inf or NaN.
     return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)
 
@@ -57,12 +61,20 @@ def objective(
     """
     if (logits is None) != (labels is None):
         raise ValueError("logits and labels go together: give both or neither")
+    if mask is not None:
+        _check_shape("mask", mask, jnp.shape(value))
+        # Before the loss as well as after it: an excluded inf or NaN would otherwise have the gradient 0 * inf.
+        value, targets = jnp.where(mask, value, 0), jnp.where(mask, targets, 0)
     values = regression(value, targets)
     if weights is not None:
-        values = values * weights
+        _check_shape("weights", weights, jnp.shape(values))
+        values = values * (weights if mask is None else jnp.where(mask, weights, 0))
     terms = {"regression": masked_mean(values, mask)}
     total = lam * terms["regression"]
     if logits is not None and labels is not None:
+        if class_mask is not None:
+            _check_shape("class_mask", class_mask, jnp.shape(labels))
+            logits = jnp.where(jnp.expand_dims(class_mask, class_axis), logits, 0)
         values = losses.cross_entropy(logits, labels, classes=classes, axis=class_axis)
         terms["classification"] = masked_mean(values, class_mask)
         total = total + terms["classification"]

@@ -132,7 +132,6 @@ def test_ten_and_two_balanced_classes_of_imdb_wiki(rounding):
     assert ten.edges.tolist() == [0, 20, 30, 40, 50, 100]
     assert ten.counts.tolist() == [9882, 54749, 63033, 37995, 25850]
     assert ten.keep == pytest.approx([1, 0.180, 0.157, 0.260, 0.382], abs=5e-4)
-
     two = balanced(imdb_ages(), 2, rounding)
     assert len(binning.equalize(two.counts, [0, 50, 100], rounding)[1]) == 1
     assert two.edges.tolist() == [0, 50, 100]

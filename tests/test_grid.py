@@ -27,12 +27,13 @@ def test_fig3_asks_for_every_training_of_the_paper_and_its_controls():
         assert run.weight_decay == (0.0 if run.arm.endswith("no_decay") else 1e-3)
         assert run.seed == (0, 421, 8125, 2481, 849)[run.data.repetition]
         assert (run.hidden, run.batch_size, run.epochs, run.decay) == ((6, 15), 256, 80, "coupled")
+        assert run.initial_weights == "separate"
 
 
-@pytest.mark.parametrize("variant", ["quick", "runlocal"])
+@pytest.mark.parametrize("variant", ["quick", "paired", "runlocal"])
 def test_small_variants_are_part_of_the_full_grid(variant):
     full = {(run.arm, run.data, run.classes) for run in expand(fig3.get_config().to_dict())}
-    assert {(run.arm, run.data, run.classes) for run in expand(fig3.get_config(variant).to_dict())} < full
+    assert {(run.arm, run.data, run.classes) for run in expand(fig3.get_config(variant).to_dict())} <= full
 
 
 def test_tuples_are_choices_but_one_hidden_layout_is_one_choice():
@@ -67,6 +68,8 @@ def test_noise_levels_multiply_the_noisy_scenario_only():
         ({"run": {"epochs": 0}}, "epochs must be at least 1"),
         ({"run": {"hidden": (6, 0)}}, "hidden must list positive"),
         ({"run": {"regression": "cubed"}}, "unknown regression 'cubed'"),
+        ({"run": {"optimizer": "lion"}}, "unknown optimizer 'lion'; one of adam, sgd"),
+        ({"run": {"initial_weights": "same"}}, "unknown initial_weights 'same'"),
         ({"data": {"functions": 0}}, "asks for no training"),
     ],
 )

@@ -26,9 +26,9 @@ cross_entropy = jax.jit(losses.cross_entropy, static_argnames="axis")
 @functools.partial(jax.jit, static_argnames="axis")
 def total_and_gradient(logits, labels, classes=None, axis=-1):
     """Sum of the cross-entropies and its gradient by the logits."""
-    return jax.value_and_grad(
-        lambda logits: jnp.sum(losses.cross_entropy(logits, labels, classes=classes, axis=axis))
-    )(logits)
+    return jax.value_and_grad(lambda logits: jnp.sum(losses.cross_entropy(logits, labels, classes=classes, axis=axis)))(
+        logits
+    )
 
 
 def slow_loss(name, predictions, targets):

@@ -1,8 +1,10 @@
 """How runs are laid out: chunks do not depend on devices or progress, every run once, padding big enough."""
 
+import dataclasses
 import functools
 import itertools
 
+import jax
 import numpy as np
 import pytest
 from study_config import small
@@ -117,14 +119,23 @@ def test_orders_are_permutations_that_differ_between_epochs_seeds_and_sizes():
 
 
 def test_keys_differ_between_seeds_and_functions_and_are_shared_by_what_is_compared(runs):
-    import jax
-
     data = jax.random.key_data(tables.run_keys(runs))
     by_key = {}
     for run, key in zip(runs, map(bytes, np.asarray(data)), strict=True):
         by_key.setdefault(key, set()).add((run.seed, run.data.function))
     assert all(len(members) == 1 for members in by_key.values())
     assert len(by_key) == 15
+
+
+def test_separate_initial_weights_set_models_with_classes_apart(runs):
+    def keys(members):
+        return np.asarray(jax.random.key_data(tables.run_keys(members)))
+
+    separate = [dataclasses.replace(run, initial_weights="separate") for run in runs]
+    differs = (keys(separate) != keys(runs)).all(axis=1)
+    np.testing.assert_array_equal(differs, [run.classes > 0 for run in runs])
+    assert differs.any()
+    assert not differs.all()
 
 
 def test_tables_hold_every_run_s_own_data(runs):

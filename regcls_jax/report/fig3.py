@@ -5,7 +5,7 @@ import pandas as pd
 
 from regcls_jax.report import tables
 from regcls_jax.report.published import CELL, published_fig3, sort_cells
-from regcls_jax.report.statistics import Comparison, finite_mean, gap, paired, win_rate
+from regcls_jax.report.statistics import Comparison, compare, finite_mean, gap, paired, win_rate
 from regcls_jax.report.tables import ALL, Table, label, number, percent
 
 COMPARISONS = (
@@ -14,6 +14,12 @@ COMPARISONS = (
     ("reg_cls_no_decay", "reg_no_decay"),
     ("reg_x_lambda", "reg"),
     ("reg_no_decay", "reg"),
+)
+VERDICTS = (
+    (("clean", "noisy"), False),
+    (("clean", "noisy"), True),
+    (("ood",), False),
+    (("ood",), True),
 )
 TRIVIAL = ("constant", "median")
 JUDGED = ("clean", "noisy")  # out of distribution the published effect has no consistent sign
@@ -156,6 +162,27 @@ def _controls_table(rows: pd.DataFrame) -> Table:
     return Table("Controls", note, frame, frame)
 
 
+def _verdict_table(rows: pd.DataFrame) -> list[Table]:
+    """Every comparison over many cells at once: what is left of the effect when the baseline is not handicapped."""
+    found = []
+    for scenarios, balanced in VERDICTS:
+        group = rows[rows["scenario"].isin(scenarios) & ((rows["sampling"] == "uniform") == balanced)]
+        for arm, baseline in COMPARISONS:
+            if {arm, baseline} <= set(group["arm"]):
+                result = compare(paired(group, arm, baseline))
+                name = {"scenarios": ", ".join(scenarios), "sampling": "uniform" if balanced else "imbalanced"}
+                name |= {"arm": label(arm), "baseline": label(baseline)}
+                found.append(name | tables.comparison_cells(result))
+    if not found:
+        return []
+    frame = pd.DataFrame(found)
+    note = (
+        "All cells, functions, repetitions and class counts of a line together. reg×λ is reg with its loss multiplied "
+        "by the λ of reg+cls: it outweighs the coupled weight decay as reg+cls does, without any class."
+    )
+    return [Table("What the classification loss is worth", note, frame, frame.drop(columns="paired bootstrap 95 %"))]
+
+
 def _comparisons_table(rows: pd.DataFrame) -> list[Table]:
     found = comparisons(rows)
     if not found:
@@ -198,7 +225,8 @@ def fig3_tables(rows: pd.DataFrame) -> list[Table]:
       ValueError: runs that should pair up do not, or a cell is not one of Fig. 3's.
     """
     beside = beside_published(rows)
-    made = _beside_tables(rows, beside) if len(beside) else []
+    made = _verdict_table(rows)
+    made += _beside_tables(rows, beside) if len(beside) else []
     made += [_controls_table(rows), *_comparisons_table(rows)]
     checks = agreement(beside)
     return made + ([_agreement_table(checks)] if len(checks) else [])

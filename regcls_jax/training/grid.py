@@ -5,9 +5,17 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from regcls_jax.binning import ROUNDINGS
 from regcls_jax.data.data_spec import SAMPLINGS, SCENARIOS, TRAINING_SEEDS, DataSpec
+from regcls_jax.training import optimizer
 
-REGRESSION_LOSSES = ("squared_error", "absolute_error", "huber")
+CHOICES = {
+    "rounding": ROUNDINGS,
+    "decay": optimizer.DECAYS,
+    "optimizer": optimizer.NAMES,
+    "regression": ("squared_error", "absolute_error", "huber"),
+    "initial_weights": ("paired", "separate"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +24,9 @@ class Run:
 
     `classes` 0 is plain regression; lam multiplies the regression loss either way (Eq. 3 and 4), scale the whole loss.
     `balanced`: equalised classes with keep probabilities (Eq. 12 and 13). `seed` decides initial weights, batches and
-    class masks.
+    class masks. `initial_weights` "paired" gives every arm the same trunk and value head, so that a comparison is not
+    about the luck of the draw; "separate" draws those of models with classes apart, as the published code does
+    (recipes 4.1-8).
     """
 
     arm: str
@@ -34,6 +44,7 @@ class Run:
     momentum: float = 0.9
     regression: str = "squared_error"
     hidden: tuple[int, ...] = (6, 15)
+    initial_weights: str = "paired"
     batch_size: int = 256
     epochs: int = 80
 
@@ -55,8 +66,9 @@ class Run:
             raise ValueError(f"{where}: balanced classes need classes >= 2")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"{where}: hidden must list positive layer widths, got {self.hidden}")
-        if self.regression not in REGRESSION_LOSSES:
-            raise ValueError(f"{where}: unknown regression {self.regression!r}; one of {', '.join(REGRESSION_LOSSES)}")
+        for field, known in CHOICES.items():
+            if getattr(self, field) not in known:
+                raise ValueError(f"{where}: unknown {field} {getattr(self, field)!r}; one of {', '.join(known)}")
 
 
 # What an arm may set: every field of a run that is not the data or the repetition.

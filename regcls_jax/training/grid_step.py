@@ -23,7 +23,7 @@ from regcls_jax.training import optimizer as optimizers
 from regcls_jax.training.step import State, init_state, train_step
 
 # What a run's key is folded with, by purpose.
-INITIAL_WEIGHTS, CLASS_MASKS = 0, 1
+INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
 
 
 class Shape(NamedTuple):

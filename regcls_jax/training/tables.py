@@ -12,7 +12,7 @@ from regcls_jax import binning
 from regcls_jax.data.data_spec import DataSpec
 from regcls_jax.data.problem import Problem
 from regcls_jax.training.grid import Run
-from regcls_jax.training.grid_step import RunArrays, Tables
+from regcls_jax.training.grid_step import SEPARATE_MODEL, RunArrays, Tables
 from regcls_jax.training.plan import MAX_ORDERS, Part, Sized, Task, order_of, orders_of, task_of
 
 
@@ -48,14 +48,20 @@ def sample_orders(seed: int, samples: int, epochs: int) -> np.ndarray:
 
 
 def run_keys(runs: Sequence[Run]) -> jax.Array:
-    """The key of each run [n]: its seed and its function, so that arms, samplings and scenarios share initial weights.
+    """The key of each run [n], from its seed and its function (and its model, if `initial_weights` is "separate").
 
-    (The published code gives every function of a repetition the same initial weights, and reg and reg+cls different
-    ones; common weights make the paired comparison sharper, separate functions make it more general.)
+    Arms, samplings and scenarios of one seed and function share it. (In the published code all functions of a
+    repetition share the initial weights; separate ones make the mean over functions say more.)
     """
+
+    def key(seed: jax.Array, function: jax.Array, separate: jax.Array) -> jax.Array:
+        shared = jax.random.fold_in(jax.random.key(seed), function)
+        return jnp.where(separate, jax.random.fold_in(shared, SEPARATE_MODEL), shared)
+
     seeds = jnp.array([run.seed for run in runs])
     functions = jnp.array([run.data.function for run in runs])
-    return jax.vmap(lambda seed, function: jax.random.fold_in(jax.random.key(seed), function))(seeds, functions)
+    separate = jnp.array([run.initial_weights == "separate" and run.classes > 0 for run in runs])
+    return jax.vmap(key)(seeds, functions, separate)
 
 
 def build(
