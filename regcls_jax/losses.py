@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 FOCAL_ACTIVATIONS = ("sigmoid", "tanh")
 
 
-def _check_pair(predictions: Array, targets: Array) -> None:
+def check_pair(predictions: Array, targets: Array) -> None:
     """The one check of every loss of a prediction and a target: same shape (no broadcasting), floating point."""
     if jnp.shape(predictions) != jnp.shape(targets):
         raise ValueError(f"predictions {jnp.shape(predictions)} and targets {jnp.shape(targets)} differ in shape")
@@ -18,13 +18,13 @@ def _check_pair(predictions: Array, targets: Array) -> None:
 
 def squared_error(predictions: Array, targets: Array) -> Array:
     """(p - y)^2, [...] -> [...] (Eq. 3), in squared target units."""
-    _check_pair(predictions, targets)
+    check_pair(predictions, targets)
     return jnp.square(predictions - targets)
 
 
 def absolute_error(predictions: Array, targets: Array) -> Array:
     """|p - y|, [...] -> [...], in target units. The gradient at p = y is 0."""
-    _check_pair(predictions, targets)
+    check_pair(predictions, targets)
     error = predictions - targets
     # jnp.abs alone has gradient 1 at 0.
     return jnp.where(error == 0, 0, jnp.abs(error))
@@ -35,7 +35,7 @@ def huber(predictions: Array, targets: Array, *, beta: float = 1.0) -> Array:
 
     `beta` in target units. This is optax.huber_loss(delta=beta) / beta, so that it tends to |p - y| for small beta.
     """
-    _check_pair(predictions, targets)
+    check_pair(predictions, targets)
     error = jnp.abs(predictions - targets)
     # min() keeps the unused quadratic branch from overflowing, whose gradient would be inf * 0.
     return jnp.where(error < beta, jnp.square(jnp.minimum(error, beta)) / (2 * beta), error - beta / 2)
