@@ -18,7 +18,7 @@ reg_no_decay and reg_cls_no_decay (no weight decay). Expected (published, all C)
 severe .393 -> .236 test MSE; results/fig3/ has ours.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 CLASSES = (4, 16, 64, 256, 1024)
 
@@ -27,6 +27,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick, paired or runlocal."""
     config = ConfigDict()
     config.name = "fig3"
+    config.chunk = 0  # runs trained side by side; 0 chooses by the size of the core's cache
     config.data = {
         "scenarios": ("clean", "noisy", "ood"),
         "samplings": ("uniform", "mild", "moderate", "severe"),
@@ -35,6 +36,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         "noise": (0.1,),
         "noise_kind": "gaussian",
         "total": 60_000,
+        "peak_share": config_dict.placeholder(float),
     }
     config.run = {
         "hidden": (6, 15),

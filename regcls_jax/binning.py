@@ -3,9 +3,12 @@
 Edges are made once, on the host, from the training targets; `assign` works on NumPy arrays and inside jit alike.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import jax
 import numpy as np
+
+ArrayT = TypeVar("ArrayT", np.ndarray, jax.Array)
 
 ROUNDINGS = ("ceil", "round", "floor")
 
@@ -35,7 +38,7 @@ def uniform_edges(low: float, high: float, classes: int) -> np.ndarray:
     return np.linspace(low, high, classes + 1)
 
 
-def assign(targets, edges, classes=None):
+def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) -> ArrayT:
     """Labels int32 [...] of `targets` [...]: bin k holds edges[k] <= y < edges[k + 1]; the last edge is inclusive.
 
     Targets outside the edges go to the nearest class, so a label is always in [0, classes) (recipes 4.2). `edges` may

@@ -18,6 +18,8 @@ def run(main: Callable[[], None]) -> None:
             sys.exit(f"error: unknown argument {argv[1]!r}; try --help")
         try:
             main()
+        except KeyboardInterrupt:
+            sys.exit("interrupted; the same command continues")
         except (OSError, ValueError) as error:
             sys.exit(f"error: {' '.join(str(error).split())}")
 

@@ -3,6 +3,11 @@
 import os
 
 
+def cores() -> int:
+    """Cores that this process may use (Linux), or all there are (elsewhere)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def configure_cpu(devices: int | None = None) -> None:
     """One simulated CPU device per core (or `devices`), and full-width vectors. Call before the first use of JAX.
 
@@ -16,4 +21,4 @@ def configure_cpu(devices: int | None = None) -> None:
     import jax
 
     if "xla_force_host_platform_device_count" not in flags:
-        jax.config.update("jax_num_cpu_devices", devices or len(os.sched_getaffinity(0)))
+        jax.config.update("jax_num_cpu_devices", devices or cores())

@@ -1,9 +1,11 @@
-"""Writing files so that a reader, or a crash at any moment, finds the old file or the whole new one."""
+"""Writing files so that a reader, or a crash at any moment, finds the old file or the whole new one; reading JSON."""
 
 import contextlib
+import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
@@ -25,3 +27,14 @@ def write_atomic(path: str | os.PathLike, data: bytes | memoryview | str) -> Non
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """The JSON object in a file. Raises OSError, naming `path`, where there is none."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OSError(f"{path} is not a readable JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise OSError(f"{path} is not a readable JSON file: it holds no object")
+    return content

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+TRIVIAL_PREDICTORS = ("constant", "median")
+
 
 class ErrorSums(NamedTuple):
     """Sums over evaluated samples: squared error, absolute error (target units), number of samples."""
@@ -27,4 +29,4 @@ def error_sums(predictions: Array, targets: Array, mask: Array) -> ErrorSums:
 
 def trivial_predictors(train_targets: np.ndarray) -> dict[str, float]:
     """What every model has to beat: mean (best constant for MSE) and median (for MAE) of training targets [n]."""
-    return {"constant": float(np.mean(train_targets)), "median": float(np.median(train_targets))}
+    return dict(zip(TRIVIAL_PREDICTORS, (float(np.mean(train_targets)), float(np.median(train_targets))), strict=True))

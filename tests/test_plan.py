@@ -55,6 +55,9 @@ def test_parts_are_bounded_in_orders_and_cost(runs, monkeypatch):
     parts = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))
     assert max(len(part.chunks) for part in parts) > 1
     assert max(len(planning.orders_of(part.runs, runs, sizes)) for part in parts) == 6
+    monkeypatch.setattr(planning, "MAX_TASKS", 12)
+    parts = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))
+    assert max(len({task_of(runs[n]) for n in part.runs}) for part in parts) <= 12
     monkeypatch.setattr(planning, "PART_COST", 1.0)
     parts = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))
     assert max(part.length for part in parts) == 2
@@ -64,12 +67,14 @@ def test_finished_chunks_leave_a_part_and_unfinished_ones_stay_whole(runs):
     sizes = sizes_of(runs)
     part = max(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=1)), key=lambda p: len(p.chunks))
     first = set(part.chunks[0])
-    left = part.without(first | {part.chunks[1][0]} if len(part.chunks[1]) > 1 else first)
+    left = part.without(first)
     assert left.chunks == part.chunks[1:]
     assert left.batches == part.batches[1:]
     assert (left.shape, left.length, left.chunk) == (part.shape, part.length, part.chunk)
     assert part.without(set(part.runs)) is None
     assert part.without(set()) == part
+    with pytest.raises(ValueError, match="begun with other chunks"):
+        part.without({part.chunks[0][0]})
 
 
 def test_padded_classes_hold_all_and_waste_at_most_a_third():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regcls_jax.report.rows import COLUMNS, diverged, read_rows, write_csv_atomic
+from regcls_jax.report.rows import COLUMNS, diverged, finished_runs, read_rows, write_csv_atomic
 
 
 def frame_of(count, **columns):
@@ -48,7 +48,7 @@ def test_gz_bytes_do_not_depend_on_time_or_place(tmp_path, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1e9)
     write_csv_atomic(frame_of(50), second)
     assert first.read_bytes() == second.read_bytes()
-    assert gzip.decompress(first.read_bytes()).decode().startswith("arm,scenario,")
+    assert gzip.decompress(first.read_bytes()).decode().startswith("run,arm,scenario,")
 
 
 def test_a_failed_write_keeps_the_old_file_and_no_temporary(tmp_path, monkeypatch):
@@ -109,3 +109,14 @@ def test_diverged_runs_are_kept_and_listed_once(tmp_path):
 def test_an_arm_called_none_keeps_its_name(tmp_path):
     write(tmp_path, frame_of(1, arm="none"))
     assert read_rows(tmp_path)["arm"].tolist() == ["none"]
+
+
+def test_a_run_with_fewer_rows_than_others_is_not_finished(tmp_path):
+    (tmp_path / "rows").mkdir()
+    rows = pd.concat([frame_of(2).assign(run=[0, 0]), frame_of(2).assign(run=[1, 1])], ignore_index=True)
+    write_csv_atomic(rows, tmp_path / "rows" / "a.csv")
+    write_csv_atomic(frame_of(3).assign(run=-1), tmp_path / "rows" / "trivial.csv")
+    assert finished_runs(tmp_path) == {0, 1}
+    write_csv_atomic(rows.iloc[:-1], tmp_path / "rows" / "a.csv")
+    with pytest.raises(OSError, match=r"a\.csv is not whole: run 1 lacks rows"):
+        finished_runs(tmp_path)

@@ -22,6 +22,7 @@ import tqdm
 
 from regcls_jax.data.data_spec import DataSpec, check_integer
 from regcls_jax.data.generator_1d import GENERATOR_VERSION, Dataset, Source, Split, make
+from regcls_jax.devices import cores
 from regcls_jax.files import write_atomic
 
 
@@ -56,7 +57,7 @@ def ensure(
       ValueError: `workers` is not a positive integer.
       OSError: a file cannot be written; the message names it.
     """
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = cores() if workers is None else workers
     check_integer("workers", workers, 1)
     missing = {path: spec for spec in specs if not (path := path_of(spec, cache_dir)).exists()}
     # Sets of one function and repetition share draws, so they are one job.

@@ -53,9 +53,9 @@ class DataSpec:
         for name, known in (("scenario", SCENARIOS), ("sampling", SAMPLINGS), ("noise_kind", NOISE_KINDS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        if not _is_real(self.noise) or not 0 <= self.noise < math.inf:
+        if not is_real(self.noise) or not 0 <= self.noise < math.inf:
             raise ValueError(f"noise must be a finite number of at least 0, not {self.noise!r}")
-        if self.peak_share is not None and not (_is_real(self.peak_share) and 0 < self.peak_share < 1):
+        if self.peak_share is not None and not (is_real(self.peak_share) and 0 < self.peak_share < 1):
             raise ValueError(f"peak_share must be None or a number between 0 and 1, not {self.peak_share!r}")
         check_integer("function", self.function, 0)
         check_integer("repetition", self.repetition, 0)
@@ -84,5 +84,6 @@ def check_integer(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
 
 
-def _is_real(value: object) -> TypeGuard[float]:
+def is_real(value: object) -> TypeGuard[float]:
+    """Whether value is a real number (not a bool)."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,7 +1,8 @@
-"""Figures: deterministic, in colours that survive colour blindness and grey print; the paper's Fig. 3."""
+"""Figures: deterministic, in colours that survive colour blindness and grey print; test MSE over class counts."""
 
+import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -15,10 +16,11 @@ from regcls_jax.report.statistics import finite_mean, gap, shading
 from regcls_jax.report.tables import label
 
 # Red and green as in the paper, but a dark red against a light bluish green: they differ in lightness, for
-# grey print and red-green blindness, and reg+cls has markers.
+# grey print and red-green blindness, and reg+cls has markers. Lime (Fig. 5) is lighter still, with other markers.
 STYLES: Mapping[str, dict[str, Any]] = {
     "reg": {"color": "#a50f15", "linewidth": 2.0},
     "reg_cls": {"color": "#2ca07a", "linewidth": 2.0, "marker": "o", "markersize": 5},
+    "reg_cls_bal": {"color": "#a8c61c", "linewidth": 2.0, "marker": "s", "markersize": 5},
     "reg_x_lambda": {"color": "#08519c", "linewidth": 1.2, "linestyle": (0, (5, 2))},
     "reg_no_decay": {"color": "#6a3d9a", "linewidth": 1.2, "linestyle": (0, (5, 2, 1, 2))},
     "constant": {"color": "#737373", "linewidth": 1.2, "linestyle": ":"},
@@ -42,54 +44,86 @@ def render(figure: Figure) -> dict[str, bytes]:
     return files
 
 
-def _band(axes: Axes, x: list[int], mean: np.ndarray, half: np.ndarray, arm: str) -> None:
-    low, high = np.maximum(mean - half, 0.0), mean + half  # an MSE below zero means nothing
+def band(axes: Axes, x: Sequence[float], means: np.ndarray, halves: np.ndarray, arm: str) -> None:
+    """Draws an arm over x [n]: means [n] with a band of half-widths halves [n], cut off at 0."""
+    low, high = np.maximum(means - halves, 0.0), means + halves  # an MSE below zero means nothing
     if len(x) == 1:
         axes.vlines(x, low, high, color=STYLES[arm]["color"], linewidth=0.8)  # a band of no width
     axes.fill_between(x, low, high, color=STYLES[arm]["color"], alpha=0.12, linewidth=0)
     # Where two bands overlap the fills mix to one grey; their edges keep them apart.
     for edge in (low, high):
         axes.plot(x, edge, color=STYLES[arm]["color"], linewidth=0.8, alpha=0.7)
-    axes.plot(x, mean, label=label(arm), zorder=3, **STYLES[arm])
+    axes.plot(x, means, label=label(arm), zorder=3, **STYLES[arm])
 
 
-def _panel(axes: Axes, cell: pd.DataFrame, kind: str) -> list[str]:
-    """Draws one cell but for its constant predictor, and returns what to print in its corner."""
-    notes = []
-    arms = dict(list(cell.groupby("arm")))
-    by_class = dict(list(arms["reg_cls"].groupby("classes"))) if "reg_cls" in arms else {}
-    # One class count has no width for the level of reg.
-    level = [min(by_class), max(by_class)] if len(by_class) > 1 else [TICKS[0], TICKS[-1]]
+def levels(axes: Axes, ends: Sequence[float], arms: Mapping[str, pd.DataFrame], kind: str) -> None:
+    """Draws what does not change along the axis, from ends[0] to ends[1]: the controls as lines, reg with its band."""
     for arm in ("reg_x_lambda", "reg_no_decay"):
         if arm in arms:
-            axes.plot(level, [finite_mean(arms[arm]["mse"])] * 2, label=label(arm), **STYLES[arm])
+            axes.plot(ends, [finite_mean(arms[arm]["mse"])] * 2, label=label(arm), **STYLES[arm])
     if "reg" in arms:
-        reg = finite_mean(arms["reg"]["mse"])
         half = shading(arms["reg"]["mse"], arms["reg"]["function"], kind)
-        _band(axes, level, np.full(2, reg), np.full(2, half), "reg")
-    if by_class:
-        means = np.array([finite_mean(part["mse"]) for part in by_class.values()])
-        halves = np.array([shading(part["mse"], part["function"], kind) for part in by_class.values()])
-        _band(axes, list(by_class), means, halves, "reg_cls")
-        if "reg" in arms:
-            notes.append(f"gap {gap(np.full(len(means), reg), means):.3f} ({np.mean(means) - reg:+.3f})")
-    if lost := int((~np.isfinite(cell["mse"])).sum()):
-        notes.append(f"{lost} diverged")
-    return notes
+        band(axes, ends, np.full(2, finite_mean(arms["reg"]["mse"])), np.full(2, half), "reg")
 
 
-def _constant(axes: Axes, cell: pd.DataFrame) -> list[str]:
-    """Draws the constant predictor where the axis reaches it, else returns a note of where it is."""
+def over(part: pd.DataFrame, column: str, kind: str) -> tuple[list[float], np.ndarray, np.ndarray]:
+    """The values of a column in order, with the mean MSE and the half-width of its band at each."""
+    pieces = dict(list(part.groupby(column)))
+    means = np.array([finite_mean(piece["mse"]) for piece in pieces.values()])
+    halves = np.array([shading(piece["mse"], piece["function"], kind) for piece in pieces.values()])
+    return list(pieces), means, halves
+
+
+def lost_runs(cell: pd.DataFrame) -> list[str]:
+    """What to print in a panel about diverged runs: nothing where there is none."""
+    lost = int((~np.isfinite(cell["mse"])).sum())
+    return [f"{lost} diverged"] if lost else []
+
+
+def finish_panel(axes: Axes, cell: pd.DataFrame, title: str, notes: list[str]) -> None:
+    """Adds the constant predictor of a cell (a note where the axis does not reach it), notes and title."""
     value = finite_mean(cell.loc[cell["arm"] == "constant", "mse"])
     if value > axes.get_ylim()[1]:
-        return [f"constant {value:.2f} ↑"]
-    if np.isfinite(value):
+        notes = [*notes, f"constant {value:.2f} ↑"]
+    elif np.isfinite(value):
         axes.axhline(value, label=label("constant"), **STYLES["constant"])
-    return []
+    notes = notes if len(cell) else ["not run"]
+    axes.text(0.97, 0.96, "\n".join(notes), transform=axes.transAxes, ha="right", va="top", bbox=PAPER)
+    axes.set_title(title)
+    axes.tick_params(which="minor", length=0)
+    axes.grid(axis="y", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def fig3_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
-    """The paper's Fig. 3: test MSE against the number of classes, scenarios in rows and samplings in columns.
+def finish_figure(figure: Figure, grid: Iterable[Axes], order: Iterable[str], x: str, y: str) -> None:
+    """Adds one legend for all panels, its entries in the given order, and the names of the axes."""
+    entries = {name: line for axes in grid for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    shown = [name for name in order if name in entries]
+    lines = [entries[name] for name in shown]
+    figure.legend(lines, shown, loc="outside upper center", ncols=len(shown), frameon=False)
+    figure.supxlabel(x)
+    figure.supylabel(y)
+
+
+def _class_panel(axes: Axes, cell: pd.DataFrame, kind: str) -> list[str]:
+    """Draws one cell over its class counts and returns what to print in its corner."""
+    notes = []
+    arms = dict(list(cell.groupby("arm")))
+    classes = cell.loc[cell["arm"].isin(["reg_cls", "reg_cls_bal"]), "classes"]
+    # One class count has no width for the level of reg.
+    levels(axes, [classes.min(), classes.max()] if classes.nunique() > 1 else [TICKS[0], TICKS[-1]], arms, kind)
+    for arm, name in (("reg_cls", "gap"), ("reg_cls_bal", "bal. gap")):
+        if arm in arms:
+            counts, means, halves = over(arms[arm], "classes", kind)
+            band(axes, counts, means, halves, arm)
+            if "reg" in arms:
+                reg = finite_mean(arms["reg"]["mse"])
+                notes.append(f"{name} {gap(np.full(len(means), reg), means):.3f} ({np.mean(means) - reg:+.3f})")
+    return notes + lost_runs(cell)
+
+
+def class_count_figure(rows: pd.DataFrame, kind: str = "std", *, down: str, title: str) -> Figure:
+    """Test MSE against the number of classes, one panel per value of `down` (rows) and sampling (columns).
 
     The gap is printed as in the paper (mean absolute difference over class counts); the signed difference,
     reg+cls − reg, follows in brackets. Cells, class counts and arms that the rows do not hold are left out.
@@ -97,41 +131,31 @@ def fig3_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
     Args:
       rows: test rows of the study.
       kind: the shading, see `statistics.shading`.
+      down: the column that the rows of panels stand for.
+      title: its value in the titles, a format.
 
     Raises:
-      ValueError: a scenario or sampling that Fig. 3 does not have, or an unknown shading.
+      ValueError: a scenario or sampling that the paper does not have, or an unknown shading.
     """
-    cells = sort_cells(rows[CELL].drop_duplicates())
+    cells = sort_cells(rows[[*CELL, "noise"]].drop_duplicates())
     across = [name for name in SAMPLINGS if name in set(cells["sampling"])]
-    down = list(cells["scenario"].unique())
+    values = list(cells[down].unique())
     with matplotlib.rc_context(FONTS):
-        size = (3.1 * len(across) + 0.8, 2.5 * len(down) + 1.2)
+        size = (3.1 * len(across) + 0.8, 2.5 * len(values) + 1.2)
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(down), len(across), sharex=True, sharey="row", squeeze=False)
-        for scenario, row in zip(down, grid, strict=True):
-            parts = [rows[(rows[CELL] == [scenario, sampling]).all(axis=1)] for sampling in across]
-            notes = [_panel(axes, part, kind) for axes, part in zip(row, parts, strict=True)]
+        grid = figure.subplots(len(values), len(across), sharex=True, sharey="row", squeeze=False)
+        for value, row in zip(values, grid, strict=True):
+            parts = [rows[(rows[[down, "sampling"]] == [value, sampling]).all(axis=1)] for sampling in across]
+            notes = [_class_panel(axes, part, kind) for axes, part in zip(row, parts, strict=True)]
             row[0].set_ylim(0.0, 1.3 * row[0].get_ylim()[1])  # the print stands above the bands
             for sampling, axes, part, lines in zip(across, row, parts, notes, strict=True):
-                lines += _constant(axes, part) if len(part) else ["not run"]
-                axes.text(0.97, 0.96, "\n".join(lines), transform=axes.transAxes, ha="right", va="top", bbox=PAPER)
-                axes.set_title(f"{scenario} · {sampling}")
                 axes.set_xscale("log", base=2)
                 axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
-                axes.tick_params(which="minor", length=0)
-                axes.grid(axis="y", alpha=0.25)
-                axes.spines[["top", "right"]].set_visible(False)
-        entries = {
-            name: line for axes in grid.flat for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        order = [label(arm) for arm in STYLES if label(arm) in entries]
-        figure.legend(
-            [entries[name] for name in order],
-            order,
-            loc="outside upper center",
-            ncols=len(order),
-            frameon=False,
-        )
-        figure.supxlabel("number of classes")
-        figure.supylabel("test MSE")
+                finish_panel(axes, part, f"{title.format(value)} · {sampling}", lines)
+        finish_figure(figure, grid.flat, map(label, STYLES), "number of classes", "test MSE")
     return figure
+
+
+# The paper's Fig. 3, scenarios in rows, and Fig. 5, noise levels in rows.
+fig3_figure = functools.partial(class_count_figure, down="scenario", title="{}")
+fig5_figure = functools.partial(class_count_figure, down="noise", title="σ = {:g}")

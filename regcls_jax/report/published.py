@@ -3,6 +3,7 @@
 `published/fig3.csv` is `aggregate_fig3` of the authors' released per-run logs behind Fig. 3 (3,000 runs:
 10 functions × 5 repetitions × 4 samplings × 5 class counts × 3 scenarios). Their rows are not reproducible
 one by one, because the released code is not the one that wrote them (recipes 4.1-16): compare distributions.
+`published/tab1.csv` is Table 1 as printed; the released code cannot make it (recipes 4.1-12).
 """
 
 from importlib import resources
@@ -18,7 +19,7 @@ CELL = ["scenario", "sampling"]
 
 
 def sort_cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Orders lines as the paper's panels (scenario, sampling, then `classes` if there) and renumbers them.
+    """Orders lines as the paper's panels (scenario, `noise` if there, sampling, `classes` if there), renumbered.
 
     Raises:
       ValueError: a scenario or sampling that Fig. 3 does not have.
@@ -28,6 +29,8 @@ def sort_cells(frame: pd.DataFrame) -> pd.DataFrame:
         if unknown := sorted(set(frame[name]) - set(known)):
             raise ValueError(f"Unknown {name} {unknown[0]!r}: Fig. 3 has {', '.join(known)}.")
         keys.append(frame[name].map(known.index))
+    if "noise" in frame:
+        keys.insert(1, frame["noise"])
     if "classes" in frame:
         keys.append(frame["classes"])
     return frame.iloc[np.lexsort(keys[::-1])].reset_index(drop=True)
@@ -57,7 +60,16 @@ def aggregate_fig3(runs: pd.DataFrame) -> pd.DataFrame:
     return sort_cells(pd.DataFrame(lines)).round(8)  # the logs have six digits
 
 
+def _shipped(name: str) -> pd.DataFrame:
+    with resources.files("regcls_jax.report").joinpath(f"published/{name}").open(encoding="utf-8") as file:
+        return pd.read_csv(file, comment="#")
+
+
 def published_fig3() -> pd.DataFrame:
     """The shipped aggregate of the published runs: the columns of `aggregate_fig3`, 60 lines."""
-    with resources.files("regcls_jax.report").joinpath("published/fig3.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, comment="#")
+    return _shipped("fig3.csv")
+
+
+def published_table1() -> pd.DataFrame:
+    """Table 1 of the paper, 16 lines: scenario, sampling, arm (reg_cls or reg_cls_bal), percent of runs won."""
+    return _shipped("tab1.csv")

@@ -17,7 +17,7 @@ COLUMNS = (
 TEXT_COLUMNS = ("arm", "scenario", "sampling", "split")
 METRICS = ("mse", "mae")
 # What names a trained model, whichever split it is evaluated on.
-RUN = ("arm", "scenario", "sampling", "noise", "function", "repetition", "seed", "classes")
+RUN = ("arm", "scenario", "sampling", "noise", "function", "repetition", "seed", "classes", "lam")
 
 
 def write_csv_atomic(frame: pd.DataFrame, path: str | os.PathLike) -> None:
@@ -74,6 +74,15 @@ def diverged(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def finished_runs(workdir: str | os.PathLike) -> set[int]:
-    """The numbers of the trained runs whose rows stand in workdir/rows; the trivial predictors have number -1."""
-    files = (Path(workdir) / "rows").glob("*.csv")
-    return {number for path in files for number in _read_file(path)["run"]} - {-1}
+    """The numbers of the trained runs whose rows stand in workdir/rows; the trivial predictors have number -1.
+
+    Raises:
+      OSError, ValueError: a file is damaged, or has fewer rows for one run than for another (the message names it).
+    """
+    finished: set[int] = set()
+    for path in (Path(workdir) / "rows").glob("*.csv"):
+        rows = _read_file(path)["run"].value_counts()
+        if -1 not in rows and rows.nunique() > 1:
+            raise OSError(f"{path} is not whole: run {rows.idxmin()} lacks rows; remove it to train its runs again")
+        finished.update(rows.index)
+    return finished - {-1}

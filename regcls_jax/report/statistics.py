@@ -14,6 +14,7 @@ from scipy import stats
 KEYS = ("scenario", "sampling", "noise", "function", "repetition", "seed")
 RESAMPLES = 10_000
 LEVEL = 0.95
+BLOCK = 1 << 22  # numbers drawn at once
 
 
 class Interval(NamedTuple):
@@ -34,6 +35,7 @@ class Comparison(NamedTuple):
     wins: int
     rate: float
     wilson: Interval
+    rate_two_way: Interval
     difference: float
     bootstrap: Interval
     two_way: Interval
@@ -43,6 +45,12 @@ def _percentile(means: np.ndarray) -> Interval:
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(means, [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def won(arm: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """Which of the paired errors `[n]` are wins: strictly lower than the baseline's; non-finite errors lose."""
+    arm, baseline = (np.where(np.isfinite(x), x, np.inf) for x in (arm, baseline))
+    return arm < baseline
 
 
 def win_rate(arm: np.ndarray, baseline: np.ndarray) -> tuple[int, float, Interval]:
@@ -56,8 +64,7 @@ def win_rate(arm: np.ndarray, baseline: np.ndarray) -> tuple[int, float, Interva
     """
     if arm.shape != baseline.shape or arm.size == 0:
         raise ValueError(f"Win rate needs paired, non-empty errors, got {arm.shape} and {baseline.shape}.")
-    arm, baseline = (np.where(np.isfinite(x), x, np.inf) for x in (arm, baseline))
-    wins = int(np.sum(arm < baseline))
+    wins = int(np.sum(won(arm, baseline)))
     ends = stats.binomtest(wins, arm.size).proportion_ci(confidence_level=LEVEL, method="wilson")
     return wins, wins / arm.size, Interval(float(ends.low), float(ends.high))
 
@@ -66,8 +73,11 @@ def bootstrap_mean(differences: np.ndarray, seed: int = 0) -> Interval:
     """95 % percentile bootstrap of the mean of paired differences `[n]` over pairs; unknown for n < 2."""
     if differences.size < 2:
         return UNKNOWN
-    picks = np.random.default_rng(seed).integers(0, differences.size, (RESAMPLES, differences.size))
-    return _percentile(differences[picks].mean(axis=1))
+    # In blocks, so that memory does not grow with the pairs.
+    rng = np.random.default_rng(seed)
+    n, block = differences.size, max(1, BLOCK // differences.size)
+    sizes = [min(block, RESAMPLES - start) for start in range(0, RESAMPLES, block)]
+    return _percentile(np.concatenate([differences[rng.integers(0, n, (size, n))].mean(axis=1) for size in sizes]))
 
 
 def two_way_bootstrap_mean(
@@ -154,17 +164,17 @@ def compare(pairs: pd.DataFrame) -> Comparison:
     finite = np.isfinite(arm) & np.isfinite(baseline)
     wins, rate, wilson = win_rate(arm, baseline)
     differences = (arm - baseline)[finite]
+    functions, repetitions = pairs["function"].to_numpy(), pairs["repetition"].to_numpy()
     return Comparison(
         n=len(pairs),
         diverged=int(np.sum(~finite)),
         wins=wins,
         rate=rate,
         wilson=wilson,
+        rate_two_way=two_way_bootstrap_mean(won(arm, baseline).astype(float), functions, repetitions),
         difference=float(differences.mean()) if differences.size else float("nan"),
         bootstrap=bootstrap_mean(differences),
-        two_way=two_way_bootstrap_mean(
-            differences, pairs["function"].to_numpy()[finite], pairs["repetition"].to_numpy()[finite]
-        ),
+        two_way=two_way_bootstrap_mean(differences, functions[finite], repetitions[finite]),
     )
 
 

@@ -1,11 +1,13 @@
 """Tables as people read them: labels, number formats, Markdown."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from regcls_jax.report.statistics import Comparison, Interval, compare, paired
+from regcls_jax.report.published import SAMPLINGS, SCENARIOS
+from regcls_jax.report.statistics import Comparison, Interval, compare, finite_mean, paired
 
 ALL = "all"  # stands in the `classes` column where the class counts are pooled
 SIGNS = "Differences are arm − baseline in mean squared error: negative means that the arm is better."
@@ -14,9 +16,15 @@ LABELS = {
     "reg_x_lambda": "reg×λ",
     "reg_no_decay": "reg, no decay",
     "reg_cls": "reg+cls",
+    "reg_cls_bal": "reg+cls bal",
     "reg_cls_no_decay": "reg+cls, no decay",
     "constant": "constant",
     "median": "median",
+}
+TRIVIAL = ("constant", "median")
+_ORDER = {
+    column: {value: place for place, value in enumerate(values)}
+    for column, values in (("scenario", SCENARIOS), ("sampling", SAMPLINGS), ("arm", LABELS))
 }
 
 
@@ -32,6 +40,21 @@ class Table(NamedTuple):
 def label(arm: str) -> str:
     """What a reader sees for an arm; an arm without a label of its own keeps its name."""
     return LABELS.get(arm, arm)
+
+
+def in_order(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Lines sorted by some columns, renumbered: scenarios, samplings and arms as in the paper, unknown ones last."""
+
+    def place(column: pd.Series) -> pd.Series:
+        return column.map(_ORDER[column.name]) if column.name in _ORDER else column
+
+    return frame.sort_values(list(by), key=place, ignore_index=True)
+
+
+def trivial_text(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The columns constant and median, to join on `by`: the mean MSE of the trivial predictors."""
+    means = rows[rows["arm"].isin(TRIVIAL)].groupby([*by, "arm"])["mse"].agg(finite_mean)
+    return means.unstack().map(number)
 
 
 def number(value: float, sign: bool = False) -> str:
@@ -58,6 +81,7 @@ def comparison_cells(result: Comparison) -> dict[str, str]:
         "diverged": str(result.diverged),
         "wins %": percent(result.rate),
         "Wilson 95 %": f"[{percent(result.wilson.low)}, {percent(result.wilson.high)}]",
+        "wins, two-way 95 %": f"[{percent(result.rate_two_way.low)}, {percent(result.rate_two_way.high)}]",
         "difference": number(result.difference, sign=True),
         "paired bootstrap 95 %": interval(result.bootstrap),
         "two-way bootstrap 95 %": interval(result.two_way),

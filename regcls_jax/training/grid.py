@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from regcls_jax.binning import ROUNDINGS
-from regcls_jax.data.data_spec import SAMPLINGS, SCENARIOS, TRAINING_SEEDS, DataSpec
+from regcls_jax.data.data_spec import SAMPLINGS, SCENARIOS, TRAINING_SEEDS, DataSpec, check_integer, is_real
+from regcls_jax.metrics import TRIVIAL_PREDICTORS
 from regcls_jax.training import optimizer
 
 CHOICES = {
@@ -50,6 +51,14 @@ class Run:
 
     def __post_init__(self) -> None:
         where = f"arm {self.arm!r}"
+        for field in (f.name for f in dataclasses.fields(self) if f.type is float):
+            if not is_real(getattr(self, field)):
+                raise ValueError(f"{where}: {field} must be a number, got {getattr(self, field)!r}")
+        for field in ("batch_size", "epochs"):
+            check_integer(f"{where}: {field}", getattr(self, field), 1)
+        check_integer(f"{where}: classes", self.classes, 0)
+        if not isinstance(self.balanced, bool):
+            raise ValueError(f"{where}: balanced must be True or False, got {self.balanced!r}")
         for field in ("lam", "scale", "learning_rate"):
             if not 0 < getattr(self, field) < float("inf"):
                 hint = " (for plain regression set classes = 0)" if field == "lam" else ""
@@ -57,15 +66,14 @@ class Run:
         for field in ("weight_decay", "momentum"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise ValueError(f"{where}: {field} must not be negative, got {getattr(self, field)}")
-        for field in ("batch_size", "epochs"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{where}: {field} must be at least 1, got {getattr(self, field)}")
-        if self.classes < 0 or self.classes == 1:
+        if self.classes == 1:
             raise ValueError(f"{where}: classes must be 0 (plain regression) or at least 2, got {self.classes}")
         if self.balanced and not self.classes:
             raise ValueError(f"{where}: balanced classes need classes >= 2")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"{where}: hidden must list positive layer widths, got {self.hidden}")
+        if not self.hidden:
+            raise ValueError(f"{where}: hidden must list the widths of at least one layer")
+        for width in self.hidden:
+            check_integer(f"{where}: a width in hidden", width, 1)
         for field, known in CHOICES.items():
             if getattr(self, field) not in known:
                 raise ValueError(f"{where}: unknown {field} {getattr(self, field)!r}; one of {', '.join(known)}")
@@ -94,9 +102,12 @@ def _check_keys(section: str, given: Mapping[str, Any], known: tuple[str, ...]) 
 
 def _choices(field: str, value: Any) -> tuple[Any, ...]:
     """The values a field takes in turn: a tuple lists them, but `hidden` is itself a tuple (a list of them then)."""
+    several = isinstance(value, tuple | list)
     if field == "hidden":
-        return tuple(map(tuple, value)) if isinstance(value[0], tuple | list) else (tuple(value),)
-    return tuple(value) if isinstance(value, tuple | list) else (value,)
+        if not several:
+            raise ValueError(f"hidden must list layer widths, such as (6, 15), got {value!r}")
+        return tuple(map(tuple, value)) if value and isinstance(value[0], tuple | list) else (tuple(value),)
+    return tuple(value) if several else (value,)
 
 
 def data_specs(data: Mapping[str, Any]) -> list[DataSpec]:
@@ -106,6 +117,11 @@ def data_specs(data: Mapping[str, Any]) -> list[DataSpec]:
     """
     _check_keys("data.", data, tuple(DATA_FIELDS))
     data = {**DATA_FIELDS, **data}
+    for name in ("scenarios", "samplings", "noise"):
+        if not isinstance(data[name], tuple | list):
+            raise ValueError(f"data.{name} must be a tuple, got {data[name]!r}")
+    for name in ("functions", "repetitions"):
+        check_integer(f"data.{name}", data[name], 1)
     specs = []
     for scenario, sampling in itertools.product(data["scenarios"], data["samplings"]):
         for noise in data["noise"] if scenario == "noisy" else (0.0,):
@@ -144,17 +160,24 @@ def expand(config: Mapping[str, Any]) -> list[Run]:
     goes before its scenario, that before `run`. Raises ValueError for an unknown key or a value that makes no sense.
     """
     _check_keys("", config, SECTIONS)
+    config = {"data": {}, "run": {}, "scenario": {}, "arms": {}, **config}
+    check_integer("chunk", config.get("chunk", 0), 0)
     _check_keys("run.", config["run"], ARM_FIELDS)
     _check_keys("scenario.", config["scenario"], SCENARIOS)
     for scenario, settings in config["scenario"].items():
         _check_keys(f"scenario.{scenario}.", settings, ARM_FIELDS)
     for name, arm in config["arms"].items():
+        if name in TRIVIAL_PREDICTORS:
+            raise ValueError(f"an arm cannot be called {name!r}: that is a trivial predictor")
         _check_keys(f"arms.{name}.", arm, ARM_FIELDS)
     runs = []
     for data in data_specs(config["data"]):
         defaults = {**config["run"], **config["scenario"].get(data.scenario, {})}
         for name, arm in config["arms"].items():
             runs.extend(_arm_runs(name, arm, defaults, data))
+    if len(set(runs)) < len(runs):
+        twice = next(run for number, run in enumerate(runs) if run in runs[:number])
+        raise ValueError(f"arm {twice.arm!r} asks for the same training twice")
     if not runs:
         raise ValueError("the config asks for no training: a list under `data` or `arms` is empty")
     return runs

@@ -150,8 +150,8 @@ def evaluate(shape: Shape, tables: Tables, run: RunArrays, params: optax.Params)
 def train_grid(runs: RunArrays, batches: Array, tables: Tables, *, shape: Shape, mesh: Mesh) -> ErrorSums:
     """Trains and evaluates runs [chunks, chunk] -> error sums [chunks, chunk, S].
 
-    `batches` [chunks]: batches per epoch, common to a chunk; 0 for padding, which costs nothing. The chunks are split over the devices of the one-axis
-    mesh "data", whose size divides their number.
+    `batches` [chunks]: batches per epoch, common to a chunk; 0 for padding, which costs nothing. The chunks are split
+    over the devices of the one-axis mesh "data", whose size divides their number.
     """
 
     def one(tables: Tables, batches: Array, run: RunArrays) -> ErrorSums:

@@ -27,6 +27,8 @@ PART_COST = 6e9
 STEP_COST = 40
 # Orders of one part: bounds its memory where every data set has its own size (8 MB each at 25,000 samples x 80 epochs).
 MAX_ORDERS = 16
+# Tasks of one part: bounds its memory where trainings are short (about 1 MB each).
+MAX_TASKS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Part:
     def without(self, done: set[int]) -> "Part | None":
         """This part without its finished chunks; None when nothing is left. A chunk is never taken apart."""
         left = [i for i, chunk in enumerate(self.chunks) if not done.issuperset(chunk)]
+        if any(not done.isdisjoint(self.chunks[i]) for i in left):
+            raise ValueError("this study was begun with other chunks (another platform or `chunk`); continue it there")
         if not left:
             return None
         chunks, batches = tuple(self.chunks[i] for i in left), tuple(self.batches[i] for i in left)
@@ -195,15 +199,18 @@ def _plan_shape(
 def _cut(
     chunks: list[tuple[int, ...]], length: int, runs: Sequence[Run], sizes: Mapping[Task, Sized]
 ) -> Iterator[list[tuple[int, ...]]]:
-    """Cuts chunks into parts of at most `length` chunks and MAX_ORDERS orders (but at least one chunk)."""
+    """Cuts chunks into parts of at most `length` chunks, MAX_ORDERS orders, MAX_TASKS tasks (at least one chunk)."""
     part: list[tuple[int, ...]] = []
     orders: set[tuple[int, int]] = set()
+    tasks: set[Task] = set()
     for chunk in chunks:
-        more = orders_of(chunk, runs, sizes)
-        if part and (len(part) == length or len(orders | more) > MAX_ORDERS):
+        more_orders, more_tasks = orders_of(chunk, runs, sizes), {task_of(runs[n]) for n in chunk}
+        too_large = len(orders | more_orders) > MAX_ORDERS or len(tasks | more_tasks) > MAX_TASKS
+        if part and (len(part) == length or too_large):
             yield part
-            part, orders = [], set()
+            part, orders, tasks = [], set(), set()
         part.append(chunk)
-        orders |= more
+        orders |= more_orders
+        tasks |= more_tasks
     if part:
         yield part

@@ -87,7 +87,7 @@ def build(
 
 
 def chunk_places(part: Part, devices: int) -> np.ndarray:
-    """Where each chunk of a part stands [chunks]: dealt out in turn, so that every device has its share of a short part."""
+    """Where each chunk of a part stands [chunks]: dealt out in turn, so that all devices share a short part."""
     return np.arange(part.length).reshape(devices, -1).T.ravel()[: len(part.chunks)]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import filelock
 
-from regcls_jax.files import write_atomic
+from regcls_jax.devices import cores
+from regcls_jax.files import read_json, write_atomic
 
 VERSIONS = ("regcls_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -32,9 +33,13 @@ def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator
         raise OSError(f"workdir {workdir} is in use by another process; wait for it or choose another") from None
     except OSError as error:
         raise OSError(f"workdir {workdir} cannot be written: {error.strerror or error}") from None
-    with lock:
+    try:
         _claim(workdir, json.loads(json.dumps(config)))
+        for leftover in (workdir / "rows").glob(".*.tmp"):
+            leftover.unlink()  # of a process that was killed while writing; nobody else is here
         yield workdir
+    finally:
+        lock.release()
 
 
 def _claim(workdir: Path, config: dict[str, Any]) -> None:
@@ -43,11 +48,7 @@ def _claim(workdir: Path, config: dict[str, Any]) -> None:
     if not path.exists():
         write_atomic(path, json.dumps(config, indent=2) + "\n")
         return
-    try:
-        there = _flatten(json.loads(path.read_text()))
-    except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); remove it or choose another workdir") from None
-    wanted = _flatten(config)
+    there, wanted = _flatten(read_json(path)), _flatten(config)
     for key in sorted({*there, *wanted}):
         if there.get(key) != wanted.get(key):
             raise ValueError(
@@ -69,7 +70,7 @@ def note_time(workdir: Path, command: str, classes: int, trainings: int, seconds
     Kept apart from the rows, which an interrupted and resumed study must reproduce to the last bit.
     """
     path = workdir / "meta.json"
-    meta = json.loads(path.read_text()) if path.exists() else {}
+    meta = read_json(path) if path.exists() else {}
     times = meta.get("times", {})
     before = times.get(str(classes), {"trainings": 0, "seconds": 0.0})
     times[str(classes)] = {
@@ -80,7 +81,7 @@ def note_time(workdir: Path, command: str, classes: int, trainings: int, seconds
         "command": command,
         "trainings": sum(entry["trainings"] for entry in times.values()),
         "seconds": round(sum(entry["seconds"] for entry in times.values()), 3),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}",
+        "machine": f"{platform.machine()}, {cores()} cores, {platform.system()}",
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "times": times,
     }
