@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -26,7 +27,7 @@ TITLES = {"clean": "clean data", "noisy": "noisy data", "ood": "out of distribut
 COLORS = {"training": "#0072b2", "test": "#d55e00"}
 SIZES = {"training": 20, "test": 5}
 NOISY_SIZE = 1.0  # a cloud, not a line
-CURVE = {"color": "black", "linewidth": 0.9, "label": "f(x)"}
+CURVE: dict[str, Any] = {"color": "black", "linewidth": 0.9, "label": "f(x)"}
 
 
 def densities(targets: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -46,7 +47,7 @@ def _bands(axes: Axes, targets: np.ndarray) -> None:
     edges = uniform_edges(targets.min(), targets.max(), BANDS)
     for place, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         axes.axhspan(low, high, color="0.84" if place % 2 else "0.93", linewidth=0, zorder=0)
-        where = {"xycoords": ("axes fraction", "data"), "ha": "left", "va": "center"}
+        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "left", "va": "center"}
         axes.annotate(f"class {place + 1}", (1.01, (low + high) / 2), fontsize=8, color="0.3", **where)
 
 
@@ -107,7 +108,7 @@ def fig2_figure(sets: Mapping[str, Dataset]) -> Figure:
             x, y = dataset.train
             _bands(top, y)
             order = np.argsort(dense[sampling], kind="stable")  # the densest on top
-            color = {"c": dense[sampling][order], "cmap": blues, "norm": norm}
+            color: dict[str, Any] = {"c": dense[sampling][order], "cmap": blues, "norm": norm}
             top.scatter(x[order, 0], y[order], s=6, linewidths=0, rasterized=True, zorder=2, **color)
             _finish(top, sampling)
             top.set_xlabel("x")

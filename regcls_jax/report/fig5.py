@@ -81,7 +81,9 @@ def _comparisons_table(rows: pd.DataFrame) -> list[Table]:
         "and repetitions and is conservative. Constant and median: their test MSE."
     )
     first = ~frame.duplicated(["σ", "sampling", "arm", "baseline"])  # the pooled line where there is one
-    return [Table("Paired comparisons", note, frame, frame[first].drop(columns=["paired bootstrap 95 %", "Wilson 95 %"]))]
+    return [
+        Table("Paired comparisons", note, frame, frame[first].drop(columns=["paired bootstrap 95 %", "Wilson 95 %"]))
+    ]
 
 
 def fig5_tables(rows: pd.DataFrame) -> list[Table]:

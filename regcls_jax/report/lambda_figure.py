@@ -1,6 +1,7 @@
 """The paper's Fig. 4: validation MSE against lambda."""
 
 import itertools
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,7 +13,7 @@ from regcls_jax.report.figures import FONTS, STYLES, finish_figure, finish_panel
 from regcls_jax.report.published import CELL, SAMPLINGS, sort_cells
 from regcls_jax.report.tables import label
 
-VALIDATION = {"val": "own val", "val_balanced": "uniform val"}
+PANEL_NAMES = {"val": "own val", "val_balanced": "uniform val"}
 MARKERS = "osD^v"
 
 
@@ -38,7 +39,7 @@ def _panel(axes: Axes, cell: pd.DataFrame, colors: dict[int, tuple[float, ...]],
         for marker, (classes, part) in zip(itertools.cycle(MARKERS), arms["reg_cls"].groupby("classes")):
             x, means, halves = over(part, "lam", kind)
             axes.fill_between(x, np.maximum(means - halves, 0.0), means + halves, color=colors[classes], alpha=0.08)
-            style = {"color": colors[classes], "marker": marker, "markersize": 4, "linewidth": 1.5}
+            style: dict[str, Any] = {"color": colors[classes], "marker": marker, "markersize": 4, "linewidth": 1.5}
             axes.plot(x, means, label=_name(classes), zorder=3, **style)
 
 
@@ -57,7 +58,7 @@ def fig4_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
     """
     cells = sort_cells(rows[CELL].drop_duplicates())
     across = [name for name in SAMPLINGS if name in set(cells["sampling"])]
-    down = list(itertools.product(VALIDATION, cells["scenario"].unique()))
+    down = list(itertools.product(PANEL_NAMES, cells["scenario"].unique()))
     counts = sorted(rows.loc[rows["arm"] == "reg_cls", "classes"].unique())
     with matplotlib.rc_context(FONTS):
         figure = Figure(figsize=(3.1 * len(across) + 0.8, 2.5 * len(down) + 1.2), layout="constrained")
@@ -68,7 +69,7 @@ def fig4_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
                 _panel(axes, cell, _colors(counts), kind)
                 axes.set_ylim(0.0, 1.15 * axes.get_ylim()[1])
                 axes.set_xscale("log")
-                title = f"{scenario} · {sampling} · {VALIDATION[split]}"
+                title = f"{scenario} · {sampling} · {PANEL_NAMES[split]}"
                 finish_panel(axes, cell, title, lost_runs(cell))
         order = [label("reg"), *map(_name, counts), *map(label, STYLES)]
         finish_figure(figure, grid.flat, dict.fromkeys(order), "λ", "validation MSE")
