@@ -1,0 +1,71 @@
+"""Times the study engine: trainings of Fig. 3's model on in-memory problems, through the engine's own functions."""
+
+import functools
+import time
+from collections.abc import Callable
+
+import numpy as np
+from worker import Answer, serve
+
+from regcls_jax.data.data_spec import DataSpec
+from regcls_jax.data.generator_1d import Split, functions
+from regcls_jax.data.problem import Problem
+from regcls_jax.devices import configure_cpu
+from regcls_jax.training.grid import Run, training_seed
+from regcls_jax.training.plan import chunk_size, measure, plan, shape_of, task_of
+
+REPETITIONS = 5
+SPLITS = ("train", "val", "val_balanced", "test")
+
+
+def problem(spec: DataSpec, samples: int) -> Problem:
+    """A data set of `samples` in all four splits: the function of `spec` at uniform inputs."""
+    x = np.random.default_rng((spec.function, spec.repetition)).uniform(-1, 1, (samples, 1))
+    split = Split(x, functions(spec.function + 1)[spec.function](x[:, 0]))
+    return Problem(split, dict.fromkeys(SPLITS, split))
+
+
+@functools.cache
+def compiled(samples: int, classes: int, chunks: int) -> tuple[Callable[[], object], Answer]:
+    """A call that trains `chunks` chunks per device, and what it took to get there."""
+    import jax
+
+    from regcls_jax.training import tables
+    from regcls_jax.training.grid_step import train_grid
+
+    def read(spec: DataSpec) -> Problem:
+        return problem(spec, samples)
+
+    def run(number: int) -> Run:
+        function, repetition = divmod(number, REPETITIONS)
+        data = DataSpec("clean", "mild", function, repetition)
+        return Run("benchmark", data, training_seed(repetition), classes=classes, lam=100.0)
+
+    first = run(0)
+    chunk = chunk_size(shape_of(first, measure(task_of(first), read(first.data))), "cpu")
+    runs = [run(number) for number in range(chunks * chunk * jax.device_count())]
+    sizes = {task: measure(task, read(task.data)) for task in map(task_of, runs)}
+    (parts,) = plan(runs, sizes, platform="cpu", devices=jax.device_count())
+    part = parts[0]
+    padding = tables.padding(parts, runs, sizes)
+
+    arguments = tables.build(part, padding, runs, sizes, read, jax.device_count())
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    clock = time.perf_counter()
+    program = train_grid.lower(*arguments, shape=part.shape, mesh=mesh).compile()
+    seconds = time.perf_counter() - clock
+    facts = {"trainings": len(part.runs), "chunk": part.chunk, "compile_seconds": seconds}
+    return lambda: jax.block_until_ready(program(*arguments)), facts
+
+
+def train(samples: int, classes: int, chunks: int) -> Answer:
+    """Seconds of one call, and the facts of `compiled`; the first call of a kind compiles before the clock starts."""
+    call, facts = compiled(samples, classes, chunks)
+    clock = time.perf_counter()
+    call()
+    return {"seconds": time.perf_counter() - clock, **facts}
+
+
+if __name__ == "__main__":
+    configure_cpu()
+    serve(train)
