@@ -102,9 +102,7 @@ def test_no_gradient_goes_through_the_scale(name):
     predictions, targets = pair()
 
     def slope(sigma, scaled):
-        return jax.grad(lambda s: jnp.sum(LOSSES[name](predictions, targets, noise_sigma=s, scaled=scaled)))(
-            sigma
-        )
+        return jax.grad(lambda s: jnp.sum(LOSSES[name](predictions, targets, noise_sigma=s, scaled=scaled)))(sigma)
 
     np.testing.assert_allclose(slope(5.0, True), 50 * slope(5.0, False), rtol=1e-5)
 
@@ -176,9 +174,7 @@ def test_a_masked_bmc_is_that_of_the_kept_rows(padding, shape):
     def mean(predictions, targets, sigma, mask=None):
         return masked_mean(bmc(predictions, targets, noise_sigma=sigma, mask=mask), mask)
 
-    expected, (slope, slope_sigma) = jax.value_and_grad(mean, argnums=(0, 2))(
-        predictions[mask], targets[mask], 4.0
-    )
+    expected, (slope, slope_sigma) = jax.value_and_grad(mean, argnums=(0, 2))(predictions[mask], targets[mask], 4.0)
     dirty = [a.at[~mask].set(padding) for a in (predictions, targets)]
     got, (got_slope, got_sigma) = jax.value_and_grad(mean, argnums=(0, 2))(*dirty, 4.0, mask)
     np.testing.assert_allclose(got, expected, rtol=1e-6)

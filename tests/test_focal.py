@@ -65,9 +65,7 @@ def test_the_slow_oracle(name, activation, gamma):
     loss = functools.partial(FOCAL[name], beta=0.07, gamma=gamma, activation=activation)
     values = loss(predictions, targets)
     assert values.shape == (5, 8)
-    np.testing.assert_allclose(
-        values, slow_focal(name, predictions, targets, 0.07, gamma, activation), rtol=2e-6
-    )
+    np.testing.assert_allclose(values, slow_focal(name, predictions, targets, 0.07, gamma, activation), rtol=2e-6)
     np.testing.assert_allclose(jax.jit(loss)(predictions, targets), values, rtol=1e-6)
     scalar = loss(predictions[0, 0], targets[0, 0])
     assert scalar.shape == ()

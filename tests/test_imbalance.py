@@ -39,9 +39,7 @@ def slow_weights(targets, edges, method, window, reflect, clip):
 def test_golden_windows(golden, kernel, size, sigma):
     expected = np.load(golden / "lds.npz")[f"lds_window_{kernel}_{size}_{sigma}"]
     np.testing.assert_allclose(imbalance.lds_kernel(kernel, size, sigma), expected, rtol=1e-12)
-    np.testing.assert_allclose(
-        imbalance.lds_kernel(kernel, size, sigma, "sum"), expected / expected.sum(), rtol=1e-12
-    )
+    np.testing.assert_allclose(imbalance.lds_kernel(kernel, size, sigma, "sum"), expected / expected.sum(), rtol=1e-12)
 
 
 def test_published_windows_of_feature_smoothing():
@@ -109,9 +107,7 @@ def test_mean_one_any_shape_and_more_weight_for_rarer_targets():
 
 
 def test_empty_classes_far_from_the_data_have_the_largest_finite_weight():
-    weights = imbalance.class_weights(
-        np.array([100, 4, 0, 0, 0, 0]), "inverse", lds=LdsKernel("triang", 3, 1)
-    )
+    weights = imbalance.class_weights(np.array([100, 4, 0, 0, 0, 0]), "inverse", lds=LdsKernel("triang", 3, 1))
     assert np.all(np.isfinite(weights))
     # Class 2 has the smallest density that is not 0: half of its neighbour's 4.
     np.testing.assert_array_equal(weights[3:], weights[2])

@@ -35,15 +35,16 @@ class Study(NamedTuple):
     settings: tuple[str, ...] = ()
 
 
+# Of a study that is none of the paper's.
+GENERIC = Study(generic_tables, None)
 # A further study registers here under the `name` of its config.
 STUDIES = {
     "fig3": Study(fig3_tables, fig3_figure),
     "fig4": Study(fig4_tables, fig4_figure, (*VALIDATION, "test"), ("lam",)),
     "tab1": Study(tab1_tables, fig4_figure, (*VALIDATION, "test"), ("lam",)),
     "fig5": Study(fig5_tables, fig5_figure, settings=("noise",)),
+    "baselines": GENERIC,
 }
-# Of a study that is none of the paper's.
-GENERIC = Study(generic_tables, None)
 
 
 def choose(name: str | None, rows: pd.DataFrame) -> Study:

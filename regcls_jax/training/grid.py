@@ -7,14 +7,17 @@ from typing import Any
 
 from regcls_jax.binning import ROUNDINGS
 from regcls_jax.data.data_spec import SAMPLINGS, SCENARIOS, TRAINING_SEEDS, DataSpec, check_integer, is_real
+from regcls_jax.imbalance import METHODS
 from regcls_jax.metrics import TRIVIAL_PREDICTORS
 from regcls_jax.training import optimizer
+from regcls_jax.training.grid_step import BALANCED_MSE
 
 CHOICES = {
     "rounding": ROUNDINGS,
     "decay": optimizer.DECAYS,
     "optimizer": optimizer.NAMES,
-    "regression": ("squared_error", "absolute_error", "huber"),
+    "regression": ("squared_error", "absolute_error", "huber", *BALANCED_MSE),
+    "reweight": METHODS,
     "initial_weights": ("paired", "separate"),
 }
 
@@ -28,6 +31,11 @@ class Run:
     class masks. `initial_weights` "paired" gives every arm the same trunk and value head, so that a comparison is not
     about the luck of the draw; "separate" draws those of models with classes apart, as the published code does
     (recipes 4.1-8).
+
+    The baselines made for imbalance: `regression` "gai", "bni", "bmc" is Balanced MSE, its noise scale starting at
+    `noise_sigma` (target units) and learned with Adam at `noise_learning_rate` (0: fixed), under a prior of
+    `components` Gaussians (gai) or `buckets` points (bni); `reweight` weighs the regression loss by the inverse (square
+    root of the) density of the target over `buckets` uniform buckets of its range, smoothed if `lds`.
     """
 
     arm: str
@@ -44,6 +52,12 @@ class Run:
     optimizer: str = "adam"
     momentum: float = 0.9
     regression: str = "squared_error"
+    noise_sigma: float = 1.0
+    noise_learning_rate: float = 1e-2
+    components: int = 8
+    reweight: str = "none"
+    lds: bool = False
+    buckets: int = 100
     hidden: tuple[int, ...] = (6, 15)
     initial_weights: str = "paired"
     batch_size: int = 256
@@ -54,22 +68,25 @@ class Run:
         for field in (f.name for f in dataclasses.fields(self) if f.type is float):
             if not is_real(getattr(self, field)):
                 raise ValueError(f"{where}: {field} must be a number, got {getattr(self, field)!r}")
-        for field in ("batch_size", "epochs"):
+        for field in ("batch_size", "epochs", "components", "buckets"):
             check_integer(f"{where}: {field}", getattr(self, field), 1)
         check_integer(f"{where}: classes", self.classes, 0)
-        if not isinstance(self.balanced, bool):
-            raise ValueError(f"{where}: balanced must be True or False, got {self.balanced!r}")
-        for field in ("lam", "scale", "learning_rate"):
+        for field in ("balanced", "lds"):
+            if not isinstance(getattr(self, field), bool):
+                raise ValueError(f"{where}: {field} must be True or False, got {getattr(self, field)!r}")
+        for field in ("lam", "scale", "learning_rate", "noise_sigma"):
             if not 0 < getattr(self, field) < float("inf"):
                 hint = " (for plain regression set classes = 0)" if field == "lam" else ""
                 raise ValueError(f"{where}: {field} must be positive, got {getattr(self, field)}{hint}")
-        for field in ("weight_decay", "momentum"):
+        for field in ("weight_decay", "momentum", "noise_learning_rate"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise ValueError(f"{where}: {field} must not be negative, got {getattr(self, field)}")
         if self.classes == 1:
             raise ValueError(f"{where}: classes must be 0 (plain regression) or at least 2, got {self.classes}")
         if self.balanced and not self.classes:
             raise ValueError(f"{where}: balanced classes need classes >= 2")
+        if self.lds and self.reweight == "none":
+            raise ValueError(f"{where}: lds smooths the density of a re-weighting; set reweight, too")
         if not self.hidden:
             raise ValueError(f"{where}: hidden must list the widths of at least one layer")
         for width in self.hidden:

@@ -15,19 +15,24 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
-from regcls_jax import losses
+from regcls_jax import balanced_mse, losses
 from regcls_jax.metrics import ErrorSums, error_sums
 from regcls_jax.models.mlp import MLP
-from regcls_jax.objective import keep_mask, objective
+from regcls_jax.objective import Loss, keep_mask, objective
+from regcls_jax.theory import MixturePrior
 from regcls_jax.training import optimizer as optimizers
 from regcls_jax.training.step import State, init_state, train_step
 
+BALANCED_MSE = ("gai", "bni", "bmc")
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
 
 
 class Shape(NamedTuple):
-    """What makes a separate program: everything here changes shapes or operations. `classes` counts padding."""
+    """What makes a separate program: everything here changes shapes or operations.
+
+    `classes` counts padding; `points` are the components of the prior p~(y) of Balanced MSE, 0 without one.
+    """
 
     hidden: tuple[int, ...]
     classes: int
@@ -35,6 +40,8 @@ class Shape(NamedTuple):
     optimizer: str
     decay: str
     regression: str
+    weighted: bool
+    points: int
     batch_size: int
     epochs: int
 
@@ -50,21 +57,25 @@ class RunArrays(NamedTuple):
     learning_rate: Array
     weight_decay: Array
     momentum: Array
+    noise_sigma: Array
+    noise_learning_rate: Array
 
 
 class Tables(NamedTuple):
     """What runs share, padded to the largest. T tasks (a data set with its classes), O orders, S evaluation splits.
 
-    inputs [T, n, D], targets [T, n], labels [T, n] (int32; [T, 0] without classes), classes [T] and keep [T, C] of each
-    task; orders [O, epochs, n] permutations of the samples; eval_inputs [T, S, m, D], eval_targets [T, S, m], and
-    eval_sizes [T, S] the number of real rows.
+    inputs [T, n, D], targets [T, n], labels [T, n] (int32; [T, 0] without classes), weights [T, n] ([T, 0] without),
+    classes [T], keep [T, C] and prior (three [T, K]) of each task; orders [O, epochs, n] permutations of the samples;
+    eval_inputs [T, S, m, D], eval_targets [T, S, m], and eval_sizes [T, S] the number of real rows.
     """
 
     inputs: Array
     targets: Array
     labels: Array
+    weights: Array
     classes: Array
     keep: Array
+    prior: MixturePrior
     orders: Array
     eval_inputs: Array
     eval_targets: Array
@@ -81,12 +92,10 @@ def _initial_params(shape: Shape, key: Array, inputs: Array, classes: Array) -> 
     return params
 
 
-def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> State:
-    """One whole training: `shape.epochs` passes of `batches` batches each (the remainder of a pass is dropped)."""
-    inputs, targets, labels = tables.inputs[run.task], tables.targets[run.task], tables.labels[run.task]
-    classes = tables.classes[run.task]
+def _optimizer(shape: Shape, run: RunArrays) -> optax.GradientTransformation:
+    """The optimiser of all parameters; the noise scale of Balanced MSE has an Adam of its own, without decay."""
     # One flat vector: Adam is then one operation instead of one per layer. The result is the same, it is elementwise.
-    optimizer = optax.flatten(
+    model = optax.flatten(
         optimizers.make(
             shape.optimizer,
             learning_rate=run.learning_rate,
@@ -95,31 +104,64 @@ def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> State
             momentum=run.momentum,
         )
     )
+    if shape.regression not in BALANCED_MSE:
+        return model
+    noise = optimizers.make(learning_rate=run.noise_learning_rate)
+    return optax.partition({"model": model, "noise_sigma": noise}, {"model": "model", "noise_sigma": "noise_sigma"})
+
+
+def _regression(shape: Shape, tables: Tables, run: RunArrays, params: optax.Params) -> Loss:
+    """The regression loss by name; Balanced MSE takes the noise scale and (but for BMC) the prior of the task."""
+    if shape.regression not in BALANCED_MSE:
+        return getattr(losses, shape.regression)
+    if shape.regression == "bmc":
+        return functools.partial(balanced_mse.bmc, noise_sigma=params["noise_sigma"])
+    # BNI's histogram comes as points, a mixture without width: GAI of it is BNI.
+    prior = jax.tree.map(lambda table: table[run.task], tables.prior)
+    return functools.partial(balanced_mse.gai, prior=prior, noise_sigma=params["noise_sigma"])
+
+
+def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> State:
+    """One whole training: `shape.epochs` passes of `batches` batches each (the remainder of a pass is dropped).
+
+    The parameters are those of the "model" and, for Balanced MSE, "noise_sigma".
+    """
+    task = {
+        "inputs": tables.inputs[run.task],
+        "targets": tables.targets[run.task],
+        "labels": tables.labels[run.task] if shape.classes else None,
+        "weights": tables.weights[run.task] if shape.weighted else None,
+    }
+    classes = tables.classes[run.task]
+    optimizer = _optimizer(shape, run)
     model = MLP(shape.hidden, shape.classes, feature_axis=0)
     mask_key = jax.random.fold_in(run.key, CLASS_MASKS)
 
     def epoch(state: State, number_and_order: tuple[Array, Array]) -> tuple[State, None]:
         number, order = number_and_order
-        shuffled = inputs[order], targets[order], labels[order] if shape.classes else None
+        shuffled = jax.tree.map(lambda column: column[order], task)
 
         def step(batch: Array, state: State) -> State:
-            x, y, label = jax.tree.map(
-                lambda rows: jax.lax.dynamic_slice_in_dim(rows, batch * shape.batch_size, shape.batch_size), shuffled
+            rows = jax.tree.map(
+                lambda column: jax.lax.dynamic_slice_in_dim(column, batch * shape.batch_size, shape.batch_size),
+                shuffled,
             )
             kept = None
             if shape.balanced:
-                kept = keep_mask(jax.random.fold_in(mask_key, number * batches + batch), label, tables.keep[run.task])
+                key = jax.random.fold_in(mask_key, number * batches + batch)
+                kept = keep_mask(key, rows["labels"], tables.keep[run.task])
 
             def loss(params: optax.Params) -> tuple[Array, dict[str, Array]]:
-                prediction = model.apply({"params": params}, x.T)
+                prediction = model.apply({"params": params["model"]}, rows["inputs"].T)
                 return objective(
                     prediction.value,
-                    y,
+                    rows["targets"],
                     prediction.logits,
-                    label,
+                    rows["labels"],
                     lam=run.lam,
                     scale=run.scale,
-                    regression=getattr(losses, shape.regression),
+                    regression=_regression(shape, tables, run, params),
+                    weights=rows["weights"],
                     class_mask=kept,
                     classes=classes if shape.balanced else None,
                     class_axis=0,
@@ -129,7 +171,10 @@ def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> State
 
         return jax.lax.fori_loop(0, batches, step, state), None
 
-    state = init_state(_initial_params(shape, run.key, inputs[:1], classes), optimizer)
+    params = {"model": _initial_params(shape, run.key, task["inputs"][:1], classes)}
+    if shape.regression in BALANCED_MSE:
+        params["noise_sigma"] = run.noise_sigma
+    state = init_state(params, optimizer)
     numbered = jnp.arange(shape.epochs), tables.orders[run.order]
     return jax.lax.scan(epoch, state, numbered)[0]
 
@@ -155,7 +200,7 @@ def train_grid(runs: RunArrays, batches: Array, tables: Tables, *, shape: Shape,
     """
 
     def one(tables: Tables, batches: Array, run: RunArrays) -> ErrorSums:
-        return evaluate(shape, tables, run, train(shape, tables, batches, run).params)
+        return evaluate(shape, tables, run, train(shape, tables, batches, run).params["model"])
 
     def share(runs: RunArrays, batches: Array, tables: Tables) -> ErrorSums:
         def chunk(runs_and_batches: tuple[RunArrays, Array]) -> ErrorSums:

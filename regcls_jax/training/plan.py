@@ -33,12 +33,17 @@ MAX_TASKS = 256
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A data set with its classes: what a run trains on."""
+    """A data set with its classes, weights and prior: what a run trains on. The fields are the run's."""
 
     data: DataSpec
     classes: int
     balanced: bool
     rounding: str
+    reweight: str
+    lds: bool
+    buckets: int
+    prior: str
+    components: int
 
     @property
     def name(self) -> str:
@@ -85,7 +90,17 @@ class Part:
 
 def task_of(run: Run) -> Task:
     """What a run trains on."""
-    return Task(run.data, run.classes, run.balanced, run.rounding)
+    return Task(
+        data=run.data,
+        classes=run.classes,
+        balanced=run.balanced,
+        rounding=run.rounding,
+        reweight=run.reweight,
+        lds=run.lds,
+        buckets=run.buckets,
+        prior=run.regression if run.regression in ("gai", "bni") else "none",
+        components=run.components,
+    )
 
 
 def measure(task: Task, problem: Problem) -> Sized:
@@ -121,6 +136,8 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         optimizer=run.optimizer,
         decay=run.decay,
         regression=run.regression,
+        weighted=run.reweight != "none",
+        points={"gai": run.components, "bni": run.buckets}.get(run.regression, 0),
         batch_size=run.batch_size,
         epochs=run.epochs,
     )

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regcls_jax import binning
+from regcls_jax import binning, imbalance
 from regcls_jax.data.data_spec import DataSpec
 from regcls_jax.data.problem import Problem
+from regcls_jax.theory import MixturePrior
 from regcls_jax.training.grid import Run
 from regcls_jax.training.grid_step import SEPARATE_MODEL, RunArrays, Tables
 from regcls_jax.training.plan import MAX_ORDERS, Part, Sized, Task, order_of, orders_of, task_of
@@ -108,8 +109,10 @@ def _tables(
         inputs=np.zeros((count, n, width), np.float32),
         targets=np.zeros((count, n), np.float32),
         labels=np.zeros((count, n if classes else 0), np.int32),
+        weights=np.zeros((count, n if part.shape.weighted else 0), np.float32),
         classes=np.zeros(count, np.int32),
         keep=np.zeros((count, classes), np.float32),
+        prior=MixturePrior(*(np.zeros((count, part.shape.points), np.float32) for _ in range(3))),
         orders=np.zeros((padding.orders, epochs, n), np.int32),
         eval_inputs=np.zeros((count, splits, m, width), np.float32),
         eval_targets=np.zeros((count, splits, m), np.float32),
@@ -123,12 +126,36 @@ def _tables(
             tables.labels[row, :samples] = binning.assign(problem.train.y, bins.edges)
             tables.classes[row] = bins.classes
             tables.keep[row, : bins.classes] = bins.keep
+        if part.shape.weighted:
+            tables.weights[row, :samples] = sample_weights(task, problem.train.y)
+        if part.shape.points:
+            for table, values in zip(tables.prior, prior(task, problem.train.y), strict=True):
+                table[row] = values
         for column, split in enumerate(problem.evals.values()):
             size = tables.eval_sizes[row, column] = len(split.y)
             tables.eval_inputs[row, column, :size], tables.eval_targets[row, column, :size] = split
     for row, (seed, samples) in enumerate(orders):
         tables.orders[row, :, :samples] = sample_orders(seed, samples, epochs)
     return tables
+
+
+def _buckets(task: Task, targets: np.ndarray) -> np.ndarray:
+    return binning.uniform_edges(float(targets.min()), float(targets.max()), task.buckets)
+
+
+def sample_weights(task: Task, targets: np.ndarray) -> np.ndarray:
+    """The weight of every training target [n], mean 1 (recipes 2.2; no clipping: that was for counts of years)."""
+    lds = imbalance.LdsKernel() if task.lds else None
+    return imbalance.label_weights(targets, _buckets(task, targets), task.reweight, lds=lds)
+
+
+def prior(task: Task, targets: np.ndarray) -> MixturePrior:
+    """p~(y) of Balanced MSE: a Gaussian mixture (GAI), or one point per bucket of the training targets (BNI)."""
+    if task.prior == "gai":
+        return imbalance.fit_mixture(targets, task.components)
+    edges = _buckets(task, targets)
+    counts = np.bincount(binning.assign(targets, edges), minlength=task.buckets)
+    return MixturePrior((edges[:-1] + edges[1:]) / 2, np.zeros(task.buckets), counts / counts.sum())
 
 
 def _run_arrays(
@@ -157,4 +184,6 @@ def _run_arrays(
         learning_rate=array([run.learning_rate for run in members]),
         weight_decay=array([run.weight_decay for run in members]),
         momentum=array([run.momentum for run in members]),
+        noise_sigma=array([run.noise_sigma for run in members]),
+        noise_learning_rate=array([run.noise_learning_rate for run in members]),
     )
