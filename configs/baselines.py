@@ -8,8 +8,8 @@ Data, model and optimiser as in Fig. 3, clean and noisy; paired initial weights.
 with 8 Gaussians, BMC and BNI over 100 buckets, the noise scale learned from .1 (target units) at .01; inverse and
 square-root-inverse weighting over 100 buckets, and LDS (gaussian, 5, 2) on the latter. Every method twice: with its
 loss as it is, and times the lambda of reg+cls: under coupled weight decay the size of a loss is a hyperparameter.
-(The published Balanced MSE multiplies its loss by 2 sigma^2, so it is as large as the squared error.) Not run in full yet:
-6,400 trainings.
+(The published Balanced MSE multiplies its loss by 2 sigma^2, so it is as large as the squared error.)
+6,400 trainings, not run in full yet.
 """
 
 from ml_collections import ConfigDict

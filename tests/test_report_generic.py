@@ -6,6 +6,7 @@ from test_report_fig3 import study
 
 from regcls_jax.report.build import GENERIC, STUDIES, choose
 from regcls_jax.report.generic import generic_tables, settings_that_vary
+from regcls_jax.report.tables import markdown
 
 
 def two_rates():
@@ -23,9 +24,18 @@ def test_a_setting_that_varies_makes_lines_of_its_own():
     table = generic_tables(both)[0].frame
     lines = table[(table["arm"] == "reg") & (table["sampling"] == "mild")].set_index("learning_rate")
     errors = rows[(rows["arm"] == "reg") & (rows["sampling"] == "mild")]["mse"]
-    assert lines.loc[1e-3, "test MSE"] == f"{errors.mean():.3f} ± {np.std(errors, ddof=1):.3f}"
-    assert lines.loc[1e-2, "test MSE"].startswith(f"{2 * errors.mean():.3f}")
-    assert lines.loc[1e-3, "runs"] == str(len(errors))
+    assert lines.loc["0.001", "test MSE"] == f"{errors.mean():.3f} ± {np.std(errors, ddof=1):.3f}"
+    assert lines.loc["0.01", "test MSE"].startswith(f"{2 * errors.mean():.3f}")
+    assert lines.loc["0.001", "runs"] == str(len(errors))
+
+
+def test_a_setting_that_only_trained_runs_have_is_a_dash_for_the_trivial_predictors():
+    rows, again = two_rates()
+    both = pd.concat([rows, again], ignore_index=True)
+    both.loc[both["run"] < 0, "learning_rate"] = np.nan
+    table = generic_tables(both)[0]
+    assert set(table.frame.loc[table.frame["arm"] == "constant", "learning_rate"]) == {"–"}
+    assert "–" in markdown(table.frame)
 
 
 def test_the_paper_s_tables_are_for_the_paper_s_settings_only():

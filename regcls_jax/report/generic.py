@@ -25,7 +25,9 @@ def generic_tables(rows: pd.DataFrame) -> list[Table]:
     groups = rows.groupby([*CELL, "arm", *varying], sort=True, dropna=False)
     lines = groups["mse"].agg(runs="size", mean=finite_mean, std="std").join(groups["mae"].agg(finite_mean))
     frame = lines.reset_index()
-    text = frame[[*CELL, "arm", *varying]].assign(
+    settings = frame[varying].astype(object).map(lambda value: "–" if pd.isna(value) else str(value))
+    text = frame[[*CELL, "arm"]].join(settings)
+    text = text.assign(
         arm=frame["arm"].map(label),
         runs=frame["runs"].astype(str),
         **{
@@ -35,7 +37,7 @@ def generic_tables(rows: pd.DataFrame) -> list[Table]:
     )
     note = (
         "Mean ± standard deviation over functions and repetitions. constant and median predict the mean and median of "
-        "the training targets; a setting that nothing was trained with is nan."
+        "the training targets; no setting is theirs."
     )
     table = sort_cells(text)
     return [Table("Every arm in every setting", note, table, table)]
