@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from absl import app, flags
 
@@ -23,6 +24,8 @@ def run(main: Callable[[], None]) -> None:
         except (OSError, ValueError) as error:
             sys.exit(f"error: {' '.join(str(error).split())}")
 
+    # A config may start from another one: `from configs import fig3`.
+    sys.path.append(str(Path(sys.argv[0]).resolve().parent.parent))
     app.run(guarded, flags_parser=_parse)
 
 

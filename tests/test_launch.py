@@ -55,3 +55,10 @@ def test_a_mistake_is_one_line_that_says_what_to_mend(tmp_path, arguments, messa
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == ["file"], "a mistake leaves nothing behind"
+
+
+def test_a_config_may_start_from_another(tmp_path):
+    """From any folder: nothing but the program itself says where configs/ is."""
+    config = ROOT / "configs" / "baselines.py:runlocal"
+    done = launch("study.py", f"--config={config}", "--config.run.epochs=0", f"--workdir={tmp_path}", cwd=tmp_path)
+    assert "epochs must be an integer of at least 1, not 0" in done.stderr
