@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from regcls_jax.report.build import STUDIES
+from regcls_jax.report.studies import STUDIES
 from regcls_jax.training.grid import expand
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from test_report_fig3 import study
 
-from regcls_jax.report.build import GENERIC, STUDIES, choose
 from regcls_jax.report.generic import generic_tables, settings_that_vary
+from regcls_jax.report.studies import GENERIC, STUDIES, choose
 from regcls_jax.report.tables import markdown
 
 

@@ -1,57 +1,35 @@
-"""From a study's work directory to its report: tables, figure, and the export that goes into `results/`."""
+"""From a study's work directory to its report: tables, figures, and the export that goes into `results/`."""
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from regcls_jax.files import read_json, write_atomic
 from regcls_jax.report import tables
-from regcls_jax.report.fig3 import fig3_tables
-from regcls_jax.report.fig4 import VALIDATION, fig4_tables
-from regcls_jax.report.fig5 import fig5_tables
-from regcls_jax.report.figures import fig3_figure, fig5_figure, render
-from regcls_jax.report.generic import generic_tables
-from regcls_jax.report.lambda_figure import fig4_figure
-from regcls_jax.report.published import CELL
+from regcls_jax.report.figures import render
 from regcls_jax.report.rows import METRICS, RUN, diverged, read_rows, write_csv_atomic
-from regcls_jax.report.tab1 import tab1_tables
+from regcls_jax.report.studies import choose
 from regcls_jax.training.grid import expand
 
 
-class Study(NamedTuple):
-    """What one table or figure of the paper is reported with; both functions take the study's rows of `splits`.
+class Report(NamedTuple):
+    """A study reported: its name, config and meta.json, the rows worth keeping, tables, and figures as files.
 
-    `settings` are the columns in which runs of one arm, cell and class count may differ.
+    `models` counts trained models and trivial predictors; `diverged` is a paragraph about runs that did.
     """
 
-    tables: Callable[[pd.DataFrame], list[tables.Table]]
-    figure: Callable[[pd.DataFrame, str], Figure] | None
-    splits: tuple[str, ...] = ("test",)
-    settings: tuple[str, ...] = ()
-
-
-# Of a study that is none of the paper's.
-GENERIC = Study(generic_tables, None)
-# A further study registers here under the `name` of its config.
-STUDIES = {
-    "fig3": Study(fig3_tables, fig3_figure),
-    "fig4": Study(fig4_tables, fig4_figure, (*VALIDATION, "test"), ("lam",)),
-    "tab1": Study(tab1_tables, fig4_figure, (*VALIDATION, "test"), ("lam",)),
-    "fig5": Study(fig5_tables, fig5_figure, settings=("noise",)),
-    "baselines": GENERIC,
-}
-
-
-def choose(name: str | None, rows: pd.DataFrame) -> Study:
-    """The report of the study `name`, or GENERIC where it has none or its runs differ in more than the paper's do."""
-    study = STUDIES.get(name, GENERIC) if name else GENERIC
-    known = [*CELL, "arm", "function", "repetition", "seed", "classes", "split", *study.settings]
-    return GENERIC if rows.duplicated(known).any() else study
+    name: str
+    config: dict[str, Any]
+    meta: dict[str, Any]
+    rows: pd.DataFrame
+    models: int
+    diverged: str
+    tables: list[tables.Table]
+    figures: dict[str, bytes]
 
 
 def _diverged_note(rows: pd.DataFrame) -> str:
@@ -64,24 +42,6 @@ def _diverged_note(rows: pd.DataFrame) -> str:
     )
 
 
-def _page(name: str, rows: pd.DataFrame, meta: dict[str, Any], made: list[tables.Table]) -> str:
-    runs = len(rows.drop_duplicates(list(RUN)))
-    facts = [f"- {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in meta.items()]
-    head = [
-        f"# {name}",
-        f"{runs} trained models and trivial predictors. {tables.SIGNS}",
-        _diverged_note(rows),
-    ]
-    body = [part for table in made for part in (f"## {table.title}", table.note, tables.markdown(table.frame))]
-    return "\n\n".join([*head, "\n".join(facts), *body]) + "\n"
-
-
-def _console(table: tables.Table) -> str:
-    if table.console is None:
-        return ""
-    return f"\n{table.title}\n{table.note}\n{tables.markdown(table.console)}"
-
-
 def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.DataFrame:
     """The rows worth committing: the splits that are reported, metrics rounded to six significant digits."""
     kept = rows[rows["split"].isin(splits)].copy()
@@ -90,21 +50,17 @@ def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.Dat
     return kept.sort_values([*RUN, "split"]).reset_index(drop=True)
 
 
-def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os.PathLike | None = None) -> str:
-    """Writes `workdir/report/`: table.md and, for the paper's figures, figure.png and figure.svg.
+def build(workdir: str | os.PathLike, *, shading: str = "std") -> Report:
+    """The report of a study, nothing written.
 
     Cells, class counts and arms that a study does not hold are left out; half of a comparison is an error.
 
     Args:
       workdir: holds config.json (with `name`), the rows, and meta.json; an exported folder serves as well.
       shading: "std" or "paper", see `statistics.shading`.
-      export: a folder that gets table.md, figure.png, figure.svg, rows.csv.gz, config.json and meta.json.
-
-    Returns:
-      The compact tables as text for a console.
 
     Raises:
-      OSError: something cannot be read or written (the message names it).
+      OSError: something cannot be read (the message names it).
       ValueError: the study is unfinished, rows are malformed, or runs that should pair up do not.
     """
     workdir = Path(workdir)
@@ -121,16 +77,75 @@ def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")
     reported = rows[rows["split"].isin(study.splits)]
     made = study.tables(reported)
-    files = {"table.md": _page(config.get("name", "study"), rows, meta, made).encode()}
-    if study.figure is not None:
-        files |= {f"figure.{kind}": data for kind, data in render(study.figure(reported, shading)).items()}
-    for folder in [workdir / "report"] + ([Path(export)] if export is not None else []):
-        folder.mkdir(parents=True, exist_ok=True)
-        for part, data in files.items():
-            write_atomic(folder / part, data)
+    figures = {
+        f"{stem}.{kind}": data
+        for stem, draw in study.figures.items()
+        for kind, data in render(draw(reported, shading)).items()
+    }
+    return Report(
+        name=config.get("name", "study"),
+        config=config,
+        meta=meta,
+        rows=export_rows(rows, study.splits),
+        models=len(rows.drop_duplicates(list(RUN))),
+        diverged=_diverged_note(rows),
+        tables=made,
+        figures=figures,
+    )
+
+
+def facts(report: Report) -> dict[str, str]:
+    """What meta.json says of a study, as text."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in report.meta.items()}
+
+
+def _page(report: Report) -> str:
+    head = [
+        f"# {report.name}",
+        f"{report.models} trained models and trivial predictors. {tables.SIGNS}",
+        report.diverged,
+        "\n".join(f"- {key}: {value}" for key, value in facts(report).items()),
+    ]
+    body = [part for table in report.tables for part in (f"## {table.title}", table.note, tables.markdown(table.frame))]
+    return "\n\n".join([*head, *body]) + "\n"
+
+
+def _console(table: tables.Table) -> str:
+    if table.console is None:
+        return ""
+    return f"\n{table.title}\n{table.note}\n{tables.markdown(table.console)}"
+
+
+def write(report: Report, folder: str | os.PathLike) -> None:
+    """Writes table.md and the figures of a report into `folder`. Raises OSError where that cannot be."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, data in {"table.md": _page(report).encode(), **report.figures}.items():
+        write_atomic(folder / part, data)
+
+
+def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os.PathLike | None = None) -> str:
+    """Builds the report of a study (`build`) and writes it to `workdir/report/`: table.md, figures as PNG and SVG.
+
+    Args:
+      workdir: see `build`.
+      shading: see `build`.
+      export: a folder that gets the same files and rows.csv.gz, config.json, meta.json.
+
+    Returns:
+      The compact tables as text for a console.
+
+    Raises:
+      OSError: something cannot be read or written (the message names it).
+      ValueError: see `build`.
+    """
+    workdir = Path(workdir)
+    made = build(workdir, shading=shading)
+    write(made, workdir / "report")
     if export is not None:
-        write_csv_atomic(export_rows(rows, study.splits), Path(export) / "rows.csv.gz")
-        for part, content in (("config.json", config), ("meta.json", meta)):
+        write(made, export)
+        write_csv_atomic(made.rows, Path(export) / "rows.csv.gz")
+        for part, content in (("config.json", made.config), ("meta.json", made.meta)):
             write_atomic(Path(export) / part, json.dumps(content, indent=2) + "\n")
     where = f"\nReport: {workdir / 'report'}" + (f"; exported to {export}" if export is not None else "")
-    return "\n".join([tables.SIGNS, _diverged_note(rows), *filter(None, map(_console, made)), where])
+    return "\n".join([tables.SIGNS, made.diverged, *filter(None, map(_console, made.tables)), where])

@@ -1,0 +1,49 @@
+"""What every table and figure of the paper, and of our own studies, is reported with: the registry of the reports."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from regcls_jax.report.fig3 import fig3_tables
+from regcls_jax.report.fig4 import VALIDATION, fig4_tables
+from regcls_jax.report.fig5 import fig5_tables
+from regcls_jax.report.figures import fig3_figure, fig5_figure
+from regcls_jax.report.generic import generic_tables
+from regcls_jax.report.lambda_figure import fig4_figure
+from regcls_jax.report.published import CELL
+from regcls_jax.report.tab1 import tab1_tables
+from regcls_jax.report.tables import Table
+
+
+class Study(NamedTuple):
+    """The report of one study; all functions take its rows of `splits`, figures also the shading.
+
+    `figures` are named as the files that show them, `settings` are the columns in which runs of one arm, cell and class
+    count may differ.
+    """
+
+    tables: Callable[[pd.DataFrame], list[Table]]
+    figures: Mapping[str, Callable[[pd.DataFrame, str], Figure]] = {}
+    splits: tuple[str, ...] = ("test",)
+    settings: tuple[str, ...] = ()
+
+
+# Of a study that is none of ours.
+GENERIC = Study(generic_tables)
+# A further study registers here under the `name` of its config.
+STUDIES = {
+    "fig3": Study(fig3_tables, {"figure": fig3_figure}),
+    "fig4": Study(fig4_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",)),
+    "tab1": Study(tab1_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",)),
+    "fig5": Study(fig5_tables, {"figure": fig5_figure}, settings=("noise",)),
+    "baselines": GENERIC,
+}
+
+
+def choose(name: str | None, rows: pd.DataFrame) -> Study:
+    """The report of the study `name`, or GENERIC where it has none or its runs differ in more than the study's do."""
+    study = STUDIES.get(name, GENERIC) if name else GENERIC
+    known = [*CELL, "arm", "function", "repetition", "seed", "classes", "split", *study.settings]
+    return GENERIC if rows.duplicated(known).any() else study
