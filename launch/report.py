@@ -1,26 +1,40 @@
-"""Reports a study: tables and the figure from the rows in its work directory.
+"""Reports studies: tables and figures from the rows in their work directories, and one HTML page of them all.
 
 python launch/report.py --workdir=runs/fig3 [--shading=std|paper] [--export=results/fig3]
+python launch/report.py --workdir=runs/fig3 --workdir=runs/tab1 --html=runs/report.html
 """
 
 from absl import flags
 
 from regcls_jax import cli
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study: config.json, meta.json and rows/.", required=True)
+WORKDIR = flags.DEFINE_multi_string(
+    "workdir", None, "Folder of a study: config.json, meta.json and rows. Give it once per study.", required=True
+)
 SHADING = flags.DEFINE_enum(
     "shading",
     "std",
     ["std", "paper"],
     "Band around the means: std over runs, or the std over functions of the std over seeds (the paper).",
 )
-EXPORT = flags.DEFINE_string("export", None, "Folder that also gets the tables, figure, test rows and metadata.")
+EXPORT = flags.DEFINE_string("export", None, "Folder that also gets tables, figures, rows and metadata (one study).")
+HTML = flags.DEFINE_string("html", None, "File that gets one self-contained page of all studies.")
 
 
 def main() -> None:
-    from regcls_jax.report.build import report  # slow imports: --help must not wait for them
+    from regcls_jax.files import write_atomic  # slow imports: --help must not wait for them
+    from regcls_jax.report.build import build, publish
+    from regcls_jax.report.page import page
 
-    print(report(WORKDIR.value, shading=SHADING.value, export=EXPORT.value))
+    if EXPORT.value and len(WORKDIR.value) > 1:
+        raise ValueError(f"--export is the folder of one study, but {len(WORKDIR.value)} workdirs are given")
+    reports = []
+    for workdir in WORKDIR.value:
+        reports.append((workdir, build(workdir, shading=SHADING.value)))
+        print(publish(reports[-1][1], workdir, export=EXPORT.value))
+    if HTML.value:
+        write_atomic(HTML.value, page(reports))
+        print(f"Page: {HTML.value}")
 
 
 if __name__ == "__main__":

@@ -116,36 +116,39 @@ def _console(table: tables.Table) -> str:
     return f"\n{table.title}\n{table.note}\n{tables.markdown(table.console)}"
 
 
-def write(report: Report, folder: str | os.PathLike) -> None:
-    """Writes table.md and the figures of a report into `folder`. Raises OSError where that cannot be."""
-    folder = Path(folder)
+def _write(report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part, data in {"table.md": _page(report).encode(), **report.figures}.items():
         write_atomic(folder / part, data)
 
 
-def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os.PathLike | None = None) -> str:
-    """Builds the report of a study (`build`) and writes it to `workdir/report/`: table.md, figures as PNG and SVG.
+def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.PathLike | None = None) -> str:
+    """Writes a report to `workdir/report/`: table.md, figures as PNG and SVG.
 
     Args:
-      workdir: see `build`.
-      shading: see `build`.
+      report: what `build` returned.
+      workdir: the folder of the study.
       export: a folder that gets the same files and rows.csv.gz, config.json, meta.json.
 
     Returns:
       The compact tables as text for a console.
 
     Raises:
-      OSError: something cannot be read or written (the message names it).
-      ValueError: see `build`.
+      OSError: something cannot be written (the message names it).
     """
-    workdir = Path(workdir)
-    made = build(workdir, shading=shading)
-    write(made, workdir / "report")
+    folder = Path(workdir) / "report"
+    _write(report, folder)
+    where = f"\nReport: {folder}"
     if export is not None:
-        write(made, export)
-        write_csv_atomic(made.rows, Path(export) / "rows.csv.gz")
-        for part, content in (("config.json", made.config), ("meta.json", made.meta)):
-            write_atomic(Path(export) / part, json.dumps(content, indent=2) + "\n")
-    where = f"\nReport: {workdir / 'report'}" + (f"; exported to {export}" if export is not None else "")
-    return "\n".join([tables.SIGNS, made.diverged, *filter(None, map(_console, made.tables)), where])
+        export = Path(export)
+        _write(report, export)
+        write_csv_atomic(report.rows, export / "rows.csv.gz")
+        for part, content in (("config.json", report.config), ("meta.json", report.meta)):
+            write_atomic(export / part, json.dumps(content, indent=2) + "\n")
+        where += f"; exported to {export}"
+    return "\n".join([tables.SIGNS, report.diverged, *filter(None, map(_console, report.tables)), where])
+
+
+def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os.PathLike | None = None) -> str:
+    """`build` and `publish` in one; arguments, result and errors are theirs."""
+    return publish(build(workdir, shading=shading), workdir, export=export)
