@@ -18,6 +18,9 @@ SHADING = flags.DEFINE_enum(
     "Band around the means: std over runs, or the std over functions of the std over seeds (the paper).",
 )
 EXPORT = flags.DEFINE_string("export", None, "Folder that also gets tables, figures, rows and metadata (one study).")
+UNFINISHED = flags.DEFINE_bool(
+    "unfinished", False, "Report a study that is still being trained: the arms and class counts that are complete."
+)
 HTML = flags.DEFINE_string("html", None, "File that gets one self-contained page of all studies.")
 
 
@@ -30,7 +33,7 @@ def main() -> None:
         raise ValueError(f"--export is the folder of one study, but {len(WORKDIR.value)} workdirs are given")
     reports = []
     for workdir in WORKDIR.value:
-        reports.append((workdir, build(workdir, shading=SHADING.value)))
+        reports.append((workdir, build(workdir, shading=SHADING.value, unfinished=UNFINISHED.value)))
         print(publish(reports[-1][1], workdir, export=EXPORT.value))
     if HTML.value:
         write_atomic(HTML.value, page(reports))

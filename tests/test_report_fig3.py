@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regcls_jax.report.build import export_rows, report
+from regcls_jax.report.build import build, export_rows, report
 from regcls_jax.report.fig3 import agreement, beside_published, fig3_tables, ours_fig3
 from regcls_jax.report.figures import fig3_figure, render
 from regcls_jax.report.published import published_fig3
@@ -285,3 +285,21 @@ def test_an_unfinished_study_is_not_reported(tmp_path):
     (workdir / "rows" / "reg_no_decay.csv").unlink()
     with pytest.raises(ValueError, match="6 trainings are still to be done; run launch/study.py"):
         report(workdir)
+
+
+def test_an_unfinished_study_is_reported_when_asked_for_without_what_is_not_complete(tmp_path):
+    rows = study(("clean",), ("mild",))
+    whole = build(write_study(tmp_path / "whole", rows), unfinished=True)
+    assert "Unfinished" not in whole.remarks
+    workdir = write_study(tmp_path / "run", rows)
+    path = workdir / "rows" / "reg_cls.csv"
+    trained = pd.read_csv(path)
+    last = trained.loc[trained["classes"] == 64, "run"].max()
+    write_csv_atomic(trained[trained["run"] != last], path)
+    made = build(workdir, unfinished=True)
+    total = rows.loc[rows["run"] >= 0, "run"].nunique()
+    assert f"**Unfinished: 1 of {total} trainings are still to be done.**" in made.remarks
+    assert "Left out: reg+cls with 64 classes." in made.remarks
+    # One missing training takes its class count with it, and nothing else.
+    left = whole.rows[(whole.rows["arm"] != "reg_cls") | (whole.rows["classes"] != 64)]
+    pd.testing.assert_frame_equal(made.rows, left.reset_index(drop=True))

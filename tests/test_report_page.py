@@ -67,7 +67,7 @@ def test_a_page_of_two_studies(tmp_path):
 
 def test_names_are_text_not_html(tmp_path):
     folder = write_study(tmp_path / "run", study(("clean",), ("mild",)))
-    report = build(folder)._replace(name="<b>mine</b>", diverged="<img src=x onerror=y> of `arm`")
+    report = build(folder)._replace(name="<b>mine</b>", remarks="<img src=x onerror=y> of `arm`")
     text = page([("<script>folder</script>", report)])
     for tag in ("<script", "<b>mine", "<img src=x"):
         assert tag not in text

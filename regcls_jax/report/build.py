@@ -1,8 +1,9 @@
 """From a study's work directory to its report: tables, figures, and the export that goes into `results/`."""
 
+import collections
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from regcls_jax.training.grid import expand
 class Report(NamedTuple):
     """A study reported: its name, config and meta.json, the rows worth keeping, tables, and figures as files.
 
-    `models` counts trained models and trivial predictors; `diverged` is a paragraph about runs that did.
+    `models` counts trained models and trivial predictors; `remarks` is Markdown: what is missing, which runs diverged.
     """
 
     name: str
@@ -27,7 +28,7 @@ class Report(NamedTuple):
     meta: dict[str, Any]
     rows: pd.DataFrame
     models: int
-    diverged: str
+    remarks: str
     tables: list[tables.Table]
     figures: dict[str, bytes]
 
@@ -42,6 +43,23 @@ def _diverged_note(rows: pd.DataFrame) -> str:
     )
 
 
+def _complete(
+    workdir: Path, rows: pd.DataFrame, config: Mapping[str, Any], unfinished: bool
+) -> tuple[pd.DataFrame, str]:
+    """The rows of the arms and class counts that are trained in full, and a remark on those that are not."""
+    wanted = collections.Counter((run.arm, run.classes) for run in expand(config))
+    done = rows[rows["run"] >= 0].groupby(["arm", "classes"])["run"].nunique()
+    lacking = {pair: count - int(done.get(pair, 0)) for pair, count in wanted.items() if done.get(pair, 0) < count}
+    if not lacking:
+        return rows, ""
+    missing = sum(lacking.values())
+    if not unfinished:
+        raise ValueError(f"{workdir}: {missing} trainings are still to be done; run launch/study.py on it again")
+    names = ", ".join(f"{tables.label(arm)} with {classes} classes" for arm, classes in lacking)
+    remark = f"**Unfinished: {missing} of {wanted.total()} trainings are still to be done.** Left out: {names}."
+    return rows[[pair not in lacking for pair in zip(rows["arm"], rows["classes"], strict=True)]], remark
+
+
 def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.DataFrame:
     """The rows worth committing: the splits that are reported, metrics rounded to six significant digits."""
     kept = rows[rows["split"].isin(splits)].copy()
@@ -50,7 +68,7 @@ def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.Dat
     return kept.sort_values([*RUN, "split"]).reset_index(drop=True)
 
 
-def build(workdir: str | os.PathLike, *, shading: str = "std") -> Report:
+def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool = False) -> Report:
     """The report of a study, nothing written.
 
     Cells, class counts and arms that a study does not hold are left out; half of a comparison is an error.
@@ -58,19 +76,18 @@ def build(workdir: str | os.PathLike, *, shading: str = "std") -> Report:
     Args:
       workdir: holds config.json (with `name`), the rows, and meta.json; an exported folder serves as well.
       shading: "std" or "paper", see `statistics.shading`.
+      unfinished: whether a study that is still being trained is reported, without the arms and class counts that lack
+        a run, and saying so; otherwise it is an error.
 
     Raises:
       OSError: something cannot be read (the message names it).
-      ValueError: the study is unfinished, rows are malformed, or runs that should pair up do not.
+      ValueError: the study is not finished, rows are malformed, or runs that should pair up do not.
     """
     workdir = Path(workdir)
     config = read_json(workdir / "config.json")
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_json(workdir / "meta.json") if (workdir / "meta.json").exists() else {}
-    rows = read_rows(workdir)
-    missing = len(expand(config)) - rows.loc[rows["run"] >= 0, "run"].nunique()
-    if missing:
-        raise ValueError(f"{workdir}: {missing} trainings are still to be done; run launch/study.py on it again")
+    rows, missing = _complete(workdir, read_rows(workdir), config, unfinished)
     study = choose(config.get("name"), rows)
     for split in study.splits:
         if not (rows["split"] == split).any():
@@ -88,7 +105,7 @@ def build(workdir: str | os.PathLike, *, shading: str = "std") -> Report:
         meta=meta,
         rows=export_rows(rows, study.splits),
         models=len(rows.drop_duplicates(list(RUN))),
-        diverged=_diverged_note(rows),
+        remarks="\n\n".join(filter(None, (missing, _diverged_note(rows)))),
         tables=made,
         figures=figures,
     )
@@ -103,7 +120,7 @@ def _page(report: Report) -> str:
     head = [
         f"# {report.name}",
         f"{report.models} trained models and trivial predictors. {tables.SIGNS}",
-        report.diverged,
+        report.remarks,
         "\n".join(f"- {key}: {value}" for key, value in facts(report).items()),
     ]
     body = [part for table in report.tables for part in (f"## {table.title}", table.note, tables.markdown(table.frame))]
@@ -146,7 +163,7 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
         for part, content in (("config.json", report.config), ("meta.json", report.meta)):
             write_atomic(export / part, json.dumps(content, indent=2) + "\n")
         where += f"; exported to {export}"
-    return "\n".join([tables.SIGNS, report.diverged, *filter(None, map(_console, report.tables)), where])
+    return "\n".join([tables.SIGNS, report.remarks, *filter(None, map(_console, report.tables)), where])
 
 
 def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os.PathLike | None = None) -> str:

@@ -78,7 +78,7 @@ def page(reports: Sequence[tuple[str, Report]], title: str = "Does classificatio
             "report": report,
             "trainings": f"{report.meta['trainings']:,}" if "trainings" in report.meta else "–",
             "time": _duration(report.meta),
-            "diverged": Markup(_MARKDOWN.render(report.diverged)),
+            "remarks": Markup(_MARKDOWN.render(report.remarks)),
             "figures": list(_figures(report)),
             "tables": list(_tables(report.tables)),
             "config": json.dumps(report.config, indent=1),
