@@ -1,5 +1,7 @@
 """The list of runs that a config asks for."""
 
+from collections import Counter
+
 import pytest
 from study_config import small
 
@@ -86,8 +88,69 @@ def test_noise_levels_multiply_the_noisy_scenario_only():
         ({"run": {"hidden": (6.5,)}}, "a width in hidden must be an integer"),
         ({"run": {"batch_size": 256.0}}, "batch_size must be an integer"),
         ({"chunk": -1}, "chunk must be an integer of at least 0"),
+        ({"budget": -1}, "budget must be an integer of at least 0"),
+        ({"budget": 2.0}, "budget must be an integer"),
+        ({"budget": 2}, "arm 'reg' has 1 combinations, fewer than the budget of 2"),
+        ({"budget": 1, "arms": {"reg": {"lam": (1.0, 2.0, 1)}}}, "arm 'reg': lam lists a value twice"),
     ],
 )
 def test_bad_configs_are_one_clear_error(changes, message):
     with pytest.raises(ValueError, match=message):
         expand(small(**changes))
+
+
+GRID = {"learning_rate": (1e-4, 1e-3, 1e-2), "weight_decay": (0.0, 1e-3), "lam": (1.0, 10.0, 100.0), "scale": (1, 2)}
+ARMS = {"reg": GRID, "reg_cls": {**GRID, "classes": (4, 16)}, "bal": {**GRID, "classes": (4, 16), "balanced": True}}
+
+
+def drawn(budget, **sections):
+    """The settings drawn, in order, by (data set, arm)."""
+    found = {}
+    for run in expand(small(arms=ARMS, budget=budget, **sections)):
+        settings = run.learning_rate, run.weight_decay, run.lam, run.scale, run.classes
+        found.setdefault((run.data, run.arm), []).append(settings)
+    return found
+
+
+def test_a_budget_draws_as_many_different_settings_of_every_arm_on_every_data_set():
+    some, every = drawn(7), drawn(0)
+    assert some.keys() == every.keys()
+    assert len(some) == 4 * 3
+    for key, settings in some.items():
+        assert len(set(settings)) == 7
+        assert set(settings) <= set(every[key])
+    # Not one draw for all data sets or arms, or the outcome would be about that draw.
+    assert len({frozenset(settings) for settings in some.values()}) == len(some)
+
+
+def test_a_draw_depends_on_its_data_set_arm_and_values_alone():
+    seven, whole = drawn(7), drawn(36)
+    assert all(whole[key][:7] == settings for key, settings in seven.items())
+    assert all(len(set(settings)) == 36 for (_, arm), settings in whole.items() if arm == "reg")  # all there are
+    assert drawn(7, data={"samplings": ("severe", "uniform"), "functions": 2}).items() >= seven.items()
+    turned = {arm: dict(reversed(values.items())) for arm, values in ARMS.items()}
+    assert expand(small(arms=turned, budget=7)) == expand(small(arms=ARMS, budget=7))
+
+
+def test_every_setting_is_drawn_equally_often():
+    counts = Counter(
+        setting
+        for (_, arm), settings in drawn(6, data={"functions": 100}).items()
+        for setting in settings
+        if arm == "reg"
+    )
+    # 400 data sets x 6 of 36 settings: each 66.7 times, standard deviation 7.5.
+    assert len(counts) == 36
+    assert all(abs(count - 400 / 6) < 4 * 7.5 for count in counts.values())
+
+
+def test_draws_stay_the_same_from_version_to_version():
+    # Ours, 2026-11: a study continues with the settings it was begun with.
+    first = next(settings for (_, arm), settings in drawn(3).items() if arm == "reg_cls")
+    assert first == [(0.0001, 0.001, 10.0, 2, 4), (0.001, 0.0, 100.0, 1, 4), (0.001, 0.0, 1.0, 2, 16)]
+
+
+def test_a_huge_product_is_not_listed():
+    many = tuple(float(value) for value in range(1, 201))
+    config = small(budget=3) | {"arms": {"reg": dict.fromkeys(("lam", "scale", "learning_rate", "momentum"), many)}}
+    assert len(expand(config)) == 4 * 3  # of 1.6e9 each

@@ -3,6 +3,7 @@
 import gzip
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ COLUMNS = (
     "run arm scenario sampling noise function repetition seed classes classes_kept balanced "
     "lam scale learning_rate weight_decay split n mse mae"
 ).split()
-TEXT_COLUMNS = ("arm", "scenario", "sampling", "split")
+TEXT_COLUMNS = ("arm", "scenario", "sampling", "split", "trace")
 METRICS = ("mse", "mae")
 # What names a trained model, whichever split it is evaluated on.
-RUN = ("arm", "scenario", "sampling", "noise", "function", "repetition", "seed", "classes", "lam")
+RUN = (
+    *("arm", "scenario", "sampling", "noise", "function", "repetition", "seed", "classes"),
+    *("lam", "scale", "learning_rate", "weight_decay", "run"),
+)
 
 
 def write_csv_atomic(frame: pd.DataFrame, path: str | os.PathLike) -> None:
@@ -32,17 +36,18 @@ def write_csv_atomic(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     write_atomic(path, data)
 
 
-def _read_file(path: Path) -> pd.DataFrame:
+def read_file(path: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """One CSV of at least the given columns; the errors are those of `read_rows`."""
     try:
         # Only "nan" is missing: an arm called "none" or "null" stays a name.
         frame = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: bad UTF-8 and parser errors
         raise OSError(f"{path} is not a readable CSV of result rows: {error}") from error
-    if missing := [name for name in COLUMNS if name not in frame]:
+    if missing := [name for name in columns if name not in frame]:
         raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}.")
     if frame.empty:
         raise OSError(f"{path} holds no row.")
-    for name in COLUMNS:
+    for name in columns:
         if name not in TEXT_COLUMNS and not pd.api.types.is_numeric_dtype(frame[name]):
             raise ValueError(f"{path}: column {name} holds something that is not a number.")
     return frame
@@ -64,7 +69,7 @@ def read_rows(workdir: str | os.PathLike) -> pd.DataFrame:
     files = sorted((workdir / "rows").glob("*.csv")) or list(workdir.glob("rows.csv.gz"))
     if not files:
         raise OSError(f"{workdir} holds no result rows (rows/*.csv or rows.csv.gz).")
-    return pd.concat([_read_file(path) for path in files], ignore_index=True)
+    return pd.concat([read_file(path) for path in files], ignore_index=True)
 
 
 def diverged(frame: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +86,7 @@ def finished_runs(workdir: str | os.PathLike) -> set[int]:
     """
     finished: set[int] = set()
     for path in (Path(workdir) / "rows").glob("*.csv"):
-        rows = _read_file(path)["run"].value_counts()
+        rows = read_file(path)["run"].value_counts()
         if -1 not in rows and rows.nunique() > 1:
             raise OSError(f"{path} is not whole: run {rows.idxmin()} lacks rows; remove it to train its runs again")
         finished.update(rows.index)

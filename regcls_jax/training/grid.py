@@ -2,8 +2,11 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from regcls_jax.binning import ROUNDINGS
 from regcls_jax.data.data_spec import SAMPLINGS, SCENARIOS, TRAINING_SEEDS, DataSpec, check_integer, is_real
@@ -11,6 +14,7 @@ from regcls_jax.imbalance import METHODS
 from regcls_jax.metrics import TRIVIAL_PREDICTORS
 from regcls_jax.training import optimizer
 from regcls_jax.training.grid_step import BALANCED_MSE
+from regcls_jax.training.trace import TRACES
 
 CHOICES = {
     "rounding": ROUNDINGS,
@@ -19,6 +23,7 @@ CHOICES = {
     "regression": ("squared_error", "absolute_error", "huber", *BALANCED_MSE),
     "reweight": METHODS,
     "initial_weights": ("paired", "separate"),
+    "trace": TRACES,
 }
 
 
@@ -36,6 +41,9 @@ class Run:
     `noise_sigma` (target units) and learned with Adam at `noise_learning_rate` (0: fixed), under a prior of
     `components` Gaussians (gai) or `buckets` points (bni); `reweight` weighs the regression loss by the inverse (square
     root of the) density of the target over `buckets` uniform buckets of its range, smoothed if `lds`.
+
+    `trace` records the quantities of section 2.2 in every epoch, under a prior p~(y) of `components` Gaussians; sigma^2
+    is the model's own MSE on its training split ("mse") or 1 / (2 lam) ("lambda", Eq. 3). It changes no training.
     """
 
     arm: str
@@ -62,6 +70,7 @@ class Run:
     initial_weights: str = "paired"
     batch_size: int = 256
     epochs: int = 80
+    trace: str = "none"
 
     def __post_init__(self) -> None:
         where = f"arm {self.arm!r}"
@@ -108,7 +117,7 @@ DATA_FIELDS = {
     "total": 60_000,
     "peak_share": None,
 }
-SECTIONS = ("name", "data", "run", "scenario", "arms", "chunk")
+SECTIONS = ("name", "data", "run", "scenario", "arms", "budget", "chunk")
 
 
 def _check_keys(section: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
@@ -163,10 +172,44 @@ def training_seed(repetition: int) -> int:
     return TRAINING_SEEDS[repetition] if repetition < len(TRAINING_SEEDS) else repetition
 
 
-def _arm_runs(name: str, arm: Mapping[str, Any], defaults: Mapping[str, Any], data: DataSpec) -> Iterator[Run]:
+def draw_combinations(
+    name: str, settings: Mapping[str, Sequence[Any]], budget: int, data: DataSpec
+) -> Iterator[dict[str, Any]]:
+    """`budget` different combinations of an arm's values, at random, in the order drawn.
+
+    The draw depends on the data set, the arm's `name` and its values, not on the order of its fields; a smaller budget
+    has the first ones of a larger. Raises ValueError for an arm with fewer combinations than the budget, because arms
+    would not have equal budgets then.
+    """
+    for field, values in settings.items():
+        if any(values.count(value) > 1 for value in values):
+            raise ValueError(f"arm {name!r}: {field} lists a value twice, so the same training could be drawn twice")
+    fields = sorted(settings)
+    sizes = [len(settings[field]) for field in fields]
+    if (combinations := math.prod(sizes)) < budget:
+        raise ValueError(f"arm {name!r} has {combinations} combinations, fewer than the budget of {budget}")
+    # Seeded with the text itself: Python's hash() differs from process to process.
+    generator = np.random.default_rng(list(repr((data.content(), name)).encode()))
+    drawn: set[int] = set()
+    while len(drawn) < budget:
+        number = int(generator.integers(combinations))
+        if number not in drawn:
+            drawn.add(number)
+            # Unravelled one by one, so that a large product is never listed.
+            places = map(int, np.unravel_index(number, sizes))
+            yield {field: settings[field][place] for field, place in zip(fields, places, strict=True)}
+
+
+def _arm_runs(
+    name: str, arm: Mapping[str, Any], defaults: Mapping[str, Any], data: DataSpec, budget: int
+) -> Iterator[Run]:
     settings = {field: _choices(field, value) for field, value in {**defaults, **arm}.items()}
-    for values in itertools.product(*settings.values()):
-        yield Run(arm=name, data=data, seed=training_seed(data.repetition), **dict(zip(settings, values, strict=True)))
+    if budget:
+        combinations = draw_combinations(name, settings, budget, data)
+    else:
+        combinations = (dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values()))
+    for values in combinations:
+        yield Run(arm=name, data=data, seed=training_seed(data.repetition), **values)
 
 
 def expand(config: Mapping[str, Any]) -> list[Run]:
@@ -174,11 +217,13 @@ def expand(config: Mapping[str, Any]) -> list[Run]:
 
     config: `data` as in `data_specs`; `run` the defaults of all arms; `scenario[name]` what a scenario sets (the
     published lambda and learning rate); `arms[name]` what an arm sets, a tuple standing for each of its values. An arm
-    goes before its scenario, that before `run`. Raises ValueError for an unknown key or a value that makes no sense.
+    goes before its scenario, that before `run`. `budget` above 0 trains only so many combinations per data set and arm,
+    drawn at random (`draw_combinations`). Raises ValueError for an unknown key or a value that makes no sense.
     """
     _check_keys("", config, SECTIONS)
     config = {"data": {}, "run": {}, "scenario": {}, "arms": {}, **config}
-    check_integer("chunk", config.get("chunk", 0), 0)
+    for key in ("budget", "chunk"):
+        check_integer(key, config.get(key, 0), 0)
     _check_keys("run.", config["run"], ARM_FIELDS)
     _check_keys("scenario.", config["scenario"], SCENARIOS)
     for scenario, settings in config["scenario"].items():
@@ -191,7 +236,7 @@ def expand(config: Mapping[str, Any]) -> list[Run]:
     for data in data_specs(config["data"]):
         defaults = {**config["run"], **config["scenario"].get(data.scenario, {})}
         for name, arm in config["arms"].items():
-            runs.extend(_arm_runs(name, arm, defaults, data))
+            runs.extend(_arm_runs(name, arm, defaults, data, config.get("budget", 0)))
     if len(set(runs)) < len(runs):
         twice = next(run for number, run in enumerate(runs) if run in runs[:number])
         raise ValueError(f"arm {twice.arm!r} asks for the same training twice")

@@ -22,6 +22,7 @@ from regcls_jax.objective import Loss, keep_mask, objective
 from regcls_jax.theory import MixturePrior
 from regcls_jax.training import optimizer as optimizers
 from regcls_jax.training.step import State, init_state, train_step
+from regcls_jax.training.trace import Trace, TraceTables, watch
 
 BALANCED_MSE = ("gai", "bni", "bmc")
 # What a run's key is folded with, by purpose.
@@ -31,7 +32,8 @@ INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
 class Shape(NamedTuple):
     """What makes a separate program: everything here changes shapes or operations.
 
-    `classes` counts padding; `points` are the components of the prior p~(y) of Balanced MSE, 0 without one.
+    `classes` counts padding; `points` are the components of the prior p~(y) of Balanced MSE, `trace_points` those of
+    the trace, 0 without one.
     """
 
     hidden: tuple[int, ...]
@@ -44,6 +46,8 @@ class Shape(NamedTuple):
     points: int
     batch_size: int
     epochs: int
+    trace: str
+    trace_points: int
 
 
 class RunArrays(NamedTuple):
@@ -66,7 +70,8 @@ class Tables(NamedTuple):
 
     inputs [T, n, D], targets [T, n], labels [T, n] (int32; [T, 0] without classes), weights [T, n] ([T, 0] without),
     classes [T], keep [T, C] and prior (three [T, K]) of each task; orders [O, epochs, n] permutations of the samples;
-    eval_inputs [T, S, m, D], eval_targets [T, S, m], and eval_sizes [T, S] the number of real rows.
+    eval_inputs [T, S, m, D], eval_targets [T, S, m], and eval_sizes [T, S] the number of real rows; `trace` is None
+    where nothing is traced.
     """
 
     inputs: Array
@@ -80,6 +85,7 @@ class Tables(NamedTuple):
     eval_inputs: Array
     eval_targets: Array
     eval_sizes: Array
+    trace: TraceTables | None
 
 
 def _initial_params(shape: Shape, key: Array, inputs: Array, classes: Array) -> optax.Params:
@@ -121,10 +127,28 @@ def _regression(shape: Shape, tables: Tables, run: RunArrays, params: optax.Para
     return functools.partial(balanced_mse.gai, prior=prior, noise_sigma=params["noise_sigma"])
 
 
-def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> State:
+def _watch(shape: Shape, tables: Tables, run: RunArrays, params: optax.Params) -> Trace | None:
+    """The quantities of section 2.2 on every evaluation split, if the run asks for them."""
+    if tables.trace is None:
+        return None
+    return watch(
+        MLP(shape.hidden, shape.classes, feature_axis=0),
+        params["model"],
+        tables.eval_inputs[run.task],
+        tables.eval_targets[run.task],
+        tables.eval_sizes[run.task],
+        jax.tree.map(lambda table: table[run.task], tables.trace),
+        variance=1 / (2 * run.lam) if shape.trace == "lambda" else None,
+        classes=tables.classes[run.task] if shape.balanced else None,
+        block=shape.batch_size,
+    )
+
+
+def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> tuple[State, Trace | None]:
     """One whole training: `shape.epochs` passes of `batches` batches each (the remainder of a pass is dropped).
 
-    The parameters are those of the "model" and, for Balanced MSE, "noise_sigma".
+    The parameters are those of the "model" and, for Balanced MSE, "noise_sigma". The trace is [epochs + 1, S]: before
+    training, and after every epoch.
     """
     task = {
         "inputs": tables.inputs[run.task],
@@ -137,7 +161,7 @@ def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> State
     model = MLP(shape.hidden, shape.classes, feature_axis=0)
     mask_key = jax.random.fold_in(run.key, CLASS_MASKS)
 
-    def epoch(state: State, number_and_order: tuple[Array, Array]) -> tuple[State, None]:
+    def epoch(state: State, number_and_order: tuple[Array, Array]) -> tuple[State, Trace | None]:
         number, order = number_and_order
         shuffled = jax.tree.map(lambda column: column[order], task)
 
@@ -169,14 +193,19 @@ def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> State
 
             return train_step(state, loss, optimizer)[0]
 
-        return jax.lax.fori_loop(0, batches, step, state), None
+        steps = batches if tables.trace is None else jnp.where(number < 0, 0, batches)
+        state = jax.lax.fori_loop(0, steps, step, state)
+        return state, _watch(shape, tables, run, state.params)
 
     params = {"model": _initial_params(shape, run.key, task["inputs"][:1], classes)}
     if shape.regression in BALANCED_MSE:
         params["noise_sigma"] = run.noise_sigma
     state = init_state(params, optimizer)
-    numbered = jnp.arange(shape.epochs), tables.orders[run.order]
-    return jax.lax.scan(epoch, state, numbered)[0]
+    numbers, orders = jnp.arange(shape.epochs), tables.orders[run.order]
+    if tables.trace is not None:
+        # An epoch -1 of no batches, after which the trace looks at the initial model: it is then compiled once.
+        numbers, orders = jnp.arange(-1, shape.epochs), jnp.concatenate([jnp.zeros_like(orders[:1]), orders])
+    return jax.lax.scan(epoch, state, (numbers, orders))
 
 
 def evaluate(shape: Shape, tables: Tables, run: RunArrays, params: optax.Params) -> ErrorSums:
@@ -192,18 +221,21 @@ def evaluate(shape: Shape, tables: Tables, run: RunArrays, params: optax.Params)
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "mesh"))
-def train_grid(runs: RunArrays, batches: Array, tables: Tables, *, shape: Shape, mesh: Mesh) -> ErrorSums:
-    """Trains and evaluates runs [chunks, chunk] -> error sums [chunks, chunk, S].
+def train_grid(
+    runs: RunArrays, batches: Array, tables: Tables, *, shape: Shape, mesh: Mesh
+) -> tuple[ErrorSums, Trace | None]:
+    """Trains and evaluates runs [chunks, chunk] -> error sums [chunks, chunk, S], trace [chunks, chunk, epochs + 1, S].
 
     `batches` [chunks]: batches per epoch, common to a chunk; 0 for padding, which costs nothing. The chunks are split
     over the devices of the one-axis mesh "data", whose size divides their number.
     """
 
-    def one(tables: Tables, batches: Array, run: RunArrays) -> ErrorSums:
-        return evaluate(shape, tables, run, train(shape, tables, batches, run).params["model"])
+    def one(tables: Tables, batches: Array, run: RunArrays) -> tuple[ErrorSums, Trace | None]:
+        state, trace = train(shape, tables, batches, run)
+        return evaluate(shape, tables, run, state.params["model"]), trace
 
-    def share(runs: RunArrays, batches: Array, tables: Tables) -> ErrorSums:
-        def chunk(runs_and_batches: tuple[RunArrays, Array]) -> ErrorSums:
+    def share(runs: RunArrays, batches: Array, tables: Tables) -> tuple[ErrorSums, Trace | None]:
+        def chunk(runs_and_batches: tuple[RunArrays, Array]) -> tuple[ErrorSums, Trace | None]:
             runs, batches = runs_and_batches
             trained = jax.vmap(functools.partial(one, tables, batches))
             nothing = jax.tree.map(lambda sums: jnp.zeros(sums.shape, sums.dtype), jax.eval_shape(trained, runs))

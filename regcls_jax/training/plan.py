@@ -25,6 +25,8 @@ MAX_ACCELERATOR_CHUNK = 1024
 PART_COST = 6e9
 # Beside its logits, a training step costs about as much as this many classes.
 STEP_COST = 40
+# Training with a trace costs about as much as this many trainings without: it sees four splits after every epoch.
+TRACE_COST = 5
 # Orders of one part: bounds its memory where every data set has its own size (8 MB each at 25,000 samples x 80 epochs).
 MAX_ORDERS = 16
 # Tasks of one part: bounds its memory where trainings are short (about 1 MB each).
@@ -140,6 +142,8 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         points={"gai": run.components, "bni": run.buckets}.get(run.regression, 0),
         batch_size=run.batch_size,
         epochs=run.epochs,
+        trace=run.trace,
+        trace_points=0 if run.trace == "none" else run.components,
     )
 
 
@@ -204,7 +208,7 @@ def _plan_shape(
         same = tuple(group)
         chunks.extend(same[start : start + chunk] for start in range(0, len(same), chunk))
     samples = max(sizes[task_of(runs[n])].samples for n in numbers)
-    run_cost = shape.epochs * samples * (shape.classes + STEP_COST)
+    run_cost = shape.epochs * samples * (shape.classes + STEP_COST) * (1 if shape.trace == "none" else TRACE_COST)
     per_device = max(1, round(PART_COST / (run_cost * chunk)))
     length = min(per_device, -(-len(chunks) // devices)) * devices
     return [

@@ -13,8 +13,9 @@ from regcls_jax.data.data_spec import DataSpec
 from regcls_jax.data.problem import Problem
 from regcls_jax.theory import MixturePrior
 from regcls_jax.training.grid import Run
-from regcls_jax.training.grid_step import SEPARATE_MODEL, RunArrays, Tables
-from regcls_jax.training.plan import MAX_ORDERS, Part, Sized, Task, order_of, orders_of, task_of
+from regcls_jax.training.grid_step import SEPARATE_MODEL, RunArrays, Shape, Tables
+from regcls_jax.training.plan import MAX_ORDERS, MAX_TASKS, Part, Sized, Task, order_of, orders_of, task_of
+from regcls_jax.training.trace import TraceTables
 
 
 class Padding(NamedTuple):
@@ -117,6 +118,7 @@ def _tables(
         eval_inputs=np.zeros((count, splits, m, width), np.float32),
         eval_targets=np.zeros((count, splits, m), np.float32),
         eval_sizes=np.zeros((count, splits), np.int32),
+        trace=_trace_tables(part.shape, padding, tasks, problems, sizes),
     )
     for row, (task, problem) in enumerate(zip(tasks, problems, strict=True)):
         bins = sizes[task].bins
@@ -137,6 +139,40 @@ def _tables(
     for row, (seed, samples) in enumerate(orders):
         tables.orders[row, :, :samples] = sample_orders(seed, samples, epochs)
     return tables
+
+
+@functools.lru_cache(maxsize=MAX_TASKS)
+def _mixture(targets: bytes, components: int) -> MixturePrior:
+    """`imbalance.fit_mixture` of float64 targets; it takes a second, and every class count asks for it."""
+    return imbalance.fit_mixture(np.frombuffer(targets), components)
+
+
+def _trace_tables(
+    shape: Shape, padding: Padding, tasks: Sequence[Task], problems: Sequence[Problem], sizes: Mapping[Task, Sized]
+) -> TraceTables | None:
+    """What the trace needs of every task beside its evaluation splits; None without trace."""
+    if shape.trace == "none":
+        return None
+    count, splits, samples = padding.tasks, len(problems[0].evals), padding.eval_samples
+    trace = TraceTables(
+        labels=np.zeros((count, splits, samples if shape.classes else 0), np.int32),
+        class_log_prior=np.full((count, shape.classes), -np.inf, np.float32),
+        prior=MixturePrior(*(np.zeros((count, shape.trace_points), np.float32) for _ in range(3))),
+        train_split=np.zeros(count, np.int32),
+    )
+    for row, (task, problem) in enumerate(zip(tasks, problems, strict=True)):
+        trace.train_split[row] = list(problem.evals).index("train")
+        mixture = _mixture(problem.train.y.astype(np.float64).tobytes(), task.components)
+        for table, values in zip(trace.prior, mixture, strict=True):
+            table[row] = values
+        if (bins := sizes[task].bins) is not None:
+            shares = bins.counts / bins.counts.sum()
+            trace.class_log_prior[row, : bins.classes] = np.log(
+                shares, out=np.full(bins.classes, -np.inf), where=shares > 0
+            )
+            for column, split in enumerate(problem.evals.values()):
+                trace.labels[row, column, : len(split.y)] = binning.assign(split.y, bins.edges)
+    return trace
 
 
 def _buckets(task: Task, targets: np.ndarray) -> np.ndarray:

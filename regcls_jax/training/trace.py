@@ -1,0 +1,148 @@
+"""The quantities of section 2.2 (Eq. 5-11) of a model in training: one run, every evaluation split, pure functions."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from regcls_jax import losses, theory
+from regcls_jax.objective import masked_mean
+
+# Which sigma^2 the Gaussian likelihood has: the model's own MSE on its training split, or Eq. 3's 1 / (2 lambda).
+TRACES = ("none", "mse", "lambda")
+
+
+class Trace(NamedTuple):
+    """Means over the samples of a split, each [..., S], in nats where not said otherwise; NaN without a class head.
+
+    mse (squared target units); balanced_nll (Eq. 2), imbalanced_nll (Eq. 5) and l_extra_gaussian (Eq. 8), of which the
+    second and the third add up to the first (Eq. 6); l_extra_softmax (Eq. 9); cross_entropy (Eq. 11); assumption_gap
+    (Eq. 11 - Eq. 9); true_class_share, that of the true class in sum_k p_k p~_k, 1 iff Eq. 10 holds; Pearson's
+    correlation of Eq. 8 with Eq. 9 and with Eq. 11 over the samples, NaN where one is constant; unseen, the share of
+    samples in classes that no training target is in. There Eq. 9 is -inf, and its mean, that of the gap and the
+    correlation with Eq. 8 are over the others.
+    """
+
+    mse: Array
+    balanced_nll: Array
+    imbalanced_nll: Array
+    l_extra_gaussian: Array
+    l_extra_softmax: Array
+    cross_entropy: Array
+    assumption_gap: Array
+    true_class_share: Array
+    correlation_softmax: Array
+    correlation_cross_entropy: Array
+    unseen: Array
+
+
+class TraceTables(NamedTuple):
+    """What runs share beside the evaluation splits: T tasks, S splits, m samples, C classes (with padding).
+
+    labels int32 [T, S, m] ([T, S, 0] without classes); class_log_prior [T, C], the log of the classes' shares of the
+    training targets, -inf where empty or padded; prior, the mixture p~(y) of Eq. 8, three [T, K]; train_split [T], the
+    place of the training split among the S. A task's own (`[T]` taken) is what the functions below take.
+    """
+
+    labels: Array
+    class_log_prior: Array
+    prior: theory.MixturePrior
+    train_split: Array
+
+
+def watch(
+    model: nn.Module,
+    params: optax.Params,
+    inputs: Array,
+    targets: Array,
+    sizes: Array,
+    task: TraceTables,
+    *,
+    variance: Array | None,
+    classes: Array | None = None,
+    block: int,
+) -> Trace:
+    """The quantities of a model now, each [S].
+
+    Args:
+      model: features first, with as many classes as `task` (0: none).
+      params: its parameters.
+      inputs: [S, m, D] of every split; rows from sizes[s] on are padding.
+      targets: [S, m].
+      sizes: [S] real rows.
+      task: its own tables, without their axis T.
+      variance: sigma^2 of Eq. 2, 5 and 8; None is the MSE on the training split.
+      classes: how many of the classes are real; None is all.
+      block: samples whose logits are in memory at once.
+    """
+    real = jnp.arange(targets.shape[1])[None] < sizes[:, None]
+    value, cross_entropy, gap = _predict(model, params, inputs, task, classes, block)
+    mse = _mean(losses.squared_error(value, targets), real)
+    if variance is None:
+        variance = mse[task.train_split]
+    balanced = theory.balanced_nll(targets, value, variance)
+    extra = theory.l_extra_gaussian(task.prior, targets, value, variance)
+    nothing = jnp.full(mse.shape, jnp.nan)
+    trace = Trace(*[nothing] * len(Trace._fields))._replace(
+        mse=mse,
+        balanced_nll=_mean(balanced, real),
+        imbalanced_nll=_mean(balanced - extra, real),
+        l_extra_gaussian=_mean(extra, real),
+    )
+    if cross_entropy is None or gap is None:
+        return trace
+    seen = real & (jnp.take(task.class_log_prior, task.labels) > -jnp.inf)
+    softmax = cross_entropy - gap
+    return trace._replace(
+        l_extra_softmax=_mean(softmax, seen),
+        cross_entropy=_mean(cross_entropy, real),
+        assumption_gap=_mean(gap, seen),
+        true_class_share=_mean(jnp.exp(-gap), real),
+        correlation_softmax=_correlation(extra, softmax, seen),
+        correlation_cross_entropy=_correlation(extra, cross_entropy, real),
+        unseen=_mean(jnp.where(seen, 0.0, 1.0), real),
+    )
+
+
+def _mean(values: Array, mask: Array) -> Array:
+    """[S, m] -> [S], over the samples in the mask."""
+    return jax.vmap(masked_mean)(values, mask)
+
+
+def _correlation(a: Array, b: Array, mask: Array) -> Array:
+    """Pearson's, [S, m] twice -> [S], over the samples in the mask."""
+    a, b = (jnp.where(mask, values - _mean(values, mask)[:, None], 0) for values in (a, b))
+    return jnp.sum(a * b, -1) / (jnp.sqrt(jnp.sum(a**2, -1)) * jnp.sqrt(jnp.sum(b**2, -1)))
+
+
+def _predict(
+    model: nn.Module, params: optax.Params, inputs: Array, task: TraceTables, classes: Array | None, block: int
+) -> tuple[Array, Array | None, Array | None]:
+    """Predicted value, Eq. 11 and assumption gap of every sample, each [S, m] (the last two None without classes).
+
+    In blocks, because the logits of whole splits leave the cache.
+    """
+    splits, samples, _ = inputs.shape
+
+    def in_blocks(array: Array) -> Array:
+        flat = array.reshape(splits * samples, *array.shape[2:])
+        filled = jnp.pad(flat, ((0, -len(flat) % block), *[(0, 0)] * (flat.ndim - 1)))
+        return filled.reshape(-1, block, *flat.shape[1:])
+
+    def one(rows: tuple[Array, Array | None]) -> tuple[Array, Array | None, Array | None]:
+        prediction = model.apply({"params": params}, rows[0].T)
+        if rows[1] is None:
+            return prediction.value, None, None
+        # As theory.l_extra_cross_entropy and theory.assumption_gap, but classes first: half the time.
+        adjusted = prediction.logits + task.class_log_prior[:, None]
+        return (
+            prediction.value,
+            losses.cross_entropy(prediction.logits, rows[1], classes=classes, axis=0),
+            losses.cross_entropy(adjusted, rows[1], axis=0),
+        )
+
+    blocks = in_blocks(inputs), in_blocks(task.labels) if task.class_log_prior.size else None
+    return jax.tree.map(lambda out: out.ravel()[: splits * samples].reshape(splits, samples), jax.lax.map(one, blocks))
