@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from worker import Answer, serve
@@ -26,7 +26,9 @@ def problem(spec: DataSpec, samples: int) -> Problem:
 
 
 @functools.cache
-def compiled(samples: int, classes: int, chunks: int) -> tuple[Callable[[], object], Answer]:
+def compiled(
+    samples: int, classes: int, chunks: int, hidden: tuple[int, ...], optimizer: str
+) -> tuple[Callable[[], object], Answer]:
     """A call that trains `chunks` chunks per device, and what it took to get there."""
     import jax
 
@@ -39,7 +41,8 @@ def compiled(samples: int, classes: int, chunks: int) -> tuple[Callable[[], obje
     def run(number: int) -> Run:
         function, repetition = divmod(number, REPETITIONS)
         data = DataSpec("clean", "mild", function, repetition)
-        return Run("benchmark", data, training_seed(repetition), classes=classes, lam=100.0)
+        settings = {"classes": classes, "lam": 100.0, "hidden": hidden, "optimizer": optimizer}
+        return Run("benchmark", data, training_seed(repetition), **settings)
 
     first = run(0)
     chunk = chunk_size(shape_of(first, measure(task_of(first), read(first.data))), "cpu")
@@ -58,9 +61,11 @@ def compiled(samples: int, classes: int, chunks: int) -> tuple[Callable[[], obje
     return lambda: jax.block_until_ready(program(*arguments)), facts
 
 
-def train(samples: int, classes: int, chunks: int) -> Answer:
+def train(
+    samples: int, classes: int, chunks: int, hidden: Sequence[int] = Run.hidden, optimizer: str = Run.optimizer
+) -> Answer:
     """Seconds of one call, and the facts of `compiled`; the first call of a kind compiles before the clock starts."""
-    call, facts = compiled(samples, classes, chunks)
+    call, facts = compiled(samples, classes, chunks, tuple(hidden), optimizer)
     clock = time.perf_counter()
     call()
     return {"seconds": time.perf_counter() - clock, **facts}

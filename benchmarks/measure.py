@@ -53,14 +53,14 @@ def spread(values: Iterable[float]) -> Record:
     return {"median": statistics.median(values), "low": values[0], "high": values[-1]}
 
 
-def gflop_of_training(classes: int, samples: int) -> float:
-    """GFLOP of the matrix products of one training (the defaults of `Run`).
+def gflop_of_training(classes: int, samples: int, hidden: Sequence[int] = Run.hidden) -> float:
+    """GFLOP of the matrix products of one training (otherwise the defaults of `Run`).
 
     A layer [in, out] costs 2 * in * out per sample forward, as much for the gradient of its weights and, except in the
     first layer, as much for that of its inputs. Biases, activations, losses, Adam and evaluation count nothing.
     """
-    trunk = itertools.pairwise((1, *Run.hidden))
-    layers = [*trunk, (Run.hidden[-1], 1), (Run.hidden[-1], classes)]
+    trunk = itertools.pairwise((1, *hidden))
+    layers = [*trunk, (hidden[-1], 1), (hidden[-1], classes)]
     products = 6 * sum(math.prod(layer) for layer in layers) - 2 * math.prod(layers[0])
     return products * (samples // Run.batch_size * Run.batch_size) * Run.epochs / 1e9
 
@@ -81,12 +81,8 @@ def throughput(effort: Effort, on_all_cores: Worker) -> list[Record]:
     facts: dict[tuple[int, int, int], Answer] = {}
     with contextlib.ExitStack() as stack:
         engines = {len(CPUS): on_all_cores}
-        engines |= {
-            count: stack.enter_context(engine(count)) for count in effort.cores if count not in engines
-        }
-        products = [
-            stack.enter_context(Worker("peak_worker.py", [cpu], OPENBLAS_NUM_THREADS="1")) for cpu in CPUS
-        ]
+        engines |= {count: stack.enter_context(engine(count)) for count in effort.cores if count not in engines}
+        products = [stack.enter_context(Worker("peak_worker.py", [cpu], OPENBLAS_NUM_THREADS="1")) for cpu in CPUS]
         # Rounds over everything, so that a disturbance does not fall on all repetitions of one setting.
         for _ in range(effort.rounds):
             for count in effort.cores:

@@ -21,48 +21,14 @@ reg where the sampling is imbalanced.
 
 from ml_collections import ConfigDict
 
-CLASSES = (4, 16, 64, 256, 1024)
-LAMBDAS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
+from configs import tab1
 
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick or runlocal."""
-    config = ConfigDict()
-    config.name = "fig4"
-    config.data = {
-        "scenarios": ("clean", "noisy"),
-        "samplings": ("uniform", "mild", "moderate", "severe"),
-        "functions": 10,
-        "repetitions": 3,
-        "noise": (0.1,),
-        "noise_kind": "gaussian",
-        "total": 60_000,
-    }
-    config.run = {
-        "hidden": (6, 15),
-        "optimizer": "adam",
-        "decay": "coupled",
-        "weight_decay": 1e-3,
-        "initial_weights": "separate",
-        "batch_size": 256,
-        "epochs": 80,
-    }
-    config.scenario = {"clean": {"learning_rate": 1e-3}, "noisy": {"learning_rate": 1e-2}}
-    config.arms = {
-        "reg": {"lam": 1.0},
-        "reg_x_lambda": {"lam": LAMBDAS},
-        "reg_no_decay": {"lam": 1.0, "weight_decay": 0.0},
-        "reg_cls": {"lam": LAMBDAS, "classes": CLASSES},
-    }
-    if variant == "quick":
-        config.data.functions, config.data.repetitions = 3, 2
-        config.arms.reg_cls.classes = (4, 16, 64)
-    elif variant == "runlocal":
-        config.data.functions, config.data.repetitions = 1, 1
-        config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
-        config.run.epochs = 2
-        config.arms.reg_x_lambda.lam = config.arms.reg_cls.lam = (1.0, 1e2)
-        config.arms.reg_cls.classes = (4, 64)
-    elif variant != "full":
+    if variant not in ("full", "quick", "runlocal"):
         raise ValueError(f"unknown variant {variant!r} of configs/fig4.py; one of full, quick, runlocal")
+    config = tab1.get_config(variant)
+    config.name = "fig4"
+    del config.arms.reg_cls_bal
     return config

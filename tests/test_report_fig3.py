@@ -244,6 +244,17 @@ def test_diverged_runs_are_reported_and_counted(tmp_path):
     assert "inf" not in page.split("## ", 1)[1]
 
 
+def test_many_diverged_runs_are_counted_not_listed(tmp_path):
+    rows = study(("ood",), ("mild", "severe"), functions=4)
+    rows.loc[rows["arm"] == "reg_cls", "mse"] = np.inf  # 2 samplings x 4 functions x 2 repetitions x 2 class counts
+    remarks = build(write_study(tmp_path / "run", rows)).remarks
+    assert "**32 run(s) diverged**" in remarks
+    assert [line.split()[1:8:2] for line in remarks.splitlines()[-2:]] == [
+        ["reg_cls", "ood", "mild", "16"],
+        ["reg_cls", "ood", "severe", "16"],
+    ]
+
+
 def test_bad_work_directories_are_named(tmp_path):
     with pytest.raises(OSError, match=r"config\.json is not a readable JSON"):
         report(tmp_path)

@@ -12,21 +12,28 @@ import pandas as pd
 from regcls_jax.files import read_json, write_atomic
 from regcls_jax.report import tables
 from regcls_jax.report.figures import render
+from regcls_jax.report.published import CELL
 from regcls_jax.report.rows import METRICS, RUN, diverged, read_rows, write_csv_atomic
 from regcls_jax.report.studies import choose
+from regcls_jax.report.trace_rows import export_trace, read_trace
 from regcls_jax.training.grid import expand
+
+# Diverged runs listed one by one; more are counted by arm and cell.
+MAX_LISTED = 20
 
 
 class Report(NamedTuple):
     """A study reported: its name, config and meta.json, the rows worth keeping, tables, and figures as files.
 
-    `models` counts trained models and trivial predictors; `remarks` is Markdown: what is missing, which runs diverged.
+    `trace` is the summary of a traced study; `models` counts trained models and trivial predictors; `remarks` is
+    Markdown: what is missing, which runs diverged.
     """
 
     name: str
     config: dict[str, Any]
     meta: dict[str, Any]
     rows: pd.DataFrame
+    trace: pd.DataFrame | None
     models: int
     remarks: str
     tables: list[tables.Table]
@@ -37,9 +44,12 @@ def _diverged_note(rows: pd.DataFrame) -> str:
     lost = diverged(rows)
     if lost.empty:
         return "No run diverged."
+    listed = lost
+    if len(lost) > MAX_LISTED:
+        listed = lost.groupby(["arm", *CELL]).size().rename("diverged").reset_index()
     return (
         f"**{len(lost)} run(s) diverged** (NaN or infinite error). They lose every comparison and are "
-        f"left out of means:\n\n{tables.markdown(lost)}"
+        f"left out of means:\n\n{tables.markdown(listed)}"
     )
 
 
@@ -93,17 +103,20 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         if not (rows["split"] == split).any():
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")
     reported = rows[rows["split"].isin(study.splits)]
-    made = study.tables(reported)
+    trace = read_trace(workdir) if study.traced else None
+    given = (reported,) if trace is None else (reported, trace)
+    made = study.tables(*given)
     figures = {
         f"{stem}.{kind}": data
         for stem, draw in study.figures.items()
-        for kind, data in render(draw(reported, shading)).items()
+        for kind, data in render(draw(*given, shading)).items()
     }
     return Report(
         name=config.get("name", "study"),
         config=config,
         meta=meta,
         rows=export_rows(rows, study.splits),
+        trace=None if trace is None else export_trace(trace, study.splits),
         models=len(rows.drop_duplicates(list(RUN))),
         remarks="\n\n".join(filter(None, (missing, _diverged_note(rows)))),
         tables=made,
@@ -145,7 +158,7 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
     Args:
       report: what `build` returned.
       workdir: the folder of the study.
-      export: a folder that gets the same files and rows.csv.gz, config.json, meta.json.
+      export: a folder that gets the same files, rows.csv.gz, trace.csv.gz if there is one, config.json, meta.json.
 
     Returns:
       The compact tables as text for a console.
@@ -160,6 +173,8 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
         export = Path(export)
         _write(report, export)
         write_csv_atomic(report.rows, export / "rows.csv.gz")
+        if report.trace is not None:
+            write_csv_atomic(report.trace, export / "trace.csv.gz")
         for part, content in (("config.json", report.config), ("meta.json", report.meta)):
             write_atomic(export / part, json.dumps(content, indent=2) + "\n")
         where += f"; exported to {export}"

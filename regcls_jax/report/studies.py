@@ -6,6 +6,12 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from regcls_jax.report.baselines import baseline_figure, baseline_tables
+from regcls_jax.report.capacity import capacity_tables
+from regcls_jax.report.capacity_figure import heat_figure, size_figure
+from regcls_jax.report.coarsening import coarsening_figure, coarsening_table
+from regcls_jax.report.fair_figure import budget_figure, differences_figure
+from regcls_jax.report.fair_tables import fair_tables
 from regcls_jax.report.fig3 import fig3_tables
 from regcls_jax.report.fig4 import VALIDATION, fig4_tables
 from regcls_jax.report.fig5 import fig5_tables
@@ -15,19 +21,22 @@ from regcls_jax.report.lambda_figure import fig4_figure
 from regcls_jax.report.published import CELL
 from regcls_jax.report.tab1 import tab1_tables
 from regcls_jax.report.tables import Table
+from regcls_jax.report.theory_report import SPLITS as THEORY_SPLITS
+from regcls_jax.report.theory_report import theory_figure, theory_tables
 
 
 class Study(NamedTuple):
     """The report of one study; all functions take its rows of `splits`, figures also the shading.
 
     `figures` are named as the files that show them, `settings` are the columns in which runs of one arm, cell and class
-    count may differ.
+    count may differ. If `traced`, all functions take the trace (`trace_rows.read_trace`) after the rows.
     """
 
-    tables: Callable[[pd.DataFrame], list[Table]]
-    figures: Mapping[str, Callable[[pd.DataFrame, str], Figure]] = {}
+    tables: Callable[..., list[Table]]
+    figures: Mapping[str, Callable[..., Figure]] = {}
     splits: tuple[str, ...] = ("test",)
     settings: tuple[str, ...] = ()
+    traced: bool = False
 
 
 # Of a study that is none of ours.
@@ -38,7 +47,28 @@ STUDIES = {
     "fig4": Study(fig4_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",)),
     "tab1": Study(tab1_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",)),
     "fig5": Study(fig5_tables, {"figure": fig5_figure}, settings=("noise",)),
-    "baselines": GENERIC,
+    "fair": Study(
+        fair_tables,
+        {"figure": budget_figure, "differences": differences_figure},
+        (*VALIDATION, "test"),
+        ("lam", "scale", "learning_rate", "weight_decay"),
+    ),
+    "capacity": Study(
+        capacity_tables,
+        {"figure": size_figure, "heat": heat_figure},
+        (*VALIDATION, "test"),
+        ("optimizer", "hidden", "learning_rate", "scale", "lam"),
+    ),
+    "theory": Study(
+        lambda rows, trace: [*theory_tables(rows, trace), coarsening_table()],
+        {
+            "figure": lambda rows, trace, shading: theory_figure(trace),
+            "coarsening": lambda rows, trace, shading: coarsening_figure(),
+        },
+        tuple(THEORY_SPLITS),
+        traced=True,
+    ),
+    "baselines": Study(baseline_tables, {"figure": baseline_figure}),
 }
 
 

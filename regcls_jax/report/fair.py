@@ -1,0 +1,211 @@
+"""What classification is worth when every arm is tuned alike: picked on a validation set, tested once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from regcls_jax.report import tables
+from regcls_jax.report.published import CELL, SAMPLINGS, sort_cells
+from regcls_jax.report.statistics import Comparison, Interval, compare, finite_mean, paired, two_way_bootstrap_mean
+
+SELECTION = ("val", "val_balanced")
+PICKED_ON = {"val": "own val", "val_balanced": "uniform val", "test": "test (oracle, a bound)"}
+DATA_SET = ["scenario", "sampling", "noise", "function", "repetition"]
+BASELINE = "reg"
+COMPARISONS = (("reg_cls", BASELINE), ("reg_cls_bal", BASELINE), ("reg_cls_bal", "reg_cls"))
+POOLED = "imbalanced"  # stands in the `sampling` column where the imbalanced samplings are pooled
+
+
+class Tuned(NamedTuple):
+    """One comparison of tuned arms over the data sets of a group; the names are as in the rows."""
+
+    scenario: str
+    sampling: str
+    arm: str
+    baseline: str
+    result: Comparison
+
+
+def candidates(rows: pd.DataFrame, on: str) -> pd.DataFrame:
+    """Every training with the error that decides, `validation` (MSE on the split `on`), and that on test, `mse`.
+
+    Args:
+      rows: the study's rows of the splits `on` and test; the trivial predictors are left out.
+
+    Returns:
+      The columns of the test rows and `validation`, by data set, arm and run.
+
+    Raises:
+      ValueError: a split or the baseline is missing, a run is not there once in both splits, or the arms do not have
+        the same number of runs on every data set: then they were not tuned alike.
+    """
+    trained = rows[rows["run"] >= 0]
+    by_split = dict(list(trained.groupby("split")))
+    for split in (on, "test"):
+        if split not in by_split:
+            raise ValueError(f"There is no trained run of the {split} split to tune with.")
+        if (twice := by_split[split].duplicated("run")).any():
+            raise ValueError(f"Run {by_split[split].loc[twice, 'run'].iloc[0]} appears twice in the {split} split.")
+    if BASELINE not in set(trained["arm"]):
+        raise ValueError(f"There is no run of {BASELINE} to compare tuned arms with.")
+    if alone := sorted(set(by_split[on]["run"]) ^ set(by_split["test"]["run"])):
+        raise ValueError(f"Run {alone[0]} lacks its error on {on} or on test.")
+    decides = by_split[on].set_index("run")["mse"].rename("validation")
+    runs = by_split["test"].join(decides, on="run")
+    counts = runs.groupby([*DATA_SET, "arm"]).size().unstack(fill_value=0).stack()
+    if counts.min() < counts.max():
+        *where, arm = counts.idxmin()
+        place = dict(zip(DATA_SET, where, strict=True))
+        raise ValueError(f"Budgets differ: {arm} has {counts.min()} runs at {place}, another {counts.max()}.")
+    return runs.sort_values([*DATA_SET, "arm", "run"], ignore_index=True)
+
+
+def select(rows: pd.DataFrame, on: str) -> pd.DataFrame:
+    """The run that the split `on` picks, per data set and arm: the lowest MSE, of equals the first that was drawn.
+
+    Args:
+      rows: as in `candidates`; `on` "test" gives the oracle.
+
+    Returns:
+      One line per data set and arm: the columns of `candidates`, `mse` being the test MSE of the pick. Where every run
+      diverged on `on` there is no pick: `validation` is infinite and `mse` NaN.
+    """
+    runs = candidates(rows, on)
+    runs["validation"] = runs["validation"].where(np.isfinite(runs["validation"]), np.inf)
+    best = runs.sort_values(["validation", "run"]).drop_duplicates([*DATA_SET, "arm"])
+    best["mse"] = best["mse"].where(np.isfinite(best["validation"]))
+    return tables.in_order(best, [*DATA_SET, "arm"])
+
+
+def pick_probabilities(runs: int, budget: int) -> np.ndarray:
+    """P(the run of rank r is the best of `budget` drawn from `runs` without replacement) [runs], rank 0 the best.
+
+    C(n - 1 - r, b - 1) / C(n, b), as a running product that no large binomial enters.
+    """
+    ranks = np.arange(runs - 1)
+    return budget / runs * np.cumprod(np.r_[1.0, (runs - budget - ranks) / (runs - 1 - ranks)])
+
+
+def best_of(validation: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Expected test error of the pick out of b random runs, for b = 1 to n: exact, over all subsets of that size.
+
+    Args:
+      validation: what picks, [..., n]; of equals the first wins; NaN and infinity are never picked.
+      test: error of the same runs [..., n].
+
+    Returns:
+      [..., n] for b = 1, ..., n; subsets without a pick, or with one that diverged on test, are left out. NaN where
+      every subset is.
+    """
+    validation = np.where(np.isfinite(validation), validation, np.inf)
+    order = np.argsort(validation, axis=-1, kind="stable")
+    ranked = np.take_along_axis(np.where(np.isfinite(validation), test, np.nan), order, axis=-1)
+    usable = np.isfinite(ranked)
+    runs = validation.shape[-1]
+    weights = np.stack([pick_probabilities(runs, budget) for budget in range(1, runs + 1)], axis=1)
+    total, share = np.where(usable, ranked, 0.0) @ weights, usable @ weights
+    return np.divide(total, share, out=np.full(total.shape, np.nan), where=share > 0)
+
+
+def budget_curves(rows: pd.DataFrame, on: str) -> pd.DataFrame:
+    """`best_of` per data set and arm: an index of DATA_SET and arm, a column per budget (1 to the study's own)."""
+    runs = candidates(rows, on)
+    keys = [*DATA_SET, "arm"]
+    index = pd.MultiIndex.from_frame(runs[keys].drop_duplicates())
+    errors = (runs[name].to_numpy(float).reshape(len(index), -1) for name in ("validation", "mse"))
+    expected = best_of(*errors)
+    return pd.DataFrame(expected, index, range(1, expected.shape[1] + 1))
+
+
+def groups(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """(scenario, sampling, its lines): what is pooled over scenarios first, then per scenario, then every cell.
+
+    The imbalanced samplings are pooled, too. `frame` has the columns scenario and sampling.
+    """
+    cells = sort_cells(frame[CELL].drop_duplicates())
+    scenarios = list(dict.fromkeys(cells["scenario"]))
+    present = [name for name in SAMPLINGS if name in set(cells["sampling"])]
+    found = []
+    for chosen in ([scenarios] if len(scenarios) > 1 else []) + [[name] for name in scenarios]:
+        part = frame[frame["scenario"].isin(chosen)]
+        split = [(POOLED, part[part["sampling"] != "uniform"])]
+        split += [(name, part[part["sampling"] == name]) for name in present]
+        found += [(", ".join(chosen), name, lines) for name, lines in split if len(lines)]
+    return found
+
+
+def widest_groups(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """Those of `groups` that pool all scenarios."""
+    found = groups(frame)
+    return [group for group in found if group[0] == found[0][0]]
+
+
+def comparisons(picks: pd.DataFrame) -> list[Tuned]:
+    """Every comparison of COMPARISONS that the picks of one split allow, per group."""
+    # The class count was picked, too: it does not tell which runs are a pair.
+    alike = picks.assign(classes=0)
+    return [
+        Tuned(scenario, sampling, arm, baseline, compare(paired(part, arm, baseline)))
+        for scenario, sampling, part in groups(alike)
+        for arm, baseline in COMPARISONS
+        if {arm, baseline} <= set(part["arm"])
+    ]
+
+
+def verdict(ends: Interval) -> str:
+    """What a 95 % interval of arm − baseline says; a dash where there is none."""
+    if not np.isfinite(ends.low):
+        return "–"
+    if ends.high < 0:
+        return "arm better"
+    return "arm worse" if ends.low > 0 else "includes 0"
+
+
+def answer(found: Sequence[Tuned], on: str) -> str:
+    """The conclusions of the comparisons with reg, in words that follow the intervals."""
+    with_reg = [tuned for tuned in found if tuned.baseline == BASELINE]
+    if not with_reg:
+        return ""
+    widest = with_reg[0].scenario  # `groups` begins with what pools most
+    text = {"arm better": "excludes zero (better)", "arm worse": "excludes zero (worse)", "includes 0": "includes zero"}
+    lines, clear, cells = [], [], 0
+    for tuned in with_reg:
+        ends, says = tuned.result.two_way, verdict(tuned.result.two_way)
+        if tuned.scenario == widest and tuned.sampling in (POOLED, "uniform"):
+            lines.append(
+                f"{tables.label(tuned.arm)} − {tables.label(BASELINE)}, {tuned.scenario}, {tuned.sampling}: "
+                f"{tables.number(tuned.result.difference, sign=True)} {tables.interval(ends)}, "
+                f"{'the interval ' + text[says] if says in text else 'no interval'}"
+            )
+        if "," not in tuned.scenario and tuned.sampling != POOLED:
+            cells += 1
+            if says in ("arm better", "arm worse"):
+                clear.append(f"{tuned.scenario} {tuned.sampling} ({tables.label(tuned.arm)}: {says.split()[1]})")
+    return (
+        f"**Picked on {PICKED_ON[on]}:** {'; '.join(lines)}. Of {cells} comparisons in single cells, the "
+        f"interval excludes zero in {len(clear)}: {', '.join(clear) or 'none'} (chance alone gives one in twenty)."
+    )
+
+
+def curve_means(curves: pd.DataFrame) -> pd.DataFrame:
+    """The mean test MSE of every arm over the data sets of `curves` (as from `budget_curves`) that have one."""
+    return curves.groupby("arm").agg(finite_mean)
+
+
+def curve_differences(curves: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """Arm − reg over the budget: difference, low, high (two-way 95 %), one line per budget.
+
+    Args:
+      curves: as from `budget_curves`, over the data sets of a group.
+    """
+    difference = curves.xs(arm, level="arm") - curves.xs(BASELINE, level="arm")
+    functions, repetitions = (difference.index.get_level_values(name).to_numpy() for name in DATA_SET[-2:])
+    lines = {}
+    for budget, column in difference.items():
+        values = column.to_numpy()
+        finite = np.isfinite(values)
+        ends = two_way_bootstrap_mean(values[finite], functions[finite], repetitions[finite])
+        lines[budget] = {"difference": finite_mean(column), **ends._asdict()}
+    return pd.DataFrame(lines).T

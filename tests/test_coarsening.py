@@ -1,0 +1,90 @@
+"""When Eq. 9 stops approximating Eq. 8: against sums over SciPy's cdf, and the properties that theory.py proves."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import integrate, stats
+
+from regcls_jax import theory
+from regcls_jax.report import coarsening
+from regcls_jax.report.figures import render
+
+NAME = "mixture, peak s"
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return coarsening.study()
+
+
+def density(y):
+    return 0.75 * stats.norm.pdf(y, 0.3, 1) + 0.25 * stats.norm.pdf(y, 0, 4)
+
+
+def test_one_error_against_quadrature_and_cdfs(frames):
+    """Width 2: Eq. 8 by quadrature, Eq. 9 by sums over classes, in plain NumPy."""
+    means, targets = coarsening.samples()
+    edges = np.arange(-32, 33, 2.0)
+    prior = 0.75 * np.diff(stats.norm.cdf(edges, 0.3, 1)) + 0.25 * np.diff(stats.norm.cdf(edges, 0, 4))
+    eq8, eq9 = [], []
+    for m, ys in zip(means, targets, strict=True):
+        evidence = integrate.quad(lambda y, m=m: stats.norm.pdf(y, m, 1) * density(y), m - 10, m + 10, points=[m])[0]
+        masses = np.diff(stats.norm.cdf(edges, m, 1))
+        eq8.append(np.log(density(ys)) - np.log(evidence))
+        eq9.append(np.log(prior[np.digitize(ys, edges) - 1]) - np.log(masses @ prior))
+    error = np.array(eq9) - np.array(eq8)
+    line = frames[NAME].query("classes == 'uniform' and width == 2").iloc[0]
+    assert line["count"] == 32
+    assert line["rms"] == pytest.approx(np.sqrt(np.mean(np.square(eq8))), rel=1e-6)
+    assert line["error"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-6)
+    assert line["maximum"] == pytest.approx(np.abs(error).max(), rel=1e-6)
+    assert line["relative"] == pytest.approx(line["error"] / line["rms"])
+
+
+def test_fine_uniform_classes_are_exact_in_the_limit_and_coarse_ones_useless(frames):
+    for name, frame in frames.items():
+        uniform = frame[frame["classes"] == "uniform"].set_index("width")["relative"]
+        assert uniform.index.tolist() == [2.0**power for power in range(-4, 6)]
+        if name.startswith("mixture"):  # first order in the width: half the width, half the error
+            assert uniform[1 / 16] / uniform[1 / 8] == pytest.approx(0.5, abs=0.03)
+        assert 0.9 < uniform[32] < 1.01  # Eq. 9 of two classes is nothing; the error is Eq. 8 itself
+
+
+def test_a_histogram_is_exact_where_the_classes_are_its_bins(frames):
+    exact = frames["histogram, peak s/4"].query("classes == 'uniform'").sort_values("width").iloc[0]
+    assert exact["maximum"] < 1e-9
+
+
+def test_eq9_sees_nothing_of_what_was_equalised(frames):
+    equalised = frames[NAME].query("classes == 'equalised'").set_index("width")
+    assert (equalised["relative"] > 0.45).all()  # however fine: not a matter of coarseness
+    assert (equalised["count"] < 2 * coarsening.REACH / equalised.index).iloc[:-1].all()
+    means, targets = coarsening.samples()
+    edges = stats.norm.ppf(np.linspace(0, 1, 9), 0.5, 2)  # exactly equal masses
+    edges[[0, -1]] = -32, 32
+    prior = theory.mixture_prior([0.5], [4.0], [1.0])
+    got = coarsening.eq9(prior, edges, means, targets, per_width=False)
+    np.testing.assert_allclose(got, 0, atol=1e-6)
+    assert np.abs(coarsening.eq9(prior, edges, means, targets, per_width=True)).max() > 0.5
+
+
+def test_where_a_level_is_passed():
+    frame = pd.DataFrame({"width": [1.0, 2.0, 4.0, 8.0], "relative": [0.01, 0.04, 0.16, 0.1]})
+    assert coarsening.passes(frame, 0.08) == pytest.approx(2 * np.sqrt(2))  # halfway on logarithms
+    assert coarsening.passes(frame.iloc[::-1], 0.08) == pytest.approx(2 * np.sqrt(2))
+    assert coarsening.passes(frame, 0.5) == np.inf
+    assert coarsening.passes(frame, 0.001) == 0
+
+
+def test_table_and_figure_say_where_it_breaks(frames):
+    table = coarsening.coarsening_table()
+    assert len(table.frame) == 9
+    line = table.frame[(table.frame["p̃"] == NAME) & (table.frame["classes"] == "uniform")].iloc[0]
+    uniform = frames[NAME].query("classes == 'uniform'")
+    for level in (0.1, 0.5):
+        width = coarsening.passes(uniform, level)
+        assert line[f"passes {100 * level:.0f} % at"] == f"{width:.2g}"
+        assert uniform.query("width < @width")["relative"].max() <= level
+    assert line["w = 4"].startswith(f"{100 * uniform.query('width == 4')['relative'].item():.1f} %")
+    first, second = (render(coarsening.coarsening_figure())["svg"] for _ in range(2))
+    assert first == second

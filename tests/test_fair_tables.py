@@ -1,0 +1,92 @@
+"""The tables and figures of fair tuning, from synthetic rows and from a real small study."""
+
+import pytest
+from fair_rows import BUDGET, KEYS, SAMPLINGS, study
+from report_rows import texts
+
+from configs import fair as config
+from regcls_jax.report import fair
+from regcls_jax.report.fair_figure import budget_figure, differences_figure
+from regcls_jax.report.fair_tables import fair_tables
+from regcls_jax.report.figures import render
+from regcls_jax.report.rows import read_rows
+from regcls_jax.training.study import run_study
+
+
+@pytest.fixture(scope="module")
+def made():
+    return fair_tables(study())
+
+
+def test_every_table_has_the_trivial_predictors(made):
+    rows = study()
+    assert all(f"**Picked on {on}:** reg+cls − reg, clean, noisy" in made[0].note for on in ("own val", "uniform val"))
+    assert [table.title for table in made] == [
+        "What classification is worth after fair tuning",
+        "Test MSE after fair tuning",
+        "Which settings were picked",
+        "Test MSE over the budget",
+        "Difference from reg over the budget",
+    ]
+    for table in made:
+        assert {"constant", "median"} <= set(table.frame), table.title
+        assert not table.frame.isna().any().any(), table.title
+    means = made[1].frame.set_index(["picked on", "scenario", "sampling"])
+    constant = rows[(rows["split"] == "test") & (rows["arm"] == "constant") & (rows["sampling"] == "mild")]
+    assert means.loc[("own val", "clean, noisy", "mild"), "constant"] == f"{constant['mse'].mean():.3f}"
+    assert set(means.index.levels[0]) == {"own val", "uniform val", "test (oracle, a bound)"}
+    # The last budget is the study itself.
+    over = made[3].frame.set_index(["picked on", "scenario", "sampling", "arm"])[f"{BUDGET} runs"]
+    for (on, scenario, sampling, arm), text in over.items():
+        assert means.loc[(on, scenario, sampling), arm] == text
+
+
+def test_shares_of_the_picked_settings(made):
+    table = made[2].frame.set_index(["picked on", "scenario", "sampling", "arm"])
+    picks = fair.select(study(), "val")
+    mine = picks[(picks["scenario"] == "clean") & (picks["sampling"] == "uniform") & (picks["arm"] == "reg_cls")]
+    line = table.loc[("own val", "clean", "uniform", "reg+cls")]
+    for count in (4, 16, 64):
+        assert f"{count}: {100 * (mine['classes'] == count).mean():.0f} %" in line["classes"]
+    # Decay 1e-3 in all rows, scale 1 or 10.
+    first, second = line["decay / scale"].split(", ")
+    assert first == f"0.0001: {100 * (mine['scale'] == 10).mean():.0f} %"
+    assert second.startswith("0.001: ")
+
+
+@pytest.mark.parametrize("figure", [budget_figure, differences_figure])
+def test_figures_are_complete_and_reproducible(figure):
+    first, second = (render(figure(study(), "std")) for _ in range(2))
+    assert first == second
+    words = texts(first["svg"])
+    assert words.count("reg+cls") == words.count("reg+cls bal") == 1  # the legend stands once
+    if figure is budget_figure:
+        titles = [f"{s} · {on}" for on in ("own val", "uniform val") for _ in range(2) for s in SAMPLINGS]
+        assert [word for word in words if " · " in word] == titles
+    else:
+        assert [word for word in words if "clean, noisy" in word] == [
+            f"clean, noisy · {s}" for s in ("imbalanced", *SAMPLINGS)
+        ]
+
+
+@pytest.mark.parametrize("figure", [budget_figure, differences_figure])
+def test_an_arm_that_was_not_run_is_left_out(figure):
+    rows = study(arms=("reg", "reg_cls"))
+    assert "reg+cls bal" not in texts(render(figure(rows[rows["scenario"] == "clean"]))["svg"])
+
+
+def test_from_a_config_to_the_tables(tmp_path):
+    small = config.get_config("runlocal")
+    small.budget, small.run.epochs, small.data.total = 2, 1, 12_000
+    small.data.samplings, small.data.functions, small.data.repetitions = ("severe",), 2, 2
+    small.arms.reg_cls.classes = (4,)
+    del small.arms.reg_cls_bal  # one program less to compile
+    assert run_study(small.to_dict(), tmp_path / "run", tmp_path / "cache", progress=False) == 2 * 2 * 2 * 2
+    rows = read_rows(tmp_path / "run")
+    made = fair_tables(rows)
+    assert "2 trainings each" in made[1].note
+    means = made[1].frame
+    assert (means["data sets"] == "4").all()
+    picks = fair.select(rows, "val_balanced").set_index(KEYS)
+    for key, part in rows[(rows["run"] >= 0) & (rows["split"] == "val_balanced")].groupby(KEYS):
+        assert picks.loc[key, "validation"] == part["mse"].min()
