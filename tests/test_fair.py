@@ -169,7 +169,7 @@ def test_differences_over_the_budget_are_paired():
 
 def test_the_published_settings_are_in_the_grids_and_budgets_are_equal():
     full = expand(config.get_config().to_dict())
-    assert len(full) == 240 * 3 * 32
+    assert len(full) == 240 * 4 * 32
     every = config.get_config()
     every.budget, every.data.functions, every.data.repetitions = 0, 1, 1
     published = {"clean": (1e2, 1e-3), "noisy": (1e3, 1e-2)}
@@ -178,13 +178,32 @@ def test_the_published_settings_are_in_the_grids_and_budgets_are_equal():
         for arm in ARMS:
             assert (arm, scenario, 1.0 if arm == "reg" else lam, learning_rate, 1e-3, 1.0) in grid
     for run in full:
-        assert (run.classes > 0) == (run.arm != "reg")
+        assert (run.classes > 0) == (run.arm in ("reg_cls", "reg_cls_bal"))
         assert run.balanced == (run.arm == "reg_cls_bal")
         assert run.initial_weights == "paired"
     # What of Adam with coupled decay differs: every arm has the same choices.
     ratios = {arm: {(r.learning_rate, f"{r.weight_decay / r.scale:g}") for r in full if r.arm == arm} for arm in ARMS}
     assert ratios["reg"] == ratios["reg_cls"] == ratios["reg_cls_bal"]
     assert len(ratios["reg"]) == 35
+    # The control has as many combinations as reg_cls, within the ranges of reg.
+    combinations = {arm: [run for run in expand(every.to_dict()) if run.arm == arm] for arm in ("reg_fine", *ARMS)}
+    assert len(combinations["reg_fine"]) == len(combinations["reg_cls"]) == 2 * 4 * 840
+    for field in ("learning_rate", "scale", "weight_decay", "lam"):
+        fine, coarse = ({getattr(run, field) for run in combinations[arm]} for arm in ("reg_fine", "reg"))
+        assert (min(fine), max(fine)) == (min(coarse), max(coarse))
+
+
+def test_the_fine_grid_of_reg_is_a_baseline_too():
+    rows = study()
+    fine = rows[rows["arm"] == "reg"].assign(arm="reg_fine", run=rows["run"] + 100_000, mse=rows["mse"] * 0.5)
+    picks = fair.select(pd.concat([rows, fine]), "val")
+    found = {(t.arm, t.baseline): t.result for t in fair.comparisons(picks) if t[:2] == ("clean, noisy", fair.POOLED)}
+    assert {("reg_fine", "reg"), ("reg_cls", "reg_fine"), ("reg_cls_bal", "reg_fine")} <= set(found)
+    # Half the errors of reg: the difference from it is minus half its mean.
+    reg = picks[(picks["arm"] == "reg") & (picks["sampling"] != "uniform")]["mse"].mean()
+    assert found["reg_fine", "reg"].difference == pytest.approx(-reg / 2)
+    assert found["reg_cls", "reg_fine"].difference == pytest.approx(found["reg_cls", "reg"].difference + reg / 2)
+    assert "reg+cls − reg, fine grid" in fair.answer(fair.comparisons(picks), "val")
 
 
 def drop(rows, lost):

@@ -14,7 +14,13 @@ SELECTION = ("val", "val_balanced")
 PICKED_ON = {"val": "own val", "val_balanced": "uniform val", "test": "test (oracle, a bound)"}
 DATA_SET = ["scenario", "sampling", "noise", "function", "repetition"]
 BASELINE = "reg"
-COMPARISONS = (("reg_cls", BASELINE), ("reg_cls_bal", BASELINE), ("reg_cls_bal", "reg_cls"))
+# reg with as many settings to draw from as reg+cls has: what more variety is worth without classes.
+FINE = "reg_fine"
+COMPARISONS = (
+    *((arm, baseline) for baseline in (BASELINE, FINE) for arm in ("reg_cls", "reg_cls_bal")),
+    (FINE, BASELINE),
+    ("reg_cls_bal", "reg_cls"),
+)
 POOLED = "imbalanced"  # stands in the `sampling` column where the imbalanced samplings are pooled
 
 
@@ -164,8 +170,8 @@ def verdict(ends: Interval) -> str:
 
 
 def answer(found: Sequence[Tuned], on: str) -> str:
-    """The conclusions of the comparisons with reg, in words that follow the intervals."""
-    with_reg = [tuned for tuned in found if tuned.baseline == BASELINE]
+    """The conclusions of the comparisons with reg and with its fine grid, in words that follow the intervals."""
+    with_reg = [tuned for tuned in found if tuned.baseline in (BASELINE, FINE)]
     if not with_reg:
         return ""
     widest = with_reg[0].scenario  # `groups` begins with what pools most
@@ -175,14 +181,15 @@ def answer(found: Sequence[Tuned], on: str) -> str:
         ends, says = tuned.result.two_way, verdict(tuned.result.two_way)
         if tuned.scenario == widest and tuned.sampling in (POOLED, "uniform"):
             lines.append(
-                f"{tables.label(tuned.arm)} − {tables.label(BASELINE)}, {tuned.scenario}, {tuned.sampling}: "
+                f"{tables.label(tuned.arm)} − {tables.label(tuned.baseline)}, {tuned.scenario}, {tuned.sampling}: "
                 f"{tables.number(tuned.result.difference, sign=True)} {tables.interval(ends)}, "
                 f"{'the interval ' + text[says] if says in text else 'no interval'}"
             )
         if "," not in tuned.scenario and tuned.sampling != POOLED:
             cells += 1
             if says in ("arm better", "arm worse"):
-                clear.append(f"{tuned.scenario} {tuned.sampling} ({tables.label(tuned.arm)}: {says.split()[1]})")
+                names = f"{tables.label(tuned.arm)} − {tables.label(tuned.baseline)}"
+                clear.append(f"{tuned.scenario} {tuned.sampling} ({names}: {says.split()[1]})")
     return (
         f"**Picked on {PICKED_ON[on]}:** {'; '.join(lines)}. Of {cells} comparisons in single cells, the "
         f"interval excludes zero in {len(clear)}: {', '.join(clear) or 'none'} (chance alone gives one in twenty)."

@@ -9,11 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.report import fair
-from regcls_jax.report.fair import BASELINE, PICKED_ON, SELECTION
+from regcls_jax.report.fair import BASELINE, FINE, PICKED_ON, SELECTION
 from regcls_jax.report.figures import FONTS, STYLES, finish_figure, finish_panel
 from regcls_jax.report.tables import label
 
-ARMS = (BASELINE, "reg_cls", "reg_cls_bal")
+ARMS = (BASELINE, FINE, "reg_cls", "reg_cls_bal")
+# What the second figure draws, from top to bottom: (arm, baseline), and how far from the line of the group.
+DIFFERENCES = {(FINE, BASELINE): -0.27, ("reg_cls", BASELINE): -0.09, ("reg_cls_bal", BASELINE): 0.09}
+DIFFERENCES |= {("reg_cls", FINE): 0.27}
 
 
 def _means_panel(axes: Axes, curves: pd.DataFrame) -> None:
@@ -75,7 +78,7 @@ def budget_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
 
 
 def differences_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
-    """Paired differences from reg after fair tuning, one line per group of data sets, with two-way 95 % intervals.
+    """Paired differences after fair tuning, one line per group of data sets, with two-way 95 % intervals.
 
     Args:
       rows: the study's rows of the splits val, val_balanced and test.
@@ -84,27 +87,30 @@ def differences_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
     Raises:
       ValueError: as `fair.candidates`, or picks do not pair up.
     """
-    found = {on: [t for t in fair.comparisons(fair.select(rows, on)) if t.baseline == BASELINE] for on in SELECTION}
+    found = {on: fair.comparisons(fair.select(rows, on)) for on in SELECTION}
     names = list(dict.fromkeys((t.scenario, t.sampling) for t in found[SELECTION[0]]))
     with matplotlib.rc_context(FONTS):
-        size = (4.2 * len(SELECTION) + 2.0, 0.36 * len(names) + 1.8)
+        size = (4.2 * len(SELECTION) + 2.0, 0.55 * len(names) + 1.8)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(1, len(SELECTION), sharex=True, sharey=True, squeeze=False)
         for on, axes in zip(SELECTION, grid.flat, strict=True):
             axes.axvline(0.0, color=STYLES[BASELINE]["color"], linewidth=1.2)
-            for offset, arm in zip((-0.15, 0.15), ARMS[1:], strict=True):
-                if not (mine := [t for t in found[on] if t.arm == arm]):
+            for (arm, baseline), offset in DIFFERENCES.items():
+                if not (mine := [t for t in found[on] if (t.arm, t.baseline) == (arm, baseline)]):
                     continue
                 places = np.array([names.index((t.scenario, t.sampling)) for t in mine]) + offset
                 lows, highs = ([t.result.two_way[end] for t in mine] for end in (0, 1))
-                style = {**STYLES[arm], "linewidth": 0.0}
+                style = {**STYLES[arm], "linewidth": 0.0, "linestyle": "none"}
+                if baseline == FINE:
+                    style["markerfacecolor"] = "white"
                 axes.hlines(places, lows, highs, color=style["color"], linewidth=1.6)
-                axes.plot([t.result.difference for t in mine], places, label=label(arm), **style)
+                name = f"{label(arm)} − {label(baseline)}"
+                axes.plot([t.result.difference for t in mine], places, label=name, **style)
             axes.set_yticks(range(len(names)), [" · ".join(name) for name in names])
             axes.set_title(f"picked on {PICKED_ON[on]}")
             axes.grid(axis="x", alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)
         grid[0, 0].invert_yaxis()  # the first group on top; the axis is shared
-        x = f"test MSE, arm − {label(BASELINE)} (two-way 95 % interval)"
-        finish_figure(figure, grid.flat, map(label, STYLES), x, "")
+        order = [f"{label(arm)} − {label(baseline)}" for arm, baseline in DIFFERENCES]
+        finish_figure(figure, grid.flat, order, "difference in test MSE (two-way 95 % interval)", "")
     return figure

@@ -22,6 +22,7 @@ STYLES: Mapping[str, dict[str, Any]] = {
     "reg_cls": {"color": "#2ca07a", "linewidth": 2.0, "marker": "o", "markersize": 5},
     "reg_cls_bal": {"color": "#a8c61c", "linewidth": 2.0, "marker": "s", "markersize": 5},
     "reg_x_lambda": {"color": "#08519c", "linewidth": 1.2, "linestyle": (0, (5, 2))},
+    "reg_fine": {"color": "#e6550d", "linewidth": 1.2, "linestyle": (0, (5, 2)), "marker": "^", "markersize": 4},
     "reg_no_decay": {"color": "#6a3d9a", "linewidth": 1.2, "linestyle": (0, (5, 2, 1, 2))},
     "constant": {"color": "#737373", "linewidth": 1.2, "linestyle": ":"},
 }

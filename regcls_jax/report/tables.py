@@ -13,6 +13,7 @@ ALL = "all"  # stands in the `classes` column where the class counts are pooled
 SIGNS = "Differences are arm − baseline in mean squared error: negative means that the arm is better."
 LABELS = {
     "reg": "reg",
+    "reg_fine": "reg, fine grid",
     "reg_x_lambda": "reg×λ",
     "reg_no_decay": "reg, no decay",
     "reg_cls": "reg+cls",
