@@ -1,6 +1,6 @@
 """Capacity: for which model sizes, under Adam and under SGD, does the classification loss help at the best setting?
 
-    python launch/study.py --config=configs/capacity.py:reduced --workdir=runs/capacity        # what we run: 12 min
+    python launch/study.py --config=configs/capacity.py:reduced --workdir=runs/capacity        # what we run: 8 min
     python launch/study.py --config=configs/capacity.py:quick --workdir=runs/capacity-quick    # minutes: a small one
     python launch/study.py --config=configs/capacity.py:runlocal --workdir=runs/capacity-local # seconds: does it run?
     python launch/study.py --config=configs/capacity.py --workdir=runs/capacity-full           # weeks: never run

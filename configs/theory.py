@@ -1,6 +1,6 @@
 """Section 2.2 in training: L_extra (Eq. 8), its form over classes (Eq. 9) and the cross-entropy (Eq. 11). (Ours.)
 
-    python launch/study.py --config=configs/theory.py --workdir=runs/theory
+    python launch/study.py --config=configs/theory.py --workdir=runs/theory              # 15 min on two busy cores
     python launch/study.py --config=configs/theory.py:quick --workdir=runs/theory-quick
     python launch/study.py --config=configs/theory.py:runlocal --workdir=runs/theory-local
     python launch/study.py --config=configs/theory.py:lambda --workdir=runs/theory-lambda

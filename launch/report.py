@@ -31,6 +31,8 @@ def main() -> None:
 
     if EXPORT.value and len(WORKDIR.value) > 1:
         raise ValueError(f"--export is the folder of one study, but {len(WORKDIR.value)} workdirs are given")
+    if EXPORT.value and UNFINISHED.value:
+        raise ValueError("--export takes a finished study: its folder could not be continued")
     reports = []
     for workdir in WORKDIR.value:
         reports.append((workdir, build(workdir, shading=SHADING.value, unfinished=UNFINISHED.value)))

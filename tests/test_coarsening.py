@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from regcls_jax import theory
+from regcls_jax import binning, theory
 from regcls_jax.report import coarsening
 from regcls_jax.report.figures import render
 
@@ -55,10 +55,31 @@ def test_a_histogram_is_exact_where_the_classes_are_its_bins(frames):
     assert exact["maximum"] < 1e-9
 
 
-def test_eq9_sees_nothing_of_what_was_equalised(frames):
+def test_equalised_classes_of_the_study_are_unequal_and_eq9_sees_the_imbalance(frames):
+    """Width 1/16: masses and Eq. 9 by SciPy's cdf."""
     equalised = frames[NAME].query("classes == 'equalised'").set_index("width")
     assert (equalised["relative"] > 0.45).all()  # however fine: not a matter of coarseness
     assert (equalised["count"] < 2 * coarsening.REACH / equalised.index).iloc[:-1].all()
+
+    def below(y):
+        return 0.75 * stats.norm.cdf(y, 0.3, 1) + 0.25 * stats.norm.cdf(y, 0, 4)
+
+    uniform = np.arange(-32, 32.01, 1 / 16)
+    edges, _ = binning.equalize(np.round(1e9 * np.diff(below(uniform))), uniform)
+    masses = np.diff(below(edges))
+    line = equalised.loc[1 / 16]
+    assert line["count"] == len(masses)
+    assert line["smallest"] == pytest.approx(masses.min(), rel=1e-6)
+    assert line["largest"] == pytest.approx(masses.max(), rel=1e-6)
+    assert masses.max() == np.diff(below(uniform)).max()  # a uniform class that no merge can split
+    means, targets = coarsening.samples()
+    posterior = np.diff(stats.norm.cdf(edges, means[:, None], 1))
+    eq9 = np.log(masses[np.digitize(targets, edges) - 1]) - np.log(posterior @ masses)[:, None]
+    assert line["rms_classes"] == pytest.approx(np.sqrt(np.mean(eq9**2)), rel=1e-6)
+    assert 0.85 < line["rms_classes"] / line["rms"] < 0.95
+
+
+def test_eq9_is_zero_on_exactly_equal_masses():
     means, targets = coarsening.samples()
     edges = stats.norm.ppf(np.linspace(0, 1, 9), 0.5, 2)  # exactly equal masses
     edges[[0, -1]] = -32, 32
@@ -85,6 +106,14 @@ def test_table_and_figure_say_where_it_breaks(frames):
         width = coarsening.passes(uniform, level)
         assert line[f"passes {100 * level:.0f} % at"] == f"{width:.2g}"
         assert uniform.query("width < @width")["relative"].max() <= level
+    finest = pd.concat(frames).query("width == 1 / 16 and classes == 'equalised'")
+    spread = (finest["largest"] / finest["smallest"]).agg(["min", "max"])
+    share = 100 * (finest["rms_classes"] / finest["rms"]).agg(["min", "max"])
+    assert f"{spread['min']:.0f} to {spread['max']:.0f} times the smallest" in table.note
+    assert f"Eq. 9 is {share['min']:.0f} to {share['max']:.0f} % of that of Eq. 8" in table.note
+    equalised = table.frame[(table.frame["p̃"] == NAME) & (table.frame["classes"] == "equalised")].iloc[0]
+    assert equalised["RMS of Eq. 9, w = 0.0625"] == f"{finest.loc[NAME, 'rms_classes'].item():.3f}"
+    assert equalised["class masses, w = 0.0625"] == "0.00068 to 0.02"
     assert line["w = 4"].startswith(f"{100 * uniform.query('width == 4')['relative'].item():.1f} %")
     first, second = (render(coarsening.coarsening_figure())["svg"] for _ in range(2))
     assert first == second

@@ -219,8 +219,8 @@ def test_report_and_export(tmp_path):
     }
     rows = read_rows(tmp_path / "out")
     assert set(rows["split"]) == {"test"}
-    assert [f"{value:.6g}" for value in rows["mae"]] == [repr(value) for value in rows["mae"].tolist()]
-    report(tmp_path / "out", export=tmp_path / "again")  # an export is a work directory too, and rounded only once
+    assert [str(value) for value in rows["mae"].astype(np.float32)] == [repr(value) for value in rows["mae"].tolist()]
+    report(tmp_path / "out", export=tmp_path / "again")  # an export is a work directory too, of the same rows
     exports = [(tmp_path / name / "rows.csv.gz").read_bytes() for name in ("out", "again")]
     assert exports[0] == exports[1]
 
@@ -298,6 +298,24 @@ def test_an_unfinished_study_is_not_reported(tmp_path):
         report(workdir)
 
 
+def test_a_study_without_a_complete_class_count_is_not_reported(tmp_path):
+    workdir = write_study(tmp_path / "run", study(("clean",), ("mild",)))
+    for arm in ("reg_cls", "reg_cls_no_decay"):
+        (workdir / "rows" / f"{arm}.csv").unlink()
+    with pytest.raises(ValueError, match="no class count is complete yet, 18 of 36 trainings are still to be done"):
+        build(workdir, unfinished=True)
+
+
+def test_an_arm_with_a_budget_is_complete_or_left_out(tmp_path):
+    workdir = write_study(tmp_path / "run", study(("clean",), ("mild",)))
+    config = json.loads((workdir / "config.json").read_text())
+    (workdir / "config.json").write_text(json.dumps(config | {"budget": 1}))
+    (workdir / "rows" / "reg_no_decay.csv").unlink()
+    made = build(workdir, unfinished=True)
+    assert made.remarks.startswith("**Unfinished: 6 of")
+    assert "Left out: reg, no decay." in made.remarks
+
+
 def test_an_unfinished_study_is_reported_when_asked_for_without_what_is_not_complete(tmp_path):
     rows = study(("clean",), ("mild",))
     whole = build(write_study(tmp_path / "whole", rows), unfinished=True)
@@ -311,6 +329,9 @@ def test_an_unfinished_study_is_reported_when_asked_for_without_what_is_not_comp
     total = rows.loc[rows["run"] >= 0, "run"].nunique()
     assert f"**Unfinished: 1 of {total} trainings are still to be done.**" in made.remarks
     assert "Left out: reg+cls with 64 classes." in made.remarks
+    # An export that cannot be continued is refused.
+    refused = launch(f"--workdir={workdir}", "--unfinished", f"--export={tmp_path / 'no'}")
+    assert refused.stderr == "error: --export takes a finished study: its folder could not be continued\n"
     # One missing training takes its class count with it, and nothing else.
     left = whole.rows[(whole.rows["arm"] != "reg_cls") | (whole.rows["classes"] != 64)]
     pd.testing.assert_frame_equal(made.rows, left.reset_index(drop=True))

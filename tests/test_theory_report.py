@@ -1,4 +1,4 @@
-"""The report of section 2.2 in training: means, paired gaps, the figure, from a raw trace and from an exported one."""
+"""The report of section 2.2 in training: means, paired gaps, the figure, from a study and from its export."""
 
 import importlib
 
@@ -6,37 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_rows import texts
+from scipy import stats
+from trace_lines import SPLITS, results, synthetic_trace
 
 from regcls_jax.report.figures import render
+from regcls_jax.report.rows import write_csv_atomic
 from regcls_jax.report.statistics import two_way_bootstrap_mean
 from regcls_jax.report.tables import markdown
-from regcls_jax.report.theory_report import gap_pairs, last_epoch, theory_figure, theory_tables
-from regcls_jax.report.trace_rows import QUANTITIES, TRACE_COLUMNS, export_trace, summarise
+from regcls_jax.report.theory_report import log_variance, pairs_of, theory_figure, theory_tables
+from regcls_jax.report.trace_rows import QUANTITIES, export_files, read_trace, summarise
 from regcls_jax.training.grid import expand
-
-ARMS = {("reg", 0): 1.0, ("reg_x_lambda", 0): 100.0, ("reg_cls", 4): 100.0, ("reg_cls", 64): 100.0}
-SPLITS = ["train", "val", "val_balanced", "test"]
 
 
 @pytest.fixture(scope="module")
 def trace():
-    """3 functions x 2 repetitions, 2 samplings, epochs 0 to 2; the gap is -1 + noise for reg, half with classes."""
-    rng = np.random.default_rng(0)
-    lines = []
-    for sampling in ("severe", "uniform"):
-        for function, repetition in np.ndindex(3, 2):
-            for number, ((arm, classes), lam) in enumerate(ARMS.items()):
-                run = {"run": len(lines) // 12, "arm": arm, "classes": classes, "classes_kept": classes, "lam": lam}
-                run |= {"scenario": "clean", "sampling": sampling, "noise": 0.0, "balanced": False, "trace": "mse"}
-                run |= {"function": function, "repetition": repetition, "seed": repetition, "scale": 1.0}
-                run |= {"learning_rate": 1e-3, "weight_decay": 1e-3}
-                for epoch in range(3):
-                    for split in SPLITS:
-                        values = dict(zip(QUANTITIES, rng.uniform(0.1, 0.2, len(QUANTITIES)), strict=True))
-                        values["l_extra_gaussian"] -= 1.0 if not classes else 0.5
-                        values |= {name: np.nan for name in QUANTITIES[4:] if not classes}
-                        lines.append({**run, "epoch": epoch, "split": split, **values, "mse": 0.3 + 0.1 * number})
-    return pd.DataFrame(lines)[list(TRACE_COLUMNS)]
+    return synthetic_trace()
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +35,7 @@ def rows():
 
 
 def test_means_of_the_last_epoch_beside_the_trivial_predictors(rows, trace):
-    balanced, own, *_ = theory_tables(rows, trace)
+    balanced, own, *_ = theory_tables(rows, results(trace))
     assert balanced.title == "Section 2.2 on val_balanced"
     assert own.title == "Section 2.2 on val"
     frame = balanced.frame
@@ -71,17 +55,31 @@ def test_means_of_the_last_epoch_beside_the_trivial_predictors(rows, trace):
     most = last.groupby(["sampling", "classes"])["unseen"].mean().max()
     assert f"({100 * most:.2g} % of a cell at most)" in balanced.note
     assert "own MSE on its training split" in balanced.note
+    assert "a gap below 0 says" in balanced.note
+    assert "†" not in balanced.note + markdown(frame)
+
+
+def test_what_equalised_classes_bias_is_marked(rows, trace):
+    renamed = trace.assign(balanced=trace["classes"] == 64)
+    balanced, *_ = theory_tables(rows, results(renamed))
+    marked = balanced.frame.map(lambda cell: cell.endswith(" †"))
+    columns = ["Eq. 9", "Eq. 11 − Eq. 9", "true class's share", "corr. Eq. 8, 9"]
+    assert marked.columns[marked.any()].tolist() == columns
+    assert balanced.frame["classes"][marked["Eq. 9"]].tolist() == ["64", "64"]
+    assert marked.sum().max() == 2
+    assert "† Equalised classes differ in width" in balanced.note
 
 
 def test_the_gap_is_compared_run_by_run(rows, trace):
-    *_, balanced, _ = theory_tables(rows, trace)
-    assert balanced.title == "Is the gap smaller with classes? On val_balanced"
+    *_, balanced, _ = theory_tables(rows, results(trace))
+    assert balanced.title == "Is the gap smaller with classes, or with a better fit? On val_balanced"
+    assert balanced.note.startswith("arm − baseline")
     frame = balanced.frame
     assert len(frame) == 2 * (2 + 2 + 1)  # samplings; against reg and reg×λ with 4 and 64 classes; reg×λ against reg
-    part = last_epoch(trace[trace["sampling"] == "severe"], "val_balanced")
+    part = trace[(trace["sampling"] == "severe") & (trace["split"] == "val_balanced") & (trace["epoch"] == 2)]
     gaps = {arm: part[(part["arm"] == arm) & part["classes"].isin([0, 4])] for arm in ("reg", "reg_cls")}
-    difference = gaps["reg_cls"]["l_extra_gaussian"].to_numpy() - gaps["reg"]["l_extra_gaussian"].to_numpy()
-    pairs = gap_pairs(part, "reg_cls", "reg").query("classes == 4")
+    difference = np.subtract(*(gaps[arm]["l_extra_gaussian"].to_numpy(float) for arm in ("reg_cls", "reg")))
+    pairs = pairs_of("l_extra_gaussian", part, "reg_cls", "reg").query("classes == 4")
     np.testing.assert_allclose(np.sort(pairs["arm"] - pairs["baseline"]), np.sort(difference))
     ends = two_way_bootstrap_mean(difference, *(gaps["reg"][name].to_numpy() for name in ("function", "repetition")))
     line = frame[(frame["sampling"] == "severe") & (frame["baseline"] == "reg") & (frame["classes"] == "4")].iloc[0]
@@ -90,34 +88,74 @@ def test_the_gap_is_compared_run_by_run(rows, trace):
     assert line["size of the gap"] == f"{-difference.mean():+.3f}"  # all gaps are negative
     assert (line["pairs"], line["smaller %"], line["constant"]) == ("6", "100.0", "0.750")
     with pytest.raises(ValueError, match="lack a partner"):
-        theory_tables(rows, trace[trace["run"] != 0])
+        theory_tables(rows, results(trace[trace["run"] != 0]))
+
+
+def test_the_fit_stands_beside_the_gap(rows, trace):
+    """Training MSE 0.3, 0.4, 0.5, 0.6 of the four models on every data set, but for the last function's reg: 0.9."""
+    worse = (trace["arm"] == "reg") & (trace["function"] == 2) & (trace["split"] == "train")
+    given = trace.assign(mse=trace["mse"].where(~worse, 0.9))
+    *_, balanced, _ = theory_tables(rows, results(given))
+    against_reg = np.log([0.4, 0.5, 0.6])[:, None] - np.log([0.3, 0.3, 0.9])
+    shown = balanced.frame[balanced.frame["sampling"] == "severe"].set_index(["classes", "baseline"])["log σ²"]
+    for line, wanted in zip([("–", "reg"), ("4", "reg"), ("64", "reg")], against_reg.mean(axis=1), strict=True):
+        assert shown[line] == f"{wanted:+.3f}"
+    assert shown["4", "reg×λ"] == f"{np.log(0.5 / 0.4):+.3f}"
+    size = given[(given["epoch"] == 2) & (given["split"] == "val_balanced")].copy()
+    size["size"] = size["l_extra_gaussian"].abs()
+    keys = ["sampling", "function", "repetition"]
+    both = size[size["arm"] == "reg"].merge(size[size["arm"] != "reg"], on=keys, suffixes=("_reg", ""))
+    own = np.where(both["function"] == 2, 0.9, 0.3)
+    ranks = stats.spearmanr(both["size"] - both["size_reg"], np.round(np.log(both["mse"] / own), 5)).statistic
+    mean = np.log([0.5, 0.6, 0.4]).mean() - np.log([0.3, 0.3, 0.9]).mean()
+    assert f"against reg {mean:+.3f} ({ranks:+.3f})" in balanced.note
+    final = results(given.assign(trace="lambda")).final
+    np.testing.assert_allclose(log_variance(final), -np.log(2 * final["lam"]))
 
 
 def test_a_diverged_run_is_counted_and_left_out(rows, trace):
     lost = (trace["arm"] == "reg") & (trace["function"] == 0) & (trace["repetition"] == 0)
     broken = trace.assign(**{name: trace[name].mask(lost) for name in QUANTITIES})
-    means, _, comparisons, _ = theory_tables(rows, broken)
+    means, _, comparisons, _ = theory_tables(rows, results(broken))
     assert not any("nan" in cell for cell in markdown(means.frame).split("|"))
     assert sorted(set(means.frame["runs"])) == ["5", "6"]
     assert set(comparisons.frame.loc[comparisons.frame["baseline"] == "reg", "diverged"]) == {"1"}
 
 
-def test_the_figure_has_every_cell_and_arm_from_raw_and_exported_traces(trace):
-    for source in (trace, export_trace(trace, ("val_balanced", "val"))):
-        words = texts(render(theory_figure(source))["svg"])
-        for word in ("clean · uniform", "clean · severe", "gap (Eq. 8)", "epoch", "reg×λ", "reg+cls, 4", "reg+cls, 64"):
-            assert word in words
-    first, second = (render(theory_figure(trace, "val"))["svg"] for _ in range(2))
+def test_the_figure_has_every_cell_and_arm(trace):
+    words = texts(render(theory_figure(results(trace)))["svg"])
+    for word in ("clean · uniform", "clean · severe", "gap (Eq. 8)", "epoch", "reg×λ", "reg+cls, 4", "reg+cls, 64"):
+        assert word in words
+    first, second = (render(theory_figure(results(trace), "val"))["svg"] for _ in range(2))
     assert first == second
 
 
-def test_an_exported_trace_gives_the_same_means_and_no_comparisons(rows, trace):
-    exported = export_trace(trace, ("val_balanced", "val"))
-    made = theory_tables(rows, exported)
-    assert len(made) == 2
-    for table, whole in zip(made, theory_tables(rows, trace), strict=False):
-        pd.testing.assert_frame_equal(table.frame, whole.frame)
-    assert len(summarise(trace)) == 2 * len(exported)
+def test_an_export_gives_the_same_tables_and_figure(rows, trace, tmp_path):
+    """A study on disk, its runs in no order in two files; one run diverged."""
+    lost = (trace["run"] == 5) & (trace["epoch"] > 0)
+    trace = trace.assign(**{name: trace[name].mask(lost) for name in QUANTITIES})
+    (tmp_path / "trace").mkdir()
+    for name, rest in (("a", 1), ("b", 0)):
+        part = trace[trace["run"] % 2 == rest]
+        write_csv_atomic(part.iloc[::-1], tmp_path / "trace" / f"{name}.csv.gz")
+    studied = read_trace(tmp_path)
+    pd.testing.assert_frame_equal(studied.curves, summarise(trace), rtol=1e-5, check_dtype=False)
+    export = tmp_path / "export"
+    export.mkdir()
+    files = export_files(studied, ("val_balanced", "val"))
+    for name, frame in files.items():
+        write_csv_atomic(frame, export / name)
+    exported = read_trace(export)
+    made, again = (theory_tables(rows, found) for found in (studied, exported))
+    assert len(made) == 4
+    for table, same in zip(made, again, strict=True):
+        assert (table.title, table.note) == (same.title, same.note)
+        pd.testing.assert_frame_equal(table.frame, same.frame)
+    drawn, redrawn = (texts(render(theory_figure(found))["svg"]) for found in (studied, exported))
+    assert drawn == redrawn
+    # An export of the export is the export.
+    for name, frame in export_files(exported, ("val_balanced", "val")).items():
+        pd.testing.assert_frame_equal(frame, files[name], check_dtype=False, check_exact=True)
 
 
 def test_the_config_traces_every_arm_with_one_recipe():

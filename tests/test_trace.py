@@ -1,4 +1,4 @@
-"""The trace of section 2.2 in training, against plain NumPy on snapshots; resuming; reading and exporting."""
+"""The trace of section 2.2 in training, against plain NumPy on snapshots; its cost; resuming."""
 
 import dataclasses
 import itertools
@@ -17,7 +17,7 @@ from regcls_jax.data.generator_1d import Split
 from regcls_jax.data.problem import Problem
 from regcls_jax.models.mlp import MLP
 from regcls_jax.report.rows import write_csv_atomic
-from regcls_jax.report.trace_rows import QUANTITIES, SUMMARY_COLUMNS, export_trace, read_trace, summarise
+from regcls_jax.report.trace_rows import QUANTITIES, read_trace
 from regcls_jax.training import grid_step, plan, study, tables
 from regcls_jax.training.grid import Run, expand
 from regcls_jax.training.trace import TraceTables, watch
@@ -171,7 +171,7 @@ def test_empty_and_padded_classes_by_hand():
     assert padded == pytest.approx(trace, rel=1e-6, nan_ok=True)
 
 
-def test_an_unknown_trace_is_an_error_and_its_cost_is_planned():
+def test_an_unknown_trace_is_an_error_and_a_known_one_has_its_own_program():
     with pytest.raises(ValueError, match="unknown trace 'all'; one of none, mse, lambda"):
         expand(small(run={"trace": "all"}))
     (run, *_) = expand(small(run={"trace": "mse"}))
@@ -180,6 +180,19 @@ def test_an_unknown_trace_is_an_error_and_its_cost_is_planned():
     assert (shape.trace, shape.trace_points) == ("mse", 8)
     plain = plan.shape_of(dataclasses.replace(run, trace="none"), sized)
     assert plain == shape._replace(trace="none", trace_points=0)
+
+
+def test_parts_with_a_trace_are_shorter_by_its_cost():
+    """10 functions x 10 repetitions, one run per chunk: 1e6 samples x 2 epochs x 40 is 1/75 of a part's cost."""
+    lengths = {}
+    for trace in ("none", "mse"):
+        data = {"samplings": ("severe",), "functions": 10, "repetitions": 10}
+        runs = [run for run in expand(small(data=data, run={"trace": trace})) if run.arm == "reg"]
+        assert len(runs) == 100
+        sizes = {plan.task_of(run): plan.Sized(1_000_000, 10, ("test",), None) for run in runs}
+        ((part, *_),) = plan.plan(runs, sizes, platform="cpu", devices=1, chunk=1)
+        lengths[trace] = part.length
+    assert lengths == {"none": 75, "mse": 75 // plan.TRACE_COST}
 
 
 CONFIG = {
@@ -229,9 +242,9 @@ def test_a_killed_study_continues_to_the_same_traces(finished, tmp_path, monkeyp
 
 
 def test_the_trace_ends_where_the_rows_do(finished):
-    trace = read_trace(finished[0])
+    trace = read_trace(finished[0]).final
     rows = pd.concat([pd.read_csv(path) for path in (finished[0] / "rows").glob("0*.csv")])
-    both = trace[trace["epoch"] == 1].merge(rows, on=["run", "split", "arm", "function", "repetition", "lam"])
+    both = trace.merge(rows, on=["run", "split", "arm", "function", "repetition", "lam"])
     assert len(both) == len(rows) == 8 * 4
     np.testing.assert_allclose(both["mse_x"], both["mse_y"], rtol=1e-5)
     assert "trace" not in rows
@@ -249,49 +262,3 @@ def test_a_study_without_trace_has_the_same_rows(finished, tmp_path):
         for folder in (finished[0], tmp_path)
     )
     np.testing.assert_array_equal(with_trace.to_numpy(), without.to_numpy())
-
-
-def test_an_export_is_the_rounded_summary(finished, tmp_path):
-    trace = read_trace(finished[0])
-    summary = summarise(trace)
-    assert len(summary) == 2 * 2 * 4  # arms, epochs, splits
-    cell = trace[(trace["arm"] == "reg_cls") & (trace["epoch"] == 1) & (trace["split"] == "val")]
-    line = summary[(summary["arm"] == "reg_cls") & (summary["epoch"] == 1) & (summary["split"] == "val")].iloc[0]
-    assert line["runs"] == len(cell) == 4
-    assert line["cross_entropy"] == pytest.approx(cell["cross_entropy"].mean())
-    assert line["cross_entropy_std"] == pytest.approx(cell["cross_entropy"].std(ddof=1))
-    lost = trace.assign(mse=trace["mse"].where(trace["run"] > 0, np.inf))
-    assert summarise(lost)["runs"].min() == 3
-    exported = export_trace(trace, ("val",))
-    write_csv_atomic(exported, tmp_path / "trace.csv.gz")
-    back = read_trace(tmp_path)
-    assert list(back) == list(SUMMARY_COLUMNS)
-    pd.testing.assert_frame_equal(back, exported, check_dtype=False)
-    wanted = summary[summary["split"] == "val"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(summarise(back)[["mse"]], wanted[["mse"]], rtol=1e-5)
-    long = pd.concat([trace[trace["epoch"] == 0].assign(epoch=epoch) for epoch in range(83)])
-    assert export_trace(long, ("val",))["epoch"].unique().tolist() == [*range(11), *range(15, 81, 5), 82]
-
-
-def test_bad_traces_are_named(finished, tmp_path):
-    with pytest.raises(OSError, match="holds no trace"):
-        read_trace(tmp_path)
-    (tmp_path / "trace").mkdir()
-    trace = read_trace(finished[0])
-    path = tmp_path / "trace" / "a.csv.gz"
-    write_csv_atomic(trace.drop(columns="unseen"), path)
-    with pytest.raises(ValueError, match=r"a\.csv\.gz lacks the column\(s\) unseen"):
-        read_trace(tmp_path)
-    write_csv_atomic(trace.assign(epoch="two"), path)
-    with pytest.raises(ValueError, match=r"a\.csv\.gz: column epoch holds something that is not a number"):
-        read_trace(tmp_path)
-    write_csv_atomic(trace.iloc[1:], path)
-    with pytest.raises(OSError, match=r"a\.csv\.gz is not whole: run \d lacks epochs or splits"):
-        read_trace(tmp_path)
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(OSError, match=r"a\.csv\.gz is not a readable CSV"):
-        read_trace(tmp_path)
-    for name in ("a", "b"):
-        write_csv_atomic(trace[trace["run"] == 3], tmp_path / "trace" / f"{name}.csv.gz")
-    with pytest.raises(ValueError, match="the trace of run 3 stands in two files"):
-        read_trace(tmp_path)

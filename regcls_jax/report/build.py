@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from regcls_jax.files import read_json, write_atomic
@@ -15,7 +16,7 @@ from regcls_jax.report.figures import render
 from regcls_jax.report.published import CELL
 from regcls_jax.report.rows import METRICS, RUN, diverged, read_rows, write_csv_atomic
 from regcls_jax.report.studies import choose
-from regcls_jax.report.trace_rows import export_trace, read_trace
+from regcls_jax.report.trace_rows import export_files, read_trace
 from regcls_jax.training.grid import expand
 
 # Diverged runs listed one by one; more are counted by arm and cell.
@@ -25,15 +26,16 @@ MAX_LISTED = 20
 class Report(NamedTuple):
     """A study reported: its name, config and meta.json, the rows worth keeping, tables, and figures as files.
 
-    `trace` is the summary of a traced study; `models` counts trained models and trivial predictors; `remarks` is
-    Markdown: what is missing, which runs diverged.
+    `trace` are the files of a traced study, `signs` is how to read a difference, `models` counts trained models and
+    trivial predictors; `remarks` is Markdown: what is missing, which runs diverged.
     """
 
     name: str
     config: dict[str, Any]
     meta: dict[str, Any]
     rows: pd.DataFrame
-    trace: pd.DataFrame | None
+    trace: dict[str, pd.DataFrame]
+    signs: str
     models: int
     remarks: str
     tables: list[tables.Table]
@@ -56,25 +58,32 @@ def _diverged_note(rows: pd.DataFrame) -> str:
 def _complete(
     workdir: Path, rows: pd.DataFrame, config: Mapping[str, Any], unfinished: bool
 ) -> tuple[pd.DataFrame, str]:
-    """The rows of the arms and class counts that are trained in full, and a remark on those that are not."""
+    """The rows of the arms and class counts that are trained in full, and a remark on those that are not.
+
+    Where every arm has a budget of trainings to choose from, an arm is whole or not at all.
+    """
     wanted = collections.Counter((run.arm, run.classes) for run in expand(config))
     done = rows[rows["run"] >= 0].groupby(["arm", "classes"])["run"].nunique()
     lacking = {pair: count - int(done.get(pair, 0)) for pair, count in wanted.items() if done.get(pair, 0) < count}
     if not lacking:
         return rows, ""
-    missing = sum(lacking.values())
+    left = f"{sum(lacking.values())} of {wanted.total()} trainings are still to be done"
     if not unfinished:
-        raise ValueError(f"{workdir}: {missing} trainings are still to be done; run launch/study.py on it again")
-    names = ", ".join(f"{tables.label(arm)} with {classes} classes" for arm, classes in lacking)
-    remark = f"**Unfinished: {missing} of {wanted.total()} trainings are still to be done.** Left out: {names}."
-    return rows[[pair not in lacking for pair in zip(rows["arm"], rows["classes"], strict=True)]], remark
+        raise ValueError(f"{workdir}: {left}; run launch/study.py on it again")
+    arms = {arm for arm, _ in lacking}
+    dropped = {pair for pair in wanted if pair in lacking or (config.get("budget") and pair[0] in arms)}
+    if not any(classes for _, classes in set(wanted) - dropped) and any(classes for _, classes in wanted):
+        raise ValueError(f"{workdir}: no class count is complete yet, {left}; run launch/study.py on it again")
+    names = [tables.label(arm) + (f" with {classes} classes" if classes else "") for arm, classes in sorted(dropped)]
+    remark = f"**Unfinished: {left}.** Left out: {', '.join(names)}."
+    return rows[[pair not in dropped for pair in zip(rows["arm"], rows["classes"], strict=True)]], remark
 
 
 def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.DataFrame:
-    """The rows worth committing: the splits that are reported, metrics rounded to six significant digits."""
+    """The rows worth committing: the splits that are reported, metrics in the digits that a float32 has."""
     kept = rows[rows["split"].isin(splits)].copy()
     for name in METRICS:
-        kept[name] = [float(f"{value:.6g}") for value in kept[name]]
+        kept[name] = [float(str(value)) for value in kept[name].astype(np.float32)]
     return kept.sort_values([*RUN, "split"]).reset_index(drop=True)
 
 
@@ -103,7 +112,7 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         if not (rows["split"] == split).any():
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")
     reported = rows[rows["split"].isin(study.splits)]
-    trace = read_trace(workdir) if study.traced else None
+    trace = read_trace(workdir, set(rows.loc[rows["run"] >= 0, "run"])) if study.traced else None
     given = (reported,) if trace is None else (reported, trace)
     made = study.tables(*given)
     figures = {
@@ -116,7 +125,8 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         config=config,
         meta=meta,
         rows=export_rows(rows, study.splits),
-        trace=None if trace is None else export_trace(trace, study.splits),
+        trace={} if trace is None else export_files(trace, study.splits),
+        signs=study.signs,
         models=len(rows.drop_duplicates(list(RUN))),
         remarks="\n\n".join(filter(None, (missing, _diverged_note(rows)))),
         tables=made,
@@ -132,7 +142,7 @@ def facts(report: Report) -> dict[str, str]:
 def _page(report: Report) -> str:
     head = [
         f"# {report.name}",
-        f"{report.models} trained models and trivial predictors. {tables.SIGNS}",
+        f"{report.models} trained models and trivial predictors. {report.signs}",
         report.remarks,
         "\n".join(f"- {key}: {value}" for key, value in facts(report).items()),
     ]
@@ -158,7 +168,7 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
     Args:
       report: what `build` returned.
       workdir: the folder of the study.
-      export: a folder that gets the same files, rows.csv.gz, trace.csv.gz if there is one, config.json, meta.json.
+      export: a folder that gets the same files, rows.csv.gz, the trace if there is one, config.json, meta.json.
 
     Returns:
       The compact tables as text for a console.
@@ -173,12 +183,12 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
         export = Path(export)
         _write(report, export)
         write_csv_atomic(report.rows, export / "rows.csv.gz")
-        if report.trace is not None:
-            write_csv_atomic(report.trace, export / "trace.csv.gz")
+        for part, frame in report.trace.items():
+            write_csv_atomic(frame, export / part)
         for part, content in (("config.json", report.config), ("meta.json", report.meta)):
             write_atomic(export / part, json.dumps(content, indent=2) + "\n")
         where += f"; exported to {export}"
-    return "\n".join([tables.SIGNS, report.remarks, *filter(None, map(_console, report.tables)), where])
+    return "\n".join([report.signs, report.remarks, *filter(None, map(_console, report.tables)), where])
 
 
 def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os.PathLike | None = None) -> str:

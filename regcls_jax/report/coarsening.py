@@ -91,8 +91,9 @@ def coarsening(prior: theory.Prior) -> pd.DataFrame:
     """Eq. 9 against Eq. 8 over `WIDTHS`, for every kind of `CLASSES`.
 
     Returns:
-      classes, width (of the uniform classes, before equalisation; in s), count (of classes), rms (of Eq. 8), error (RMS
-      of Eq. 9 - Eq. 8), maximum (of its size), relative (error over rms); nats.
+      classes, width (of the uniform classes, before equalisation; in s), count (of classes), smallest and largest
+      (class mass), rms (of Eq. 8), rms_classes (of Eq. 9), error (RMS of Eq. 9 - Eq. 8), maximum (of its size),
+      relative (error over rms); nats.
     """
     means, targets = samples()
     lines = []
@@ -103,9 +104,13 @@ def coarsening(prior: theory.Prior) -> pd.DataFrame:
             counts = np.round(COUNTS * np.diff(cumulative(prior, uniform)))
             equalised, _ = binning.equalize(counts, uniform)
             for kind, edges in zip(CLASSES, (uniform, equalised, equalised), strict=True):
-                error = eq9(prior, edges, means, targets, kind not in ("uniform", "equalised")) - exact
-                lines.append((kind, width, len(edges) - 1, _rms(exact), _rms(error), float(np.max(np.abs(error)))))
-    frame = pd.DataFrame(lines, columns=["classes", "width", "count", "rms", "error", "maximum"])
+                masses = np.diff(cumulative(prior, edges))
+                line = {"classes": kind, "width": width, "count": len(masses)}
+                line |= {"smallest": masses.min(), "largest": masses.max()}
+                values = eq9(prior, edges, means, targets, kind not in ("uniform", "equalised"))
+                line |= {"rms": _rms(exact), "rms_classes": _rms(values), "error": _rms(values - exact)}
+                lines.append(line | {"maximum": float(np.max(np.abs(values - exact)))})
+    frame = pd.DataFrame(lines)
     return frame.assign(relative=frame["error"] / frame["rms"])
 
 
@@ -143,12 +148,31 @@ def study() -> dict[str, pd.DataFrame]:
     return {name: coarsening(prior) for name, prior in priors.items()}
 
 
+def _range(values: pd.Series, unit: float) -> str:
+    return f"{unit * values.min():.0f} to {unit * values.max():.0f}"
+
+
+def _equalised_note(frames: Mapping[str, pd.DataFrame]) -> str:
+    """How far the finest equalised classes of any prior are from equal masses, and their Eq. 9 from 0 and Eq. 8."""
+    every = pd.concat(frames)
+    finest = every[(every["classes"] == "equalised") & (every["width"] == WIDTHS[0])]
+    spread = _range(finest["largest"] / finest["smallest"], 1)
+    size, error = (_range(ratio, 100) for ratio in (finest["rms_classes"] / finest["rms"], finest["relative"]))
+    return (
+        f"at w = {WIDTHS[0]:g} the largest mass is {spread} times the smallest, and the RMS of Eq. 9 is {size} % of "
+        f"that of Eq. 8, with an error of {error} %"
+    )
+
+
 def coarsening_table() -> Table:
     """Per prior and kind of classes: the widths at which Eq. 9 goes wrong, and how wrong it is on the way."""
     lines = []
     for prior, frame in study().items():
         for kind, part in frame.groupby("classes", sort=False):
-            line = {"p̃": prior, "classes": kind, "RMS of Eq. 8": f"{part['rms'].iloc[0]:.3f}"}
+            finest = part.loc[part["width"].idxmin()]
+            line = {"p̃": prior, "classes": kind, "RMS of Eq. 8": f"{finest['rms']:.3f}"}
+            line[f"RMS of Eq. 9, w = {WIDTHS[0]:g}"] = f"{finest['rms_classes']:.3f}"
+            line[f"class masses, w = {WIDTHS[0]:g}"] = f"{finest['smallest']:.2g} to {finest['largest']:.2g}"
             line |= {f"passes {100 * level:.0f} % at": _width_text(passes(part, level)) for level in LEVELS}
             for width in (1 / 16, 1 / 4, 1.0, 4.0, 16.0):
                 at = part[part["width"] == width].iloc[0]
@@ -159,8 +183,10 @@ def coarsening_table() -> Table:
         "The posterior N(m, s²) is known, its masses are the class probabilities; m is uniform, y drawn from it. RMS "
         "of Eq. 9 − Eq. 8 over that of Eq. 8, in brackets the largest difference (nats), by the width w of the uniform "
         "classes in units of s. p̃ has a peak of the named width that holds 75 %, on a ground of width 4 s. Equalised: "
-        "the same classes merged to equal masses (Eq. 12), on which Eq. 9 is near 0 whatever p̃ is; with p̃ per "
-        "width, the class prior is mass over width."
+        "the same classes merged towards equal masses (Eq. 12), which would make Eq. 9 zero whatever p̃ is. But no "
+        "merge splits a uniform class that holds more than its share, so that the masses stay unequal: "
+        f"{_equalised_note(study())}. The merged classes differ in width too, which biases Eq. 9 unless the class "
+        "prior is mass over width (p̃ per width)."
     )
     return Table("When the classes are too coarse for Eq. 9", note, frame, frame)
 

@@ -86,6 +86,4 @@ def page(reports: Sequence[tuple[str, Report]], title: str = "Does classificatio
         }
         for number, (folder, report) in enumerate(reports)
     ]
-    return environment.get_template("page.html.j2").render(
-        title=title, version=regcls_jax.__version__, signs=tables.SIGNS, studies=studies
-    )
+    return environment.get_template("page.html.j2").render(title=title, version=regcls_jax.__version__, studies=studies)

@@ -40,7 +40,9 @@ def read_file(path: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
     """One CSV of at least the given columns; the errors are those of `read_rows`."""
     try:
         # Only "nan" is missing: an arm called "none" or "null" stays a name.
-        frame = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+        # Widths of layers ("6-15", but "4" for a single one) are text; types are those of the whole column.
+        text = {"hidden": str}
+        frame = pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype=text, low_memory=False)
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: bad UTF-8 and parser errors
         raise OSError(f"{path} is not a readable CSV of result rows: {error}") from error
     if missing := [name for name in columns if name not in frame]:

@@ -20,7 +20,7 @@ from regcls_jax.report.generic import generic_tables
 from regcls_jax.report.lambda_figure import fig4_figure
 from regcls_jax.report.published import CELL
 from regcls_jax.report.tab1 import tab1_tables
-from regcls_jax.report.tables import Table
+from regcls_jax.report.tables import SIGNS, Table
 from regcls_jax.report.theory_report import SPLITS as THEORY_SPLITS
 from regcls_jax.report.theory_report import theory_figure, theory_tables
 
@@ -29,7 +29,8 @@ class Study(NamedTuple):
     """The report of one study; all functions take its rows of `splits`, figures also the shading.
 
     `figures` are named as the files that show them, `settings` are the columns in which runs of one arm, cell and class
-    count may differ. If `traced`, all functions take the trace (`trace_rows.read_trace`) after the rows.
+    count may differ. If `traced`, all functions take the trace (`trace_rows.read_trace`) after the rows. `signs` tells
+    how to read a difference.
     """
 
     tables: Callable[..., list[Table]]
@@ -37,6 +38,7 @@ class Study(NamedTuple):
     splits: tuple[str, ...] = ("test",)
     settings: tuple[str, ...] = ()
     traced: bool = False
+    signs: str = SIGNS
 
 
 # Of a study that is none of ours.
@@ -67,6 +69,7 @@ STUDIES = {
         },
         tuple(THEORY_SPLITS),
         traced=True,
+        signs="Differences are arm − baseline, in nats.",
     ),
     "baselines": Study(baseline_tables, {"figure": baseline_figure}),
 }

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,26 +20,49 @@ TRACE_COLUMNS = (*_OF_A_ROW, "trace", "epoch", "split", *QUANTITIES)
 ARM = (*CELL, "noise", "arm", "classes", "balanced", "lam", "trace")
 GROUP = (*ARM, "epoch", "split")
 SUMMARY_COLUMNS = (*GROUP, "runs", *QUANTITIES, *(f"{name}_std" for name in QUANTITIES))
+# The split whose MSE is sigma^2 where `trace` is "mse".
+TRAINING = "train"
 # What an export keeps of the epochs: the first ten and every fifth.
 DENSE, STRIDE = 10, 5
+# The two files of an export.
+CURVES_FILE, FINAL_FILE = "trace.csv.gz", "trace_final.csv.gz"
 
 
-def read_trace(workdir: str | os.PathLike) -> pd.DataFrame:
-    """The traces of a study, `workdir/trace/*.csv.gz`, or the summary `workdir/trace.csv.gz` of an exported one.
+class TraceResults(NamedTuple):
+    """The traces of a study: `curves` over epochs are means over runs, `final` has every run after the last epoch.
 
-    Returns:
-      A frame with `TRACE_COLUMNS`, one line per run, epoch (0: before training) and split; of an exported study what
-      `summarise` returns.
+    curves: what `summarise` returns. final: `TRACE_COLUMNS`, one line per run and split, sorted by both.
+    """
+
+    curves: pd.DataFrame
+    final: pd.DataFrame
+
+
+def read_trace(workdir: str | os.PathLike, runs: set[int] | None = None) -> TraceResults:
+    """The traces of a study, `workdir/trace/*.csv.gz`, or the two files of an exported one (see `export_files`).
+
+    Args:
+      workdir: the folder of the study or of its export.
+      runs: the numbers of the runs to keep, all if None. The curves of an export stay those of all its runs.
 
     Raises:
       OSError: there is no file, or one is empty, cannot be read or is not whole (the message names it).
-      ValueError: a file lacks a column or has text where numbers belong, or a run stands in two files.
+      ValueError: a file lacks a column or has text where numbers belong, a run stands in two files, or one of `runs`
+        in none.
     """
-    files = sorted((Path(workdir) / "trace").glob("*.csv.gz"))
-    if not files:
-        if not (exported := Path(workdir) / "trace.csv.gz").exists():
-            raise OSError(f"{workdir} holds no trace (trace/*.csv.gz or trace.csv.gz).")
-        return read_file(exported, SUMMARY_COLUMNS)
+    workdir = Path(workdir)
+    if files := sorted((workdir / "trace").glob("*.csv.gz")):
+        trace = _only(runs, _read_runs(files), workdir)
+        final = trace[trace["epoch"] == trace["epoch"].max()]
+        # Sorted, because sums depend on the order: an export gives the same tables to the last bit.
+        return TraceResults(summarise(trace), final.sort_values(["run", "split"], ignore_index=True))
+    if not (workdir / CURVES_FILE).exists():
+        raise OSError(f"{workdir} holds no trace (trace/*.csv.gz or {CURVES_FILE}).")
+    final = read_file(workdir / FINAL_FILE, TRACE_COLUMNS)
+    return TraceResults(read_file(workdir / CURVES_FILE, SUMMARY_COLUMNS), _only(runs, final, workdir))
+
+
+def _read_runs(files: Sequence[Path]) -> pd.DataFrame:
     frames = [read_file(path, TRACE_COLUMNS) for path in files]
     for path, frame in zip(files, frames, strict=True):
         lines = frame["run"].value_counts()
@@ -46,23 +70,25 @@ def read_trace(workdir: str | os.PathLike) -> pd.DataFrame:
             raise OSError(f"{path} is not whole: run {lines.idxmin()} lacks epochs or splits")
     trace = pd.concat(frames, ignore_index=True)
     if (twice := trace.duplicated(["run", "epoch", "split"])).any():
-        raise ValueError(f"{workdir}: the trace of run {trace.loc[twice, 'run'].iloc[0]} stands in two files.")
+        run = trace.loc[twice, "run"].iloc[0]
+        raise ValueError(f"{files[0].parent.parent}: the trace of run {run} stands in two files.")
     return trace
 
 
-def is_summary(trace: pd.DataFrame) -> bool:
-    """Whether a frame holds means over runs, so that its runs cannot be paired."""
-    return "run" not in trace
+def _only(runs: set[int] | None, trace: pd.DataFrame, workdir: Path) -> pd.DataFrame:
+    if runs is None:
+        return trace
+    if missing := runs.difference(trace["run"]):
+        raise ValueError(f"{workdir}: run {min(missing)} has no trace ({len(missing)} of {len(runs)} runs have none).")
+    return trace[trace["run"].isin(runs)].reset_index(drop=True)
 
 
 def summarise(trace: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation (`_std`) of every quantity over the runs of an arm, per cell, epoch and split.
 
-    trace: what `read_trace` returns; a summary stays what it is. Values of diverged runs that are not finite are left
-    out. Returns `SUMMARY_COLUMNS`; `runs` counts the finite MSEs.
+    trace: lines with `TRACE_COLUMNS`. Values of diverged runs that are not finite are left out. Returns
+    `SUMMARY_COLUMNS`; `runs` counts the finite MSEs.
     """
-    if is_summary(trace):
-        return trace
     values = trace[list(QUANTITIES)]
     groups = trace.assign(**values.where(np.isfinite(values))).groupby(list(GROUP))
     means, deviations = groups[list(QUANTITIES)].mean(), groups[list(QUANTITIES)].std()
@@ -70,12 +96,20 @@ def summarise(trace: pd.DataFrame) -> pd.DataFrame:
     return summary.reset_index()[list(SUMMARY_COLUMNS)]
 
 
-def export_trace(trace: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
-    """The summary worth committing: some splits and epochs (see `STRIDE`), six significant digits."""
-    summary = summarise(trace)
-    epochs = summary["epoch"]
+def export_files(results: TraceResults, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """What is worth committing of traces, by file name; `read_trace` reads it back.
+
+    Of the curves some splits and epochs (see `STRIDE`), in six significant digits; of the final lines these splits and
+    `TRAINING`, in the float32 that they were computed in, so that nothing is lost.
+    """
+    curves, final = results
+    epochs = curves["epoch"]
     kept = (epochs <= DENSE) | (epochs % STRIDE == 0) | (epochs == epochs.max())
-    summary = summary[kept & summary["split"].isin(splits)].reset_index(drop=True)
+    curves = curves[kept & curves["split"].isin(splits)].reset_index(drop=True)
     numbers = list(SUMMARY_COLUMNS[len(GROUP) + 1 :])
-    rounded = summary[numbers].map(lambda value: float(f"{value:.6g}"))
-    return summary.assign(**rounded)
+    rounded = curves[numbers].map(lambda value: float(f"{value:.6g}"))
+    final = final.loc[final["split"].isin([*splits, TRAINING]), list(TRACE_COLUMNS)]
+    return {
+        CURVES_FILE: curves.assign(**rounded),
+        FINAL_FILE: final.astype(dict.fromkeys(QUANTITIES, np.float32)).reset_index(drop=True),
+    }
