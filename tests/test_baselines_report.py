@@ -130,6 +130,14 @@ def test_what_the_rows_do_not_hold_is_left_out_but_half_a_comparison_is_an_error
         baseline_tables(rows)
 
 
+@pytest.mark.parametrize("made", [baseline_tables, baseline_figure])
+@pytest.mark.parametrize(("arms", "named"), [((("bmc", 0), ("inverse", 0)), "BMC, inverse"), ((("reg", 0),), "reg")])
+def test_without_anything_to_compare_with_the_error_names_the_arms(made, arms, named):
+    rows = study([*arms, ("constant", 0), ("median", 0)])
+    with pytest.raises(ValueError, match=f"^Nothing can be compared with reg or reg×λ: the trained arms are {named}.$"):
+        made(rows)
+
+
 def test_figure_is_complete_and_reproducible():
     first, second = (render(baseline_figure(study())) for _ in range(2))
     assert first == second

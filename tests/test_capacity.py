@@ -6,61 +6,25 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from report_rows import complete, texts
+from capacity_rows import FUNCTIONS, LAMBDAS, RATES, SAMPLINGS, SCALES, SETTING, SIZES, cell_of, pick, study
+from report_rows import texts
 
 from configs import capacity
-from regcls_jax.report.capacity import at_best, best_settings, capacity_tables, trained_rows, verdict, worth
+from regcls_jax.report.capacity import (
+    at_best,
+    at_equal_budgets,
+    best_settings,
+    capacity_tables,
+    trained_rows,
+    verdict,
+    worth,
+)
 from regcls_jax.report.capacity_figure import heat_figure, size_figure
 from regcls_jax.report.figures import render
 from regcls_jax.report.rows import read_rows
 from regcls_jax.report.statistics import bootstrap_mean
 from regcls_jax.training.grid import data_specs, expand
 from regcls_jax.training.study import run_study
-
-SIZES, RATES, SCALES, LAMBDAS = (4, 64), (1e-3, 1e-2), (1.0, 100.0), (0.1, 10.0)
-SPLITS, SAMPLINGS, FUNCTIONS = ("val", "val_balanced", "test"), ("uniform", "severe"), 4
-ARMS = [("reg", "adam"), ("reg_cls", "adam"), ("reg_sgd", "sgd"), ("reg_cls_sgd", "sgd")]
-
-
-def study(repetitions=1, seed=0):
-    """Random errors in every setting, and the trivial predictors."""
-    settings = [
-        (arm, optimizer, size, rate, scale, lam)
-        for (arm, optimizer), size, rate, scale in itertools.product(ARMS, SIZES, RATES, SCALES)
-        for lam in (LAMBDAS if "cls" in arm else (1.0,))
-    ]
-    settings += [(arm, np.nan, 0, np.nan, np.nan, np.nan) for arm in ("constant", "median")]
-    names = ["arm", "optimizer", "size", "learning_rate", "scale", "lam"]
-    cells = itertools.product(SPLITS, SAMPLINGS, range(FUNCTIONS), range(repetitions), settings)
-    frame = pd.DataFrame([(*cell, *setting) for *cell, setting in cells])
-    frame.columns = ["split", "sampling", "function", "repetition", *names]
-    frame["mse"] = np.random.default_rng(seed).lognormal(size=len(frame))
-    frame["classes"] = np.where(frame["arm"].str.contains("cls"), 16, 0)
-    rows = complete(frame.assign(scenario="clean"))
-    hidden = [f"6-{size}" if size else np.nan for size in frame["size"]]
-    return rows.assign(optimizer=frame["optimizer"], hidden=hidden)
-
-
-def cell_of(rows, split, sampling, optimizer, size, arm):
-    """The rows of an arm in one panel by plain conditions; `arm` is reg or reg_cls."""
-    own = arm if optimizer == "adam" else f"{arm}_sgd"
-    return rows[
-        (rows["split"] == split)
-        & (rows["sampling"] == sampling)
-        & (rows["arm"] == own)
-        & (rows["hidden"] == f"6-{size}")
-    ]
-
-
-def pick(part):
-    """The setting of the lowest mean over functions and repetitions, by a loop."""
-    means = {}
-    for setting in itertools.product(RATES, SCALES, (*LAMBDAS, 1.0)):
-        runs = part[(part[["learning_rate", "scale", "lam"]] == list(setting)).all(axis=1)]
-        if len(runs) and np.isfinite(runs["mse"]).all():
-            means[setting] = sum(runs["mse"]) / len(runs)
-    best = min(means, key=means.get)
-    return best, means[best]
 
 
 def found_worth(rows):
@@ -158,9 +122,55 @@ def test_the_verdict_names_the_sizes_whose_interval_excludes_zero():
     lines = [found[0]._replace(panel=("clean", "severe", "adam", size), ends=ends[size]) for size in ends]
     lines.append(lines[0]._replace(panel=("clean", "severe", "sgd", 4)))
     assert verdict(lines) == (
-        "Adam, clean severe: reg+cls is better at 4, 32, worse at 16, undecided at 8, 64. "
-        "SGD, clean severe: reg+cls is better at 4."
+        "- Adam, clean severe: reg+cls is better at 4, 32, worse at 16, undecided at 8, 64.\n"
+        "- SGD, clean severe: reg+cls is better at 4."
     )
+
+
+def expected_pick(validation, test, budget):
+    """Mean test errors of the pick over all subsets of settings, by a loop: one number per function."""
+    means = {setting: part["mse"].mean() for setting, part in validation.groupby(SETTING)}
+    finite = [setting for setting, part in validation.groupby(SETTING) if np.isfinite(part["mse"]).all()]
+    errors = {setting: part.sort_values("function")["mse"].to_numpy() for setting, part in test.groupby(SETTING)}
+    usable = [set(subset) & set(finite) for subset in itertools.combinations(means, budget)]
+    return np.mean([errors[min(subset, key=means.get)] for subset in usable if subset], axis=0)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_at_equal_budgets_is_the_mean_over_all_subsets_of_the_larger_grid(lost):
+    rows = study()
+    if lost:
+        part = cell_of(rows, "val", "severe", "sgd", 64, "reg_cls")
+        rows.loc[part.index[::5], "mse"] = np.nan
+    trained = trained_rows(rows)
+    parts = {split: trained[trained["split"] == split] for split in ("val", "test")}
+    found = {each.panel: each for each in at_equal_budgets(parts["val"], parts["test"])}
+    assert len(found) == len(PANELS) // 2
+    for (scenario, sampling, optimizer, size), each in found.items():
+        assert each.budget == 4  # reg has four settings, reg+cls eight
+        errors = [
+            expected_pick(*(cell_of(rows, split, sampling, optimizer, size, arm) for split in ("val", "test")), 4)
+            for arm in ("reg_cls", "reg")
+        ]
+        assert each.difference == pytest.approx((errors[0] - errors[1]).mean(), rel=1e-10), scenario
+        assert each.ends == pytest.approx(bootstrap_mean(errors[0] - errors[1]), rel=1e-10)
+
+
+def test_arms_with_as_many_settings_differ_at_equal_budgets_as_at_their_best():
+    rows = study(3)
+    rows = rows[(rows["lam"] != LAMBDAS[0]) | ~rows["arm"].str.contains("cls")]
+    trained = trained_rows(rows)
+    equal = at_equal_budgets(trained[trained["split"] == "val"], trained[trained["split"] == "test"])
+    for each, best in zip(equal, found_worth(rows), strict=True):
+        assert (each.panel, each.budget) == (best.panel, 4)
+        assert (each.difference, *each.ends) == pytest.approx((best.result.difference, *best.ends), rel=1e-10)
+
+
+@pytest.mark.parametrize("kind", [str, int, float])
+def test_a_single_hidden_layer_may_be_a_number(kind):
+    rows = study()
+    rows = rows[rows["hidden"] == "6-64"]
+    assert set(trained_rows(rows.assign(hidden=kind(8)))["units"]) == {8}
 
 
 def test_tables_are_complete():
@@ -175,6 +185,8 @@ def test_tables_are_complete():
         assert {"constant", "median"} <= set(table.frame), table.title
         assert not table.frame.isna().any().any(), table.title
     first, settings = made[0].frame, made[2].frame
+    assert "(Adam: reg 4, reg+cls 8; SGD: reg 4, reg+cls 8)" in made[0].note
+    assert set(first["settings"]) == {"4"}
     panels = list(zip(first["sampling"], first["optimiser"], first["hidden"], strict=True))
     assert panels == list(itertools.product(SAMPLINGS, ("Adam", "SGD"), ("4", "64")))
     assert set(settings.loc[settings["arm"] == "reg", "λ"]) == {"–"}

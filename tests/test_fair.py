@@ -11,7 +11,7 @@ from fair_rows import ARMS, BUDGET, FUNCTIONS, KEYS, REPETITIONS, SAMPLINGS, SPL
 from configs import fair as config
 from regcls_jax.report import fair
 from regcls_jax.report.fair_tables import fair_tables
-from regcls_jax.report.statistics import UNKNOWN, Interval
+from regcls_jax.report.statistics import UNKNOWN, Interval, two_way_bootstrap_mean
 from regcls_jax.training.grid import expand
 
 
@@ -134,9 +134,9 @@ def test_groups_pool_scenarios_first_and_the_imbalanced_samplings():
 @pytest.mark.parametrize(
     ("shift", "spread", "says"),
     [
-        (-0.1, 0.0, "-0.100 [-0.100, -0.100], the interval excludes zero (better)"),
-        (0.1, 0.0, "+0.100 [+0.100, +0.100], the interval excludes zero (worse)"),
-        (0.0, 0.2, "the interval includes zero"),
+        (-0.1, 0.0, "mean -0.1000 [-0.1000, -0.1000], excludes zero (better); median -0.1000; wins 100.0 % [100.0, "),
+        (0.1, 0.0, "mean +0.1000 [+0.1000, +0.1000], excludes zero (worse); median +0.1000; wins 0.0 % [0.0, 0.0]"),
+        (0.0, 0.2, ", includes zero; median "),
     ],
 )
 def test_the_answer_follows_the_interval(shift, spread, says):
@@ -148,11 +148,56 @@ def test_the_answer_follows_the_interval(shift, spread, says):
     verdicts = {-1: "arm better", 0: "includes 0", 1: "arm worse"}
     assert fair.verdict(first.result.two_way) == verdicts[int(np.sign(shift))]
     text = fair.answer(found, "val_balanced")
-    assert text.startswith("**Picked on uniform val:** reg+cls − reg, clean, noisy, imbalanced: ")
-    assert says in text.split(";")[0]
+    head, empty, first_item, *items = text.split("\n")
+    assert head.startswith("**Picked on uniform val**, arm − baseline")
+    assert not empty
+    assert first_item.startswith("- **reg+cls − reg** (clean, noisy · imbalanced): mean ")
+    assert says in first_item
+    left = FUNCTIONS if shift else 0
+    assert first_item.endswith(f"excludes zero in {left} of {FUNCTIONS} leave-one-function-out resamples.")
+    assert len(items) == 4  # three more comparisons and the line on single cells
     # reg_cls_bal equals reg to the last bit: its interval is [0, 0], which includes zero.
     clear = 6 if shift else 0
-    assert f"Of 12 comparisons in single cells, the interval excludes zero in {clear}: " in text
+    assert items[-1].startswith(f"- Of 12 comparisons in single cells, the interval excludes zero in {clear} (chance")
+    assert ("clean · mild (reg+cls − reg: " in items[-1]) == bool(shift)
+
+
+def test_leaving_out_the_one_function_that_matters_shows():
+    rows = shifted(-0.01, spread=0.05)
+    rows.loc[(rows["split"] == "test") & (rows["arm"] == "reg_cls") & (rows["function"] == 2), "mse"] -= 1.0
+    found = fair.comparisons(fair.select(rows, "val"))[0]
+    without = fair.leave_one_out(fair.finite_differences(found.pairs))
+    pairs = found.pairs
+    assert len(without) == FUNCTIONS
+    for left_out, (mean, ends) in enumerate(without):
+        kept = pairs[pairs["function"] != left_out]
+        values = (kept["arm"] - kept["baseline"]).to_numpy()
+        assert mean == pytest.approx(-0.01 if left_out == 2 else -0.51, abs=1e-12)
+        labels = (kept["function"].to_numpy(), kept["repetition"].to_numpy())
+        assert ends == pytest.approx(two_way_bootstrap_mean(values, *labels), abs=1e-12)
+    clear = sum(ends.high < 0 for _, ends in without)
+    text = fair.answer([found], "val")
+    assert "; without any one function: mean -0.5100 to -0.0100, excludes zero in " in text
+    assert f"in {clear} of {FUNCTIONS} leave-one-function-out resamples." in text
+
+
+def test_nothing_is_left_out_where_too_little_remains():
+    rows = shifted(-0.1)
+    text = fair.answer(fair.comparisons(fair.select(rows[rows["function"] < 2], "val")), "val")
+    assert "excludes zero (better)" in text
+    assert "leave-one-function-out" not in text
+
+
+def test_pairings_are_those_of_every_group_on_its_own():
+    rows = study()
+    picks = fair.select(rows, "val")
+    found = fair.pairings(picks, [("reg_cls_bal", "reg"), ("reg_fine", "reg")])
+    assert [(each.scenario, each.sampling) for each in found] == [group[:2] for group in fair.groups(picks)]
+    for each, (_, _, part) in zip(found, fair.groups(picks), strict=True):
+        mse = part.set_index(KEYS)["mse"].unstack("arm")
+        means = each.pairs[["arm", "baseline"]].mean()
+        assert len(each.pairs) == len(mse)
+        assert tuple(means) == pytest.approx((mse["reg_cls_bal"].mean(), mse["reg"].mean()), rel=1e-12)
 
 
 def test_verdict_of_an_interval():
@@ -203,7 +248,7 @@ def test_the_fine_grid_of_reg_is_a_baseline_too():
     reg = picks[(picks["arm"] == "reg") & (picks["sampling"] != "uniform")]["mse"].mean()
     assert found["reg_fine", "reg"].difference == pytest.approx(-reg / 2)
     assert found["reg_cls", "reg_fine"].difference == pytest.approx(found["reg_cls", "reg"].difference + reg / 2)
-    assert "reg+cls − reg, fine grid" in fair.answer(fair.comparisons(picks), "val")
+    assert "- **reg+cls − reg, fine grid** (" in fair.answer(fair.comparisons(picks), "val")
 
 
 def drop(rows, lost):
@@ -218,7 +263,11 @@ def drop(rows, lost):
         (lambda rows: drop(rows, rows["arm"] == "reg"), "no run of reg to compare"),
         (lambda rows: drop(rows, one(rows)), "lacks its error on val or on test"),
         (lambda rows: drop(rows, rows["run"].isin(rows.loc[one(rows, "reg_cls"), "run"])), "reg_cls has 0 runs at"),
-        (lambda rows: drop(rows, rows["run"] == rows.loc[one(rows), "run"].max()), "Budgets differ: reg has 4 runs at"),
+        (
+            lambda rows: drop(rows, rows["run"] == rows.loc[one(rows), "run"].max()),
+            "Budgets differ: reg has 4 runs at scenario noisy, sampling mild, noise 0.1, function 1, repetition 1; "
+            "another has 5.$",
+        ),
         (lambda rows: pd.concat([rows, rows[one(rows)]]), "appears twice in the val split"),
     ],
 )

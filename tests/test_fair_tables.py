@@ -1,11 +1,14 @@
 """The tables and figures of fair tuning, from synthetic rows and from a real small study."""
 
+import numpy as np
+import pandas as pd
 import pytest
 from fair_rows import BUDGET, KEYS, SAMPLINGS, study
 from report_rows import texts
 
 from configs import fair as config
 from regcls_jax.report import fair
+from regcls_jax.report.edges import edge
 from regcls_jax.report.fair_figure import budget_figure, differences_figure
 from regcls_jax.report.fair_tables import fair_tables
 from regcls_jax.report.figures import render
@@ -20,7 +23,11 @@ def made():
 
 def test_every_table_has_the_trivial_predictors(made):
     rows = study()
-    assert all(f"**Picked on {on}:** reg+cls − reg, clean, noisy" in made[0].note for on in ("own val", "uniform val"))
+    for on in ("own val", "uniform val"):
+        assert f"**Picked on {on}**" in made[0].note
+    assert made[0].note.count("- **reg+cls − reg** (clean, noisy · imbalanced): mean ") == 2
+    assert "post hoc" not in made[0].note
+    assert made[0].frame["median difference"].str.fullmatch(r"[+-]\d\.\d{4}").all()
     assert [table.title for table in made] == [
         "What classification is worth after fair tuning",
         "Test MSE after fair tuning",
@@ -52,6 +59,52 @@ def test_shares_of_the_picked_settings(made):
     first, second = line["decay / scale"].split(", ")
     assert first == f"0.0001: {100 * (mine['scale'] == 10).mean():.0f} %"
     assert second.startswith("0.001: ")
+    assert f"classes− {100 * (mine['classes'] == 4).mean():.0f} %" in line["at the edge"]
+    assert f"λ+ {100 * (mine['lam'] == 100).mean():.0f} %" in line["at the edge"]
+    assert "lr" not in line["at the edge"]  # all rows have one learning rate
+
+
+def fine_study():
+    """`study` with an arm of unround settings."""
+    rows = study()
+    fine = rows[rows["arm"] == "reg"].assign(arm="reg_fine", run=rows["run"] + 100_000)
+    draw = fine["run"] % 5
+    fine = fine.assign(learning_rate=np.geomspace(3e-4, 3e-2, 5).round(6)[draw], weight_decay=1e-3 / 7.0**draw)
+    return pd.concat([rows, fine.assign(weight_decay=fine["weight_decay"].where(draw < 4, 0.0))], ignore_index=True)
+
+
+def test_fine_grids_are_binned_and_named_as_post_hoc():
+    made = fair_tables(fine_study())
+    assert "reg, fine grid is post hoc" in made[0].note
+    table = made[2].frame
+    mine = table[table["arm"] == "reg, fine grid"]
+    for column, allowed in {
+        "learning rate": {"0.0003", "0.001", "0.003", "0.01", "0.03"},
+        "decay / scale": {"0", *(f"{10.0**power:g}" for power in range(-8, -2))},
+    }.items():
+        cells = [dict(part.split(": ") for part in cell.split(", ")) for cell in mine[column]]
+        assert set().union(*cells) <= allowed
+        assert all(abs(sum(int(share.removesuffix(" %")) for share in cell.values()) - 100) <= 3 for cell in cells)
+    assert not mine["at the edge"].str.contains("decay−").any()  # 0 was among its decays
+    assert mine["at the edge"].str.contains(r"lr\+").any()
+
+
+def test_the_note_counts_large_lambdas_among_the_imbalanced_picks():
+    rows = study()
+    rows["lam"] *= np.where(rows["arm"] == "reg_cls", 10.0, 1.0)  # up to 1e3 for reg_cls, 1e2 for reg_cls_bal
+    note = fair_tables(rows)[2].note
+    for on, name in (("val", "own val"), ("val_balanced", "uniform val")):
+        picks = fair.select(rows, on)
+        mine = picks[(picks["sampling"] != "uniform") & (picks["arm"] == "reg_cls")]
+        assert 0 < (share := (mine["lam"] >= 1e3).mean()) < 1
+        assert f"reg+cls {100 * share:.0f} % ({name}), reg+cls bal 0 % ({name})" in note
+
+
+def test_edges():
+    tried = pd.Series([0.1, 1.0, 10.0])
+    assert edge(pd.Series([10.0, 1.0, 0.1]), tried).tolist() == ["+", "", "−"]
+    assert edge(pd.Series([0.0, 1.0]), pd.Series([0.0, 0.5, 1.0])).tolist() == ["", "+"], "nothing lies below 0"
+    assert edge(pd.Series([1.0]), pd.Series([1.0, 1.0])).tolist() == [""], "one value is no grid"
 
 
 @pytest.mark.parametrize("figure", [budget_figure, differences_figure])

@@ -62,6 +62,19 @@ def pooled(rows: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> list[Pooled]
     return found
 
 
+def pooled_against_references(rows: pd.DataFrame) -> list[Pooled]:
+    """`pooled` of every arm against reg and against reg×λ.
+
+    Raises:
+      ValueError: runs that should pair up do not, or there is nothing to compare with.
+    """
+    arms = methods(rows)
+    if not (found := pooled(rows, against_references(arms))):
+        references, present = " or ".join(map(label, REFERENCES)), ", ".join(map(label, arms)) or "none"
+        raise ValueError(f"Nothing can be compared with {references}: the trained arms are {present}.")
+    return found
+
+
 def _means_table(rows: pd.DataFrame) -> Table:
     groups = rows.groupby(["arm", "classes", *CELL])["mse"]
     spread = groups.agg(mean=finite_mean, std=lambda mse: mse[np.isfinite(mse)].std())
@@ -112,10 +125,10 @@ def baseline_tables(rows: pd.DataFrame) -> list[Table]:
       rows: test rows of the study.
 
     Raises:
-      ValueError: runs that should pair up do not, or a cell is not one of the paper's.
+      ValueError: as `pooled_against_references`, or a cell is not one of the paper's.
     """
-    arms = methods(rows)
-    return [_means_table(rows), *_pooled_tables(rows, pooled(rows, against_references(arms) + against_methods(arms)))]
+    found = pooled_against_references(rows) + pooled(rows, against_methods(methods(rows)))
+    return [_means_table(rows), *_pooled_tables(rows, found)]
 
 
 def _panel(axes: Axes, found: Mapping[str, Comparison], title: str) -> None:
@@ -142,10 +155,10 @@ def baseline_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
       kind: not used: the intervals are those of the mean, whatever the shading of the paper's figures is.
 
     Raises:
-      ValueError: runs that should pair up do not.
+      ValueError: as `pooled_against_references`.
     """
     panels: dict[tuple[str, str], dict[str, Comparison]] = {}
-    for group, arm, _, baseline, result in pooled(rows, against_references(methods(rows))):
+    for group, arm, _, baseline, result in pooled_against_references(rows):
         # Of an arm with several class counts, the line that pools them comes first.
         panels.setdefault((group, baseline), {}).setdefault(arm, result)
     down = [group for group in GROUPS if group in {group for group, _ in panels}]

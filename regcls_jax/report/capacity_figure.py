@@ -54,7 +54,7 @@ def size_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
             for optimizer, axes in zip(across, line, strict=True):
                 title = f"{OPTIMIZERS[optimizer]} · {scenario} · {sampling} · {PANEL_NAMES[split]}"
                 finish_panel(axes, cell, title, [])
-        finish_figure(figure, grid.flat, map(label, STYLES), "units of the second hidden layer", "test MSE")
+        finish_figure(figure, grid.flat, map(label, STYLES), "units of the last hidden layer", "test MSE")
     return figure
 
 

@@ -1,17 +1,19 @@
 """What classification is worth when every arm is tuned alike: picked on a validation set, tested once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
+from regcls_jax.report.fig4 import VALIDATION
+from regcls_jax.report.lambda_figure import PANEL_NAMES
 from regcls_jax.report.published import CELL, SAMPLINGS, sort_cells
 from regcls_jax.report.statistics import Comparison, Interval, compare, finite_mean, paired, two_way_bootstrap_mean
 
-SELECTION = ("val", "val_balanced")
-PICKED_ON = {"val": "own val", "val_balanced": "uniform val", "test": "test (oracle, a bound)"}
+SELECTION = tuple(VALIDATION)
+PICKED_ON = {**PANEL_NAMES, "test": "test (oracle, a bound)"}
 DATA_SET = ["scenario", "sampling", "noise", "function", "repetition"]
 BASELINE = "reg"
 # reg with as many settings to draw from as reg+cls has: what more variety is worth without classes.
@@ -24,13 +26,24 @@ COMPARISONS = (
 POOLED = "imbalanced"  # stands in the `sampling` column where the imbalanced samplings are pooled
 
 
-class Tuned(NamedTuple):
-    """One comparison of tuned arms over the data sets of a group; the names are as in the rows."""
+class Pairing(NamedTuple):
+    """The picks of two tuned arms on the data sets of a group, as `statistics.paired`; the names are as in the rows."""
 
     scenario: str
     sampling: str
     arm: str
     baseline: str
+    pairs: pd.DataFrame
+
+
+class Tuned(NamedTuple):
+    """A `Pairing` and what `statistics.compare` makes of its pairs."""
+
+    scenario: str
+    sampling: str
+    arm: str
+    baseline: str
+    pairs: pd.DataFrame
     result: Comparison
 
 
@@ -63,8 +76,8 @@ def candidates(rows: pd.DataFrame, on: str) -> pd.DataFrame:
     counts = runs.groupby([*DATA_SET, "arm"]).size().unstack(fill_value=0).stack()
     if counts.min() < counts.max():
         *where, arm = counts.idxmin()
-        place = dict(zip(DATA_SET, where, strict=True))
-        raise ValueError(f"Budgets differ: {arm} has {counts.min()} runs at {place}, another {counts.max()}.")
+        place = ", ".join(f"{name} {value}" for name, value in zip(DATA_SET, where, strict=True))
+        raise ValueError(f"Budgets differ: {arm} has {counts.min()} runs at {place}; another has {counts.max()}.")
     return runs.sort_values([*DATA_SET, "arm", "run"], ignore_index=True)
 
 
@@ -148,15 +161,48 @@ def widest_groups(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     return [group for group in found if group[0] == found[0][0]]
 
 
-def comparisons(picks: pd.DataFrame) -> list[Tuned]:
-    """Every comparison of COMPARISONS that the picks of one split allow, per group."""
+def pairings(picks: pd.DataFrame, wanted: Collection[tuple[str, str]] = COMPARISONS) -> list[Pairing]:
+    """The picks of one split as pairs, per group and (arm, baseline) of `wanted` that they allow.
+
+    Raises:
+      ValueError: picks do not pair up.
+    """
     # The class count was picked, too: it does not tell which runs are a pair.
-    alike = picks.assign(classes=0)
+    alike, arms = picks.assign(classes=0), set(picks["arm"])
+    # Paired once and then grouped: pairing is what costs. Every arm has every data set, so all have the same groups.
+    by_arms = [
+        [
+            Pairing(scenario, sampling, arm, baseline, pairs)
+            for scenario, sampling, pairs in groups(paired(alike, arm, baseline))
+        ]
+        for arm, baseline in wanted
+        if {arm, baseline} <= arms
+    ]
+    return [each for of_a_group in zip(*by_arms, strict=True) for each in of_a_group]
+
+
+def comparisons(picks: pd.DataFrame) -> list[Tuned]:
+    """Every comparison of COMPARISONS that the picks of one split allow, per group; errors as `pairings`."""
+    return [Tuned(*each, compare(each.pairs)) for each in pairings(picks)]
+
+
+def finite_differences(pairs: pd.DataFrame) -> pd.DataFrame:
+    """function, repetition and difference (arm − baseline) of the pairs in which neither diverged."""
+    found = pairs[["function", "repetition"]].assign(difference=pairs["arm"] - pairs["baseline"])
+    return found[np.isfinite(found["difference"])]
+
+
+def mean_and_interval(differences: pd.DataFrame) -> tuple[float, Interval]:
+    """Mean and two-way 95 % interval of what `finite_differences` returns."""
+    values, functions, repetitions = (differences[name].to_numpy() for name in ("difference", *DATA_SET[-2:]))
+    return finite_mean(differences["difference"]), two_way_bootstrap_mean(values, functions, repetitions)
+
+
+def leave_one_out(differences: pd.DataFrame) -> list[tuple[float, Interval]]:
+    """`mean_and_interval` without each of the functions in turn: what hangs on one of them shows."""
     return [
-        Tuned(scenario, sampling, arm, baseline, compare(paired(part, arm, baseline)))
-        for scenario, sampling, part in groups(alike)
-        for arm, baseline in COMPARISONS
-        if {arm, baseline} <= set(part["arm"])
+        mean_and_interval(differences[differences["function"] != left_out])
+        for left_out in sorted(differences["function"].unique())
     ]
 
 
@@ -169,31 +215,61 @@ def verdict(ends: Interval) -> str:
     return "arm worse" if ends.low > 0 else "includes 0"
 
 
+def _names(tuned: Tuned) -> str:
+    return f"{tables.label(tuned.arm)} − {tables.label(tuned.baseline)}"
+
+
+def precise(value: float) -> str:
+    """A difference with four decimals, a dash where there is none: the means of tuned arms hardly differ."""
+    return f"{value:+.4f}" if np.isfinite(value) else "–"
+
+
+def precise_interval(ends: Interval) -> str:
+    """An interval of differences with four decimals, a dash where there is none."""
+    return f"[{precise(ends.low)}, {precise(ends.high)}]" if np.isfinite(ends.low) else "–"
+
+
+def _line(tuned: Tuned) -> str:
+    """One comparison as an item of a list: mean, median, wins, and how much of it hangs on one function."""
+    result, differences = tuned.result, finite_differences(tuned.pairs)
+    says = {"–": "no interval", "includes 0": "includes zero"}.get(verdict(result.two_way))
+    says = says or f"excludes zero ({verdict(result.two_way).split()[1]})"
+    text = (
+        f"- **{_names(tuned)}** ({tuned.scenario} · {tuned.sampling}): "
+        f"mean {precise(result.difference)} {precise_interval(result.two_way)}, {says}; "
+        f"median {precise(differences['difference'].median())}; wins {tables.percent(result.rate)} % "
+        f"[{tables.percent(result.rate_two_way.low)}, {tables.percent(result.rate_two_way.high)}]"
+    )
+    without = leave_one_out(differences)
+    if not (known := [ends for _, ends in without if np.isfinite(ends.low)]):
+        return f"{text}."
+    means = [mean for mean, _ in without]
+    clear = sum(verdict(ends) != "includes 0" for ends in known)
+    return (
+        f"{text}; without any one function: mean {precise(min(means))} to {precise(max(means))}, excludes zero in "
+        f"{clear} of {len(known)} leave-one-function-out resamples."
+    )
+
+
 def answer(found: Sequence[Tuned], on: str) -> str:
-    """The conclusions of the comparisons with reg and with its fine grid, in words that follow the intervals."""
+    """The conclusions of the comparisons with reg and with its fine grid, as Markdown that follows the intervals."""
     with_reg = [tuned for tuned in found if tuned.baseline in (BASELINE, FINE)]
     if not with_reg:
         return ""
     widest = with_reg[0].scenario  # `groups` begins with what pools most
-    text = {"arm better": "excludes zero (better)", "arm worse": "excludes zero (worse)", "includes 0": "includes zero"}
-    lines, clear, cells = [], [], 0
-    for tuned in with_reg:
-        ends, says = tuned.result.two_way, verdict(tuned.result.two_way)
-        if tuned.scenario == widest and tuned.sampling in (POOLED, "uniform"):
-            lines.append(
-                f"{tables.label(tuned.arm)} − {tables.label(tuned.baseline)}, {tuned.scenario}, {tuned.sampling}: "
-                f"{tables.number(tuned.result.difference, sign=True)} {tables.interval(ends)}, "
-                f"{'the interval ' + text[says] if says in text else 'no interval'}"
-            )
-        if "," not in tuned.scenario and tuned.sampling != POOLED:
-            cells += 1
-            if says in ("arm better", "arm worse"):
-                names = f"{tables.label(tuned.arm)} − {tables.label(tuned.baseline)}"
-                clear.append(f"{tuned.scenario} {tuned.sampling} ({names}: {says.split()[1]})")
-    return (
-        f"**Picked on {PICKED_ON[on]}:** {'; '.join(lines)}. Of {cells} comparisons in single cells, the "
-        f"interval excludes zero in {len(clear)}: {', '.join(clear) or 'none'} (chance alone gives one in twenty)."
+    pooled = [tuned for tuned in with_reg if tuned.scenario == widest and tuned.sampling in (POOLED, "uniform")]
+    cells = [tuned for tuned in with_reg if "," not in tuned.scenario and tuned.sampling != POOLED]
+    clear = [
+        f"{tuned.scenario} · {tuned.sampling} ({_names(tuned)}: {says.split()[1]})"
+        for tuned in cells
+        if (says := verdict(tuned.result.two_way)).startswith("arm")
+    ]
+    items = [*map(_line, pooled)]
+    items.append(
+        f"- Of {len(cells)} comparisons in single cells, the interval excludes zero in {len(clear)} "
+        f"(chance alone gives one in twenty){': ' if clear else ''}{', '.join(clear)}."
     )
+    return "\n".join([f"**Picked on {PICKED_ON[on]}**, arm − baseline (scenarios · samplings):", "", *items])
 
 
 def curve_means(curves: pd.DataFrame) -> pd.DataFrame:
@@ -208,11 +284,10 @@ def curve_differences(curves: pd.DataFrame, arm: str) -> pd.DataFrame:
       curves: as from `budget_curves`, over the data sets of a group.
     """
     difference = curves.xs(arm, level="arm") - curves.xs(BASELINE, level="arm")
-    functions, repetitions = (difference.index.get_level_values(name).to_numpy() for name in DATA_SET[-2:])
+    places = difference.index.to_frame(index=False)[DATA_SET[-2:]]
     lines = {}
     for budget, column in difference.items():
-        values = column.to_numpy()
-        finite = np.isfinite(values)
-        ends = two_way_bootstrap_mean(values[finite], functions[finite], repetitions[finite])
-        lines[budget] = {"difference": finite_mean(column), **ends._asdict()}
+        values = places.assign(difference=column.to_numpy())
+        mean, ends = mean_and_interval(values[np.isfinite(values["difference"])])
+        lines[budget] = {"difference": mean, **ends._asdict()}
     return pd.DataFrame(lines).T

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report import fair, tables
-from regcls_jax.report.fair import BASELINE, PICKED_ON, POOLED, SELECTION
+from regcls_jax.report.edges import edge
+from regcls_jax.report.fair import BASELINE, FINE, PICKED_ON, POOLED, SELECTION
 from regcls_jax.report.statistics import finite_mean
 from regcls_jax.report.tables import Table, label, number
 
 Trivial = dict[tuple[str, str], dict[str, str]]
+LARGE_LAMBDA = 1e3  # the published λ of the noisy data
 
 
 def _trivial(rows: pd.DataFrame) -> Trivial:
@@ -63,16 +65,26 @@ def _comparisons_table(picks: dict[str, pd.DataFrame], trivial: Trivial) -> list
     for on in SELECTION:
         found = fair.comparisons(picks[on])
         answers.append(fair.answer(found, on))
-        for scenario, sampling, arm, baseline, result in found:
+        for scenario, sampling, arm, baseline, pairs, result in found:
             line = {"picked on": PICKED_ON[on], "scenario": scenario, "sampling": sampling}
             line |= {"arm": label(arm), "baseline": label(baseline)} | tables.comparison_cells(result)
+            line |= {
+                "difference": fair.precise(result.difference),
+                "two-way bootstrap 95 %": fair.precise_interval(result.two_way),
+                "median difference": fair.precise(fair.finite_differences(pairs)["difference"].median()),
+            }
             lines.append(line | {"verdict": fair.verdict(result.two_way)} | trivial[scenario, sampling])
     if not lines:
         return []
     frame = pd.DataFrame(lines)
+    post_hoc = (
+        f"{label(FINE)} is post hoc: the arm was added after the result of the other three was seen."
+        if label(FINE) in set(frame["arm"])
+        else ""
+    )
     note = "\n\n".join(
         [
-            *filter(None, answers),
+            *filter(None, [*answers, post_hoc]),
             "Test MSE of the picks, paired by function, repetition and seed. The verdict is about the two-way "
             "bootstrap over functions and repetitions, which runs share; the other intervals take pairs as independent "
             "and are too narrow. Constant and median: their test MSE.",
@@ -82,29 +94,67 @@ def _comparisons_table(picks: dict[str, pd.DataFrame], trivial: Trivial) -> list
     return [Table("What classification is worth after fair tuning", note, frame, short)]
 
 
-def _shares(values: pd.Series) -> str:
+def _shares(values: pd.Series, decades: float = 0.0) -> str:
+    """The share of every value; positive ones are rounded to a power of ten in steps of `decades`, unless that is 0."""
+    if decades:
+        exponents = (np.log10(values.where(values > 0)) / decades).round() * decades
+        # One digit: half a decade is 3.
+        values = (10.0**exponents).map("{:.0e}".format).astype(float).fillna(0.0)
     shares = values.map("{:g}".format).value_counts(normalize=True).sort_index(key=lambda texts: texts.astype(float))
     return ", ".join(f"{value}: {100 * share:.0f} %" for value, share in shares.items())
 
 
-def _settings_table(picks: dict[str, pd.DataFrame], trivial: Trivial) -> Table:
+def _settings(runs: pd.DataFrame) -> pd.DataFrame:
+    """What is reported of the settings of runs, under the signs that the column `at the edge` uses."""
+    decay = runs["weight_decay"] / runs["scale"]
+    return pd.DataFrame({"lr": runs["learning_rate"], "decay": decay, "λ": runs["lam"], "classes": runs["classes"]})
+
+
+def _edge_shares(picked: pd.DataFrame, tried: pd.DataFrame) -> str:
+    """The share of picks at either end of each setting's range; both frames as from `_settings`."""
+    found = []
+    for name in picked:
+        marks = edge(picked[name], tried[name])
+        found += [f"{name}{sign} {100 * share:.0f} %" for sign in "−+" if (share := (marks == sign).mean()) > 0]
+    return ", ".join(found) or "–"
+
+
+def _large_lambdas(picks: dict[str, pd.DataFrame]) -> str:
+    """A sentence on how often the class loss was made to outweigh the squared error, on the imbalanced samplings."""
+    shares = []
+    for on in SELECTION:
+        made = picks[on][np.isfinite(picks[on]["validation"]) & (picks[on]["classes"] > 0)]
+        large = made[made["sampling"] != "uniform"].assign(large=lambda lines: lines["lam"] >= LARGE_LAMBDA)
+        for arm, share in large.groupby("arm")["large"].mean().items():
+            shares.append(f"{label(arm)} {100 * share:.0f} % ({PICKED_ON[on]})")
+    if not shares:
+        return ""
+    return f" Of the picks on imbalanced samplings, λ is at least {LARGE_LAMBDA:g} in: {', '.join(shares)}."
+
+
+def _settings_table(picks: dict[str, pd.DataFrame], runs: pd.DataFrame, trivial: Trivial) -> Table:
+    tried = {arm: _settings(part) for arm, part in runs.groupby("arm")}
     lines = []
     for on in SELECTION:
         for scenario, sampling, part in fair.groups(picks[on]):
             if sampling not in ("uniform", POOLED):
                 continue
             for arm, picked in tables.in_order(part, ["arm"]).groupby("arm", sort=False):
-                made = picked[np.isfinite(picked["validation"])]
+                made = _settings(picked[np.isfinite(picked["validation"])])
                 line = {"picked on": PICKED_ON[on], "scenario": scenario, "sampling": sampling, "arm": label(arm)}
-                line["learning rate"] = _shares(made["learning_rate"])
-                line["decay / scale"] = _shares(made["weight_decay"] / made["scale"])
-                line["λ"] = _shares(made["lam"])
+                line["learning rate"] = _shares(made["lr"], 0.5)
+                line["decay / scale"] = _shares(made["decay"], 1.0)
+                line["λ"] = _shares(made["λ"], 1.0)
                 line["classes"] = _shares(made["classes"])
+                line["at the edge"] = _edge_shares(made, tried[arm])
                 line["test MSE"] = number(finite_mean(picked["mse"]))
                 lines.append(line | trivial[scenario, sampling])
     note = (
-        "Share of data sets on which a value was picked. Under Adam with coupled decay only decay / scale matters. "
-        "reg has no λ of its own (1) and no classes (0). Constant and median: their test MSE."
+        "Share of data sets on which a value was picked, rounded to half a decade (learning rate) or a decade "
+        "(decay / scale, λ). Under Adam with coupled decay only decay / scale matters. reg has no λ of its own (1) and "
+        "no classes (0). At the edge: share of picks with the smallest (−) or largest (+) value that the arm tried; "
+        "where it is large, the grid does not bracket the optimum. A decay of 0 is no edge: nothing lies below it."
+        f"{_large_lambdas(picks)} Constant and median: their test MSE."
     )
     return Table("Which settings were picked", note, pd.DataFrame(lines), None)
 
@@ -159,4 +209,4 @@ def fair_tables(rows: pd.DataFrame) -> list[Table]:
     trivial = _trivial(rows)
     budget = len(runs) // len(picks["test"])
     made = [*_comparisons_table(picks, trivial), _means_table(picks, runs, trivial, budget)]
-    return [*made, _settings_table(picks, trivial), *_budget_tables(rows, trivial)]
+    return [*made, _settings_table(picks, runs, trivial), *_budget_tables(rows, trivial)]
