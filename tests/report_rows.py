@@ -4,7 +4,10 @@ import json
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 
+from regcls_jax.report.build import build, publish
+from regcls_jax.report.page import page
 from regcls_jax.report.rows import COLUMNS, write_csv_atomic
 
 TRIVIAL = ("constant", "median")
@@ -44,6 +47,23 @@ def write_study(folder, rows, name):
     (folder / "config.json").write_text(json.dumps(config, default=int))
     (folder / "meta.json").write_text(json.dumps({"command": "study --x"}))
     return folder
+
+
+def round_trip(workdir, export):
+    """Builds and publishes the report of a study; its export must give the same report, and both go on a page."""
+    made = build(workdir)
+    printed = publish(made, workdir, export=export)
+    assert all(table.title in printed for table in made.tables if table.console is not None)
+    assert {path.name for path in (workdir / "report").iterdir()} == {"table.md", *made.figures}
+    again = build(export)
+    assert [table.title for table in again.tables] == [table.title for table in made.tables]
+    for first, second in zip(made.tables, again.tables, strict=True):
+        pd.testing.assert_frame_equal(first.frame, second.frame)
+        assert first.note == second.note
+    assert set(again.figures) == set(made.figures)
+    pd.testing.assert_frame_equal(again.rows, made.rows)
+    assert page([(str(workdir), made), (str(export), again)]).count("data:image/svg") == len(made.figures)
+    return made
 
 
 def texts(svg):

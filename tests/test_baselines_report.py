@@ -5,12 +5,11 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from report_rows import complete, texts
+from report_rows import complete, round_trip, texts
 
 from configs import baselines
 from regcls_jax.report.baselines import baseline_figure, baseline_tables, pooled
 from regcls_jax.report.figures import render
-from regcls_jax.report.rows import read_rows
 from regcls_jax.report.tables import label
 from regcls_jax.training.study import run_study
 
@@ -161,8 +160,7 @@ def test_a_tiny_study_reaches_its_tables(tmp_path):
         arm: config["arms"][arm] for arm in ("reg", "reg_x_lambda", "sqrt_inv", "lds_x_lambda", "reg_cls")
     }
     assert run_study(config, tmp_path / "run", tmp_path / "cache", progress=False) == 4 + len(baselines.CLASSES)
-    rows = read_rows(tmp_path / "run")
-    made = baseline_tables(rows[rows["split"] == "test"])
+    made = round_trip(tmp_path / "run", tmp_path / "out").tables
     names = ["reg", "reg×λ", *["reg+cls"] * 3, "√inverse", "LDS×λ", "constant", "median"]
     assert made[0].frame["method"].tolist() == names
     assert made[1].console["pairs"].tolist() == ["1", "3", "1", "1"]

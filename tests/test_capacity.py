@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from capacity_rows import FUNCTIONS, LAMBDAS, RATES, SAMPLINGS, SCALES, SETTING, SIZES, cell_of, pick, study
-from report_rows import texts
+from report_rows import round_trip, texts
 
 from configs import capacity
 from regcls_jax.report.capacity import (
@@ -21,7 +21,6 @@ from regcls_jax.report.capacity import (
 )
 from regcls_jax.report.capacity_figure import heat_figure, size_figure
 from regcls_jax.report.figures import render
-from regcls_jax.report.rows import read_rows
 from regcls_jax.report.statistics import bootstrap_mean
 from regcls_jax.training.grid import data_specs, expand
 from regcls_jax.training.study import run_study
@@ -266,9 +265,8 @@ def test_a_tiny_study_reaches_its_tables(tmp_path):
     config["data"] |= {"samplings": ("severe",), "functions": 2, "total": 6144}
     config["run"] |= {"hidden": ((6, 4),), "epochs": 1}
     assert run_study(config, tmp_path / "run", tmp_path / "cache", progress=False) == 16
-    made = capacity_tables(read_rows(tmp_path / "run"))
+    made = round_trip(tmp_path / "run", tmp_path / "out").tables
     assert made[0].frame[["optimiser", "hidden", "pairs"]].to_numpy().tolist() == [
         ["Adam", "4", "2"],
         ["SGD", "4", "2"],
     ]
-    assert size_figure(read_rows(tmp_path / "run")).axes

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fair_rows import BUDGET, KEYS, SAMPLINGS, study
-from report_rows import texts
+from report_rows import round_trip, texts
 
 from configs import fair as config
 from regcls_jax.report import fair
@@ -137,7 +137,7 @@ def test_from_a_config_to_the_tables(tmp_path):
     del small.arms.reg_cls_bal  # one program less to compile
     assert run_study(small.to_dict(), tmp_path / "run", tmp_path / "cache", progress=False) == 2 * 2 * 3 * 2
     rows = read_rows(tmp_path / "run")
-    made = fair_tables(rows)
+    made = round_trip(tmp_path / "run", tmp_path / "out").tables
     assert "2 trainings each" in made[1].note
     means = made[1].frame
     assert (means["data sets"] == "4").all()

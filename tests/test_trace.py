@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from report_rows import round_trip
 from scipy import stats
 from study_config import small
 
@@ -16,6 +19,7 @@ from regcls_jax.data.data_spec import DataSpec
 from regcls_jax.data.generator_1d import Split
 from regcls_jax.data.problem import Problem
 from regcls_jax.models.mlp import MLP
+from regcls_jax.report.build import build
 from regcls_jax.report.rows import write_csv_atomic
 from regcls_jax.report.trace_rows import QUANTITIES, read_trace
 from regcls_jax.training import grid_step, plan, study, tables
@@ -202,6 +206,7 @@ CONFIG = {
     ),
     "arms": {"reg": {"lam": 1.0}, "reg_cls": {"classes": 4}},
     "chunk": 1,
+    "name": "theory",
 }
 
 
@@ -250,6 +255,21 @@ def test_the_trace_ends_where_the_rows_do(finished):
     assert "trace" not in rows
     assert trace.loc[trace["arm"] == "reg", "cross_entropy"].isna().all()
     assert trace.loc[trace["arm"] == "reg_cls", list(QUANTITIES)].notna().all(axis=None)
+
+
+def test_its_report_survives_the_export(finished, tmp_path):
+    made = round_trip(finished[0], tmp_path / "out")
+    assert [table.title for table in made.tables][:2] == ["Section 2.2 on val_balanced", "Section 2.2 on val"]
+    assert set(made.figures) == {f"{stem}.{kind}" for stem in ("figure", "coarsening") for kind in ("png", "svg")}
+    assert set(made.trace) == {"trace.csv.gz", "trace_final.csv.gz"}
+    assert "Unfinished" not in made.remarks
+
+
+def test_a_trace_of_another_study_is_named_in_its_report(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "mine")
+    config = json.loads((tmp_path / "mine" / "config.json").read_text()) | {"name": "mine"}
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
+    assert "A trace was recorded" in build(tmp_path / "mine").remarks
 
 
 def test_a_study_without_trace_has_the_same_rows(finished, tmp_path):

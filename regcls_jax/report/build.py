@@ -113,6 +113,9 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")
     reported = rows[rows["split"].isin(study.splits)]
     trace = read_trace(workdir, set(rows.loc[rows["run"] >= 0, "run"])) if study.traced else None
+    unseen = ""
+    if trace is None and (workdir / "trace").exists():
+        unseen = f"A trace was recorded ({workdir / 'trace'}); only the report of configs/theory.py shows one."
     given = (reported,) if trace is None else (reported, trace)
     made = study.tables(*given)
     figures = {
@@ -128,7 +131,7 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         trace={} if trace is None else export_files(trace, study.splits),
         signs=study.signs,
         models=len(rows.drop_duplicates(list(RUN))),
-        remarks="\n\n".join(filter(None, (missing, _diverged_note(rows)))),
+        remarks="\n\n".join(filter(None, (missing, _diverged_note(rows), unseen))),
         tables=made,
         figures=figures,
     )
