@@ -41,7 +41,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.arms.reg_cls = {"classes": CLASSES}
     config.arms.reg_cls_bal = {"classes": CLASSES, "balanced": True}
     if variant == "quick":
-        config.data.functions, config.data.repetitions = 3, 2
+        config.data.functions, config.data.repetitions = 2, 2
     elif variant == "runlocal":
         config.data.functions, config.data.repetitions = 1, 1
         config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")

@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "notebooks" / "why_classification_helps.ipynb"
 STORED = ROOT / "results" / "fig3"
-FIGURES = ("data", "loss", "curves", "study-figure", "full", "controls", "theory")
+FIGURES = ("data", "loss", "curves", "study-figure", "full", "controls", "tuned", "theory")
 LABELS = {
     "reg": "reg",
     "reg_cls": "reg+cls",
@@ -186,6 +186,33 @@ def test_the_small_study_is_part_of_the_full_one(run):
     # Another machine rounds differently, but trains the same models on the same data.
     assert apart.median() < 0.02
     assert printed(cells["full-elsewhere"]) == ""
+
+
+def test_the_tuned_table_is_that_of_the_lowest_validation_errors(run):
+    cells, *_ = run
+    rows = pd.read_csv(ROOT / "results" / "fair" / "rows.csv.gz", dtype={"hidden": str}, low_memory=False)
+    rows = rows[rows["run"] >= 0].pivot_table(
+        "mse", ["scenario", "sampling", "function", "repetition", "arm", "run"], "split"
+    )
+    picks = rows.loc[rows.groupby(level=[0, 1, 2, 3, 4])["val"].idxmin(), "test"].droplevel("run").unstack()
+    imbalanced = picks.index.get_level_values("sampling") != "uniform"
+    names = {"reg, fine grid": "reg_fine", "reg+cls bal": "reg_cls_bal", "reg+cls": "reg_cls", "reg": "reg"}
+    for text, arm in names.items():
+        assert f"{text} {picks.loc[imbalanced, arm].mean():.3f}" in printed(cells["tuned"])
+    shown = table(cells["tuned"])
+    assert len(shown) == 12
+    ends = {}
+    for line in shown.to_dict("records"):
+        arm, baseline = (names[text] for text in line["comparison"].split(" − "))
+        apart = (picks[arm] - picks[baseline])[imbalanced == (line["sampling"] == "imbalanced")]
+        assert line["pairs"] == str(len(apart))
+        assert line["wins %"] == f"{100 * (apart < 0).mean():.1f}"
+        assert line["difference"] == f"{apart.mean():+.3f}"
+        ends[line["sampling"], arm, baseline] = line["two-way bootstrap 95 %"].strip("[]").split(", ")
+    # What the text says of them.
+    assert ends["imbalanced", "reg_cls", "reg"][1].startswith("-")
+    contain = [low.startswith("-") and high.startswith("+") for low, high in ends.values()]
+    assert contain.count(False) == 1
 
 
 def test_what_it_says_of_the_full_study(source):
