@@ -32,6 +32,9 @@ TFLOPS = flags.DEFINE_float(
 OUTPUT = flags.DEFINE_string("output", None, "Markdown file to write.")
 flags.mark_flag_as_required("config")
 
+# Fields of a run that its rate depends on and that are measured at their default alone.
+MEASURED_WITH = ("epochs", "batch_size", "balanced", "regression", "trace")
+
 
 class Shape(NamedTuple):
     """What the cost of a training depends on."""
@@ -42,9 +45,16 @@ class Shape(NamedTuple):
 
 
 def trainings_by_shape(config: Mapping[str, Any]) -> dict[Shape, int]:
-    """How many trainings of each shape a study asks for; only those of one function and repetition are expanded."""
+    """How many trainings of each shape a study asks for; only those of one function and repetition are expanded.
+
+    Raises ValueError for runs that cost what is not measured here: other epochs or batches, equalised classes, a trace.
+    """
     data = config["data"]
     runs = expand({**config, "data": {**data, "functions": 1, "repetitions": 1}})
+    for run in runs:
+        for field in MEASURED_WITH:
+            if getattr(run, field) != getattr(Run, field):
+                raise ValueError(f"arm {run.arm!r}: costs are measured with {field} = {getattr(Run, field)!r} only")
     counts = collections.Counter(Shape(run.optimizer, run.hidden, run.classes) for run in runs)
     return {shape: counts[shape] * data["functions"] * data["repetitions"] for shape in sorted(counts)}
 

@@ -32,6 +32,16 @@ def test_costs_from_rates(monkeypatch):
     assert measure.gflop_of_training(0, 21_705, (6, 4)) == pytest.approx(flop / 1e9, rel=1e-12)
 
 
+@pytest.mark.parametrize("setting", [{"epochs": 2}, {"balanced": True, "classes": 4}, {"regression": "bmc"}])
+def test_what_was_not_measured_has_no_cost(setting, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import capacity_cost
+
+    config = {"data": {"functions": 3, "repetitions": 5}, "arms": {"reg": {"lam": 1.0}, "odd": setting}}
+    with pytest.raises(ValueError, match=f"arm 'odd': costs are measured with {next(iter(setting))} = "):
+        capacity_cost.trainings_by_shape(config)
+
+
 TINY = """
 from ml_collections import ConfigDict
 
