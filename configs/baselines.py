@@ -43,9 +43,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     if variant == "quick":
         config.data.functions, config.data.repetitions = 2, 2
     elif variant == "runlocal":
-        config.data.functions, config.data.repetitions = 1, 1
-        config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
-        config.run.epochs = 2
+        fig3.shrink(config)
     elif variant != "full":
         raise ValueError(f"unknown variant {variant!r} of configs/baselines.py; one of full, quick, runlocal")
     return config

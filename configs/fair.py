@@ -61,9 +61,8 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.data.functions, config.data.repetitions = 5, 2
         config.budget = 12
     elif variant == "runlocal":
-        config.data.functions, config.data.repetitions = 1, 1
-        config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
-        config.run.epochs, config.budget = 2, 4
+        fig3.shrink(config)
+        config.budget = 4
     elif variant != "full":
         raise ValueError(f"unknown variant {variant!r} of configs/fair.py; one of full, quick, runlocal")
     return config

@@ -23,6 +23,13 @@ from ml_collections import ConfigDict, config_dict
 CLASSES = (4, 16, 64, 256, 1024)
 
 
+def shrink(config: ConfigDict) -> None:
+    """Makes a study as small as `runlocal` is: one clean function, two samplings, two epochs."""
+    config.data.functions, config.data.repetitions = 1, 1
+    config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
+    config.run.epochs = 2
+
+
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick, paired or runlocal."""
     config = ConfigDict()
@@ -65,9 +72,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     elif variant == "paired":
         config.run.initial_weights = "paired"
     elif variant == "runlocal":
-        config.data.functions, config.data.repetitions = 1, 1
-        config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
-        config.run.epochs = 2
+        shrink(config)
         config.arms.reg_cls.classes = (4, 64)
     elif variant != "full":
         raise ValueError(f"unknown variant {variant!r} of configs/fig3.py; one of full, quick, paired, runlocal")

@@ -17,46 +17,22 @@ balanced classes are "typically 2x" fewer); at .1, Fig. 3's noisy row: severe .3
 
 from ml_collections import ConfigDict
 
-CLASSES = (4, 16, 64, 256, 1024)
+from configs import fig3
 
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick or runlocal."""
-    config = ConfigDict()
+    config = fig3.get_config("full")
     config.name = "fig5"
-    config.data = {
-        "scenarios": ("noisy",),
-        "samplings": ("uniform", "mild", "moderate", "severe"),
-        "functions": 10,
-        "repetitions": 5,
-        "noise": (0.05, 0.1, 0.5),
-        "noise_kind": "gaussian",
-        "total": 60_000,
-    }
-    config.run = {
-        "hidden": (6, 15),
-        "optimizer": "adam",
-        "decay": "coupled",
-        "weight_decay": 1e-3,
-        "initial_weights": "separate",
-        "batch_size": 256,
-        "epochs": 80,
-    }
-    config.scenario = {"noisy": {"lam": 1e3, "learning_rate": 1e-2}}
-    config.arms = {
-        "reg": {"lam": 1.0},
-        "reg_x_lambda": {},
-        "reg_no_decay": {"lam": 1.0, "weight_decay": 0.0},
-        "reg_cls": {"classes": CLASSES},
-        "reg_cls_bal": {"classes": CLASSES, "balanced": True},
-    }
+    config.data.scenarios, config.data.noise = ("noisy",), (0.05, 0.1, 0.5)
+    del config.arms.reg_cls_no_decay
+    config.arms.reg_cls_bal = {"classes": fig3.CLASSES, "balanced": True}
     if variant == "quick":
         config.data.functions, config.data.repetitions = 5, 2
         config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = (4, 16, 64)
     elif variant == "runlocal":
-        config.data.functions, config.data.repetitions = 1, 1
-        config.data.samplings, config.data.noise = ("uniform", "severe"), (0.05, 0.5)
-        config.run.epochs = 2
+        fig3.shrink(config)
+        config.data.scenarios, config.data.noise = ("noisy",), (0.05, 0.5)
         config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = (4, 64)
     elif variant != "full":
         raise ValueError(f"unknown variant {variant!r} of configs/fig5.py; one of full, quick, runlocal")

@@ -20,52 +20,34 @@ Expected (published, % of runs, clean / noisy): imbalanced classes 48.48 / 55.31
 
 from ml_collections import ConfigDict
 
-CLASSES = (4, 16, 64, 256, 1024)
+from configs import fig3
+
 LAMBDAS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, upto256, quick or runlocal."""
-    config = ConfigDict()
+    config = fig3.get_config("full")
     config.name = "tab1"
-    config.data = {
-        "scenarios": ("clean", "noisy"),
-        "samplings": ("uniform", "mild", "moderate", "severe"),
-        "functions": 10,
-        "repetitions": 3,
-        "noise": (0.1,),
-        "noise_kind": "gaussian",
-        "total": 60_000,
-    }
-    config.run = {
-        "hidden": (6, 15),
-        "optimizer": "adam",
-        "decay": "coupled",
-        "weight_decay": 1e-3,
-        "initial_weights": "separate",
-        "batch_size": 256,
-        "epochs": 80,
-    }
+    config.data.scenarios, config.data.repetitions = ("clean", "noisy"), 3
     config.scenario = {"clean": {"learning_rate": 1e-3}, "noisy": {"learning_rate": 1e-2}}
     config.arms = {
         "reg": {"lam": 1.0},
         "reg_x_lambda": {"lam": LAMBDAS},
         "reg_no_decay": {"lam": 1.0, "weight_decay": 0.0},
-        "reg_cls": {"lam": LAMBDAS, "classes": CLASSES},
-        "reg_cls_bal": {"lam": LAMBDAS, "classes": CLASSES, "balanced": True},
+        "reg_cls": {"lam": LAMBDAS, "classes": fig3.CLASSES},
+        "reg_cls_bal": {"lam": LAMBDAS, "classes": fig3.CLASSES, "balanced": True},
     }
     if variant == "quick":
         config.data.functions, config.data.repetitions = 2, 2
         config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = (4, 16, 64)
     elif variant == "runlocal":
-        config.data.functions, config.data.repetitions = 1, 1
-        config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
-        config.run.epochs = 2
+        fig3.shrink(config)
         for arm in ("reg_x_lambda", "reg_cls", "reg_cls_bal"):
             config.arms[arm].lam = (1.0, 1e2)
         config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = (4, 64)
     elif variant == "upto256":
-        config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = CLASSES[:-1]
+        config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = fig3.CLASSES[:-1]
     elif variant != "full":
         raise ValueError(f"unknown variant {variant!r} of configs/tab1.py; one of full, upto256, quick, runlocal")
     return config

@@ -40,9 +40,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     elif variant == "lambda":
         config.run.trace = "lambda"
     elif variant == "runlocal":
-        config.data.functions, config.data.repetitions = 1, 1
-        config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
-        config.run.epochs = 2
+        fig3.shrink(config)
     elif variant != "full":
         raise ValueError(f"unknown variant {variant!r} of configs/theory.py; one of full, quick, runlocal, lambda")
     return config
