@@ -3,8 +3,6 @@
 python launch/figures.py --out=results/data [--function=0] [--repetition=0]
 """
 
-import os
-
 from absl import flags
 
 from regcls_jax import cli
@@ -14,7 +12,7 @@ FUNCTION = flags.DEFINE_integer("function", 0, "The function shown; the paper ha
 REPETITION = flags.DEFINE_integer("repetition", 0, "Which of its data sets; the paper has 0-4.", lower_bound=0)
 CACHE_DIR = flags.DEFINE_string(
     "cache_dir",
-    os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "regcls_jax"),
+    cli.CACHE_DIR,
     "Folder of the generated data sets (1 MB each), shared with the studies.",
 )
 

@@ -3,7 +3,6 @@
 python launch/study.py --config=configs/fig3.py:quick --workdir=runs/fig3-quick
 """
 
-import os
 import sys
 
 from absl import flags
@@ -15,7 +14,7 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "The study: configs/<na
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the results; made, or continued if it holds this study.")
 CACHE_DIR = flags.DEFINE_string(
     "cache_dir",
-    os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "regcls_jax"),
+    cli.CACHE_DIR,
     "Folder of the generated data sets (1 MB each), shared by all studies.",
 )
 DEVICES = flags.DEFINE_integer("devices", None, "Simulated CPU devices; one per core by default.", lower_bound=1)

@@ -1,11 +1,15 @@
 """What every program under launch/ shares: absl flags, and errors of the user's making as one clear line."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import app, flags
+
+# Where generated data sets are kept, unless a program is told otherwise.
+CACHE_DIR = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "regcls_jax")
 
 
 def run(main: Callable[[], None]) -> None:

@@ -81,9 +81,11 @@ def _complete(
 
 def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.DataFrame:
     """The rows worth committing: the splits that are reported, metrics in the digits that a float32 has."""
-    kept = rows[rows["split"].isin(splits)].copy()
-    for name in METRICS:
-        kept[name] = [float(str(value)) for value in kept[name].astype(np.float32)]
+    kept = (
+        rows[rows["split"].isin(splits)]
+        .astype(dict.fromkeys(METRICS, np.float32))
+        .astype(dict.fromkeys(METRICS, float))
+    )
     return kept.sort_values([*RUN, "split"]).reset_index(drop=True)
 
 
@@ -137,17 +139,13 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
     )
 
 
-def facts(report: Report) -> dict[str, str]:
-    """What meta.json says of a study, as text."""
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in report.meta.items()}
-
-
 def _page(report: Report) -> str:
+    facts = [f"- {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in report.meta.items()]
     head = [
         f"# {report.name}",
         f"{report.models} trained models and trivial predictors. {report.signs}",
         report.remarks,
-        "\n".join(f"- {key}: {value}" for key, value in facts(report).items()),
+        "\n".join(facts),
     ]
     body = [part for table in report.tables for part in (f"## {table.title}", table.note, tables.markdown(table.frame))]
     return "\n\n".join([*head, *body]) + "\n"

@@ -100,13 +100,9 @@ def heat_figure(rows: pd.DataFrame, kind: str = "std", *, split: str = "val_bala
     with matplotlib.rc_context(FONTS):
         figure = Figure(figsize=(3.4 * len(across) + 1.0, 2.1 * len(sizes) + 1.0), layout="constrained")
         grid = figure.subplots(len(sizes), len(across), squeeze=False)
-        for (units, line), (place, (optimizer, arm)) in itertools.product(
-            zip(sizes, grid, strict=True), enumerate(across)
-        ):
-            axes, part = (
-                line[place],
-                means[(means[["optimizer", "units", "arm"]] == [optimizer, units, arm]).all(axis=1)],
-            )
+        panels = itertools.product(sizes, across)
+        for (units, (optimizer, arm)), axes in zip(panels, grid.flat, strict=True):
+            part = means[(means[["optimizer", "units", "arm"]] == [optimizer, units, arm]).all(axis=1)]
             if part.empty:
                 axes.set_axis_off()
                 continue

@@ -1,5 +1,6 @@
 """What classification is worth when every arm is tuned alike: picked on a validation set, tested once."""
 
+import functools
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -219,14 +220,9 @@ def _names(tuned: Tuned) -> str:
     return f"{tables.label(tuned.arm)} − {tables.label(tuned.baseline)}"
 
 
-def precise(value: float) -> str:
-    """A difference with four decimals, a dash where there is none: the means of tuned arms hardly differ."""
-    return f"{value:+.4f}" if np.isfinite(value) else "–"
-
-
-def precise_interval(ends: Interval) -> str:
-    """An interval of differences with four decimals, a dash where there is none."""
-    return f"[{precise(ends.low)}, {precise(ends.high)}]" if np.isfinite(ends.low) else "–"
+# The means of tuned arms hardly differ: a decimal more than elsewhere.
+precise = functools.partial(tables.number, sign=True, decimals=4)
+precise_interval = functools.partial(tables.interval, decimals=4)
 
 
 def _line(tuned: Tuned) -> str:

@@ -4,6 +4,7 @@ A difference is arm − baseline, so negative means that the arm is better. A di
 error) loses against every finite one, is left out of the mean difference, and is always counted.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -80,6 +81,17 @@ def bootstrap_mean(differences: np.ndarray, seed: int = 0) -> Interval:
     return _percentile(np.concatenate([differences[rng.integers(0, n, (size, n))].mean(axis=1) for size in sizes]))
 
 
+@functools.lru_cache(maxsize=8)
+def _resampled(shape: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each row and each column is drawn, [RESAMPLES, shape[0]] and [RESAMPLES, shape[1]].
+
+    Resampling with replacement is a multinomial count. Kept, because a report asks for the same draws a thousand times.
+    """
+    rng = np.random.default_rng(seed)
+    rows, columns = (rng.multinomial(k, np.full(k, 1 / k), RESAMPLES).astype(float) for k in shape)
+    return rows, columns
+
+
 def two_way_bootstrap_mean(
     differences: np.ndarray, functions: np.ndarray, repetitions: np.ndarray, seed: int = 0
 ) -> Interval:
@@ -105,9 +117,7 @@ def two_way_bootstrap_mean(
     sums, counts = np.zeros(shape), np.zeros(shape)
     np.add.at(sums, (rows, columns), differences)
     np.add.at(counts, (rows, columns), 1.0)
-    rng = np.random.default_rng(seed)
-    # Resampling with replacement is a multinomial count per function and per repetition.
-    by_row, by_column = (rng.multinomial(k, np.full(k, 1 / k), RESAMPLES).astype(float) for k in shape)
+    by_row, by_column = _resampled(shape, seed)
     total = ((by_row @ sums) * by_column).sum(axis=1)
     weight = ((by_row @ counts) * by_column).sum(axis=1)
     # An incomplete grid can resample nothing but holes; such a resample has no mean and is left out.

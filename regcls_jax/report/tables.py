@@ -70,11 +70,9 @@ def trivial_text(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return means.unstack().map(number)
 
 
-def number(value: float, sign: bool = False) -> str:
-    """An error with three decimals, a dash where there is none."""
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:+.3f}" if sign else f"{value:.3f}"
+def number(value: float, sign: bool = False, decimals: int = 3) -> str:
+    """An error, a dash where there is none."""
+    return f"{value:{'+' if sign else ''}.{decimals}f}" if np.isfinite(value) else "–"
 
 
 def percent(share: float) -> str:
@@ -82,9 +80,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}" if np.isfinite(share) else "–"
 
 
-def interval(ends: Interval) -> str:
-    """An interval of differences."""
-    return f"[{number(ends.low, sign=True)}, {number(ends.high, sign=True)}]" if np.isfinite(ends.low) else "–"
+def interval(ends: Interval, decimals: int = 3) -> str:
+    """An interval of differences, a dash where there is none."""
+    if not np.isfinite(ends.low):
+        return "–"
+    return f"[{number(ends.low, sign=True, decimals=decimals)}, {number(ends.high, sign=True, decimals=decimals)}]"
 
 
 def comparison_cells(result: Comparison) -> dict[str, str]:
