@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from regcls_jax import binning
+from regcls_jax.data import imdb_wiki
 
 AGEDB = Path("/work/shared/data/agedb.csv")
 
@@ -46,11 +47,7 @@ def random_histograms(number):
 @functools.cache
 def imdb_ages():
     """The 191,509 training ages of IMDB-WIKI-DIR; ages of 120 and more as 120 (recipes 4.7)."""
-    with open(Path(__file__).parent / "golden" / "imdb_wiki_dir_train_ages.csv", newline="") as file:
-        rows = [(int(row["age"]), int(row["count"])) for row in csv.DictReader(file)]
-    ages = np.repeat(*np.array(rows).T)
-    assert len(ages) == 191_509
-    return ages.astype(np.float32)
+    return np.repeat(np.arange(121, dtype=np.float32), imdb_wiki.train_counts())
 
 
 def balanced(targets, classes, rounding):

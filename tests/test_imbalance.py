@@ -7,16 +7,12 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from regcls_jax import imbalance
+from regcls_jax.data import imdb_wiki
 from regcls_jax.imbalance import LdsKernel
 
 AGE_EDGES = np.arange(122.0)
 # recipes 2.2: the published age code limits the counts for "inverse" and not for "sqrt_inv".
 PUBLISHED_CLIP = {"inverse": (5, 1000), "sqrt_inv": None}
-
-
-def counts_of_ages(golden):
-    """The training histogram of IMDB-WIKI-DIR, ages 0 to 119 and 120 and more (recipes 4.7)."""
-    return np.loadtxt(golden / "imdb_wiki_dir_train_ages.csv", delimiter=",", skiprows=1)[:, 1]
 
 
 def slow_weights(targets, edges, method, window, reflect, clip):
@@ -61,16 +57,16 @@ def test_golden_weights(golden, method, lds):
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-def test_published_weights_of_imdb_wiki(golden):
-    counts = counts_of_ages(golden)
+def test_published_weights_of_imdb_wiki():
+    counts = imdb_wiki.train_counts()
     weights = imbalance.class_weights(counts, "sqrt_inv", lds=LdsKernel("gaussian", 5, 2))
     printed = ["29.91", "4.307", "0.6824", "1.698", "13.92", "34.45", "53.89"]
     assert [f"{weights[age]:.4g}" for age in (0, 10, 31, 60, 90, 100, 120)] == printed
     assert counts @ weights == pytest.approx(counts.sum())
 
 
-def test_weights_of_samples_are_those_of_their_classes(golden):
-    counts = counts_of_ages(golden)
+def test_weights_of_samples_are_those_of_their_classes():
+    counts = imdb_wiki.train_counts()
     ages = np.repeat(np.arange(121), counts.astype(int))
     ages[ages == 120] = 186  # the oldest published age, beyond the edges
     got = imbalance.label_weights(ages, AGE_EDGES, "inverse", lds=LdsKernel(), clip=(5, 1000))
