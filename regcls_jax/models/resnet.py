@@ -1,0 +1,151 @@
+"""ResNet-18 to -101 for images (He et al. 2016), equal to PyTorch's, with a value head and a class head."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
+from regcls_jax.models.prediction import Prediction
+
+
+def conv(features: int, kernel: int, stride: int, dtype: DTypeLike, name: str) -> nn.Conv:
+    """A convolution without bias, padded by kernel // 2 on every side, weights N(0, sqrt(2 / (kernel^2 features)))."""
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        stride,
+        # Not "SAME": with stride 2 that pads one side only, and the output moves by a pixel against PyTorch's.
+        padding=kernel // 2,
+        use_bias=False,
+        dtype=dtype,
+        kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        name=name,
+    )
+
+
+def dense(features: int, fan_in: int, name: str) -> nn.Dense:
+    """A linear layer of `fan_in` inputs that starts as PyTorch's: float32 weights and biases U(+-1/sqrt(fan_in))."""
+
+    def bias_init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+    return nn.Dense(features, kernel_init=kernel_init, bias_init=bias_init, name=name)
+
+
+class Block(nn.Module):
+    """Residual block: x [B, H, W, C] -> [B, ceil(H/stride), ceil(W/stride), expansion * width].
+
+    Subclasses give `expansion` and `convolutions`: (output channels, kernel, stride) of conv1, conv2, ...
+    """
+
+    width: int
+    stride: int
+    dtype: DTypeLike
+
+    expansion = 1
+
+    def convolutions(self) -> list[tuple[int, int, int]]:
+        raise NotImplementedError
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool, mask: Array | None) -> Array:
+        shortcut = x
+        if self.stride != 1 or x.shape[-1] != self.expansion * self.width:
+            shortcut = conv(self.expansion * self.width, 1, self.stride, self.dtype, "downsample_0")(x)
+            shortcut = BatchNorm(name="downsample_1")(shortcut, train=train, mask=mask)
+        for index, (features, kernel, stride) in enumerate(self.convolutions(), start=1):
+            if index > 1:
+                x = nn.relu(x)
+            x = conv(features, kernel, stride, self.dtype, f"conv{index}")(x)
+            x = BatchNorm(name=f"bn{index}")(x, train=train, mask=mask)
+        return nn.relu(x + shortcut)
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions (ResNet-18, -34)."""
+
+    def convolutions(self) -> list[tuple[int, int, int]]:
+        return [(self.width, 3, self.stride), (self.width, 3, 1)]
+
+
+class Bottleneck(Block):
+    """1x1, 3x3, 1x1 to four times the width; the stride is in the 3x3 (ResNet-50, -101; recipes 5.1)."""
+
+    expansion = 4
+
+    def convolutions(self) -> list[tuple[int, int, int]]:
+        return [(self.width, 1, 1), (self.width, 3, self.stride), (self.expansion * self.width, 1, 1)]
+
+
+class ResNet(nn.Module):
+    """images [B, H, W, 3] float -> Prediction(value [B], logits [B, classes] or None, features [B, F]), all float32.
+
+    F = 8 * width * expansion of the block (2048 for ResNet-50). `features` are what the heads see: pooled, then
+    changed by `transform` where one is given (FDS smoothing). The class head serves training only (recipes 5.1): with
+    train=False its logits are None; `init` makes its parameters either way, and trunk and value head draw the same
+    initial weights with and without it. With train=True "batch_stats" changes, so make that collection mutable.
+    `mask` bool [B]: rows that count in the batch statistics (BatchNorm). `dtype` is that of the trunk's arithmetic
+    (bfloat16 halves its memory); parameters, statistics and heads stay float32. Any H and W from 32 up make sense.
+    Submodules have PyTorch's names with _ for the dot before a number: layer1_0/downsample_1 (see torch_weights).
+    Raises ValueError for images without four axes.
+    """
+
+    stage_sizes: tuple[int, ...]
+    block: type[Block]
+    width: int = 64
+    classes: int = 0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Array,
+        *,
+        train: bool = False,
+        mask: Array | None = None,
+        transform: Callable[[Array], Array] | None = None,
+    ) -> Prediction:
+        if images.ndim != 4:
+            raise ValueError(f"images must be [batch, height, width, channels], got shape {images.shape}")
+        x = conv(self.width, 7, 2, self.dtype, "conv1")(images)
+        x = nn.relu(BatchNorm(name="bn1")(x, train=train, mask=mask))
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        for stage, size in enumerate(self.stage_sizes):
+            for index in range(size):
+                stride = 2 if stage > 0 and index == 0 else 1
+                block = self.block(self.width * 2**stage, stride, self.dtype, name=f"layer{stage + 1}_{index}")
+                x = block(x, train=train, mask=mask)
+        features = x.astype(statistics_dtype(x)).mean((1, 2))
+        if transform is not None:
+            features = transform(features)
+        fan_in = features.shape[-1]
+        value = dense(1, fan_in, "value_head")(features)[:, 0]
+        logits = None
+        if self.classes and (train or self.is_initializing()):
+            logits = dense(self.classes, fan_in, "class_head")(features)
+        return Prediction(value, logits, features)
+
+
+_DEPTHS: dict[int, tuple[tuple[int, ...], type[Block]]] = {
+    18: ((2, 2, 2, 2), BasicBlock),
+    34: ((3, 4, 6, 3), BasicBlock),
+    50: ((3, 4, 6, 3), Bottleneck),
+    101: ((3, 4, 23, 3), Bottleneck),
+}
+
+
+def resnet(depth: int, *, width: int = 64, classes: int = 0, dtype: DTypeLike = jnp.float32) -> ResNet:
+    """ResNet of 18, 34, 50 or 101 layers; `width` channels in the first stage (64 as published).
+
+    Raises ValueError for another depth.
+    """
+    if depth not in _DEPTHS:
+        raise ValueError(f"depth must be one of {', '.join(map(str, _DEPTHS))}, got {depth}")
+    stage_sizes, block = _DEPTHS[depth]
+    return ResNet(stage_sizes, block, width, classes, dtype)

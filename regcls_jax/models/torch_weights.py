@@ -1,0 +1,245 @@
+"""PyTorch's weights without PyTorch: its files, and its names and layouts (torchvision's), as flax variables."""
+
+import collections
+import functools
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import flax.traverse_util
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jax import Array
+
+FlaxPath = tuple[str, ...]
+
+# PyTorch names that differ from ours by more than the rules of flax_path: torchvision's head, the published code's two.
+HEADS = {"fc": "value_head", "linear": "value_head", "linear_cls": "class_head"}
+_LEAVES = {
+    "weight": ("params", "kernel"),
+    "bias": ("params", "bias"),
+    "running_mean": ("batch_stats", "mean"),
+    "running_var": ("batch_stats", "var"),
+}
+
+
+def flax_path(key: str, ndim: int) -> FlaxPath:
+    """Where the entry `key` of a state dict, of `ndim` axes, lives in flax variables; () where flax has no such thing.
+
+    "layer1.0.downsample.1.running_var" -> ("batch_stats", "layer1_0", "downsample_1", "var"): a number joins the name
+    before it, a leaf follows _LEAVES (a weight of one axis is a norm's scale), a head follows HEADS.
+    """
+    *modules, leaf = re.sub(r"\.(\d+)(?=\.)", r"_\1", key).split(".")
+    if leaf not in _LEAVES:
+        return ()
+    collection, name = _LEAVES[leaf]
+    if (leaf, ndim) == ("weight", 1):
+        name = "scale"
+    return (collection, *(HEADS.get(module, module) for module in modules), name)
+
+
+def flax_layout(entry: np.ndarray) -> np.ndarray:
+    """Convolutions [out, in, kh, kw] -> [kh, kw, in, out], linear layers [out, in] -> [in, out], others as they are."""
+    axes = {4: (2, 3, 1, 0), 2: (1, 0)}
+    return entry.transpose(axes[entry.ndim]) if entry.ndim in axes else entry
+
+
+def from_state_dict(
+    state: Mapping[str, np.ndarray],
+    variables: Mapping[str, Any],
+    *,
+    heads: Literal["require", "keep"] = "require",
+) -> dict[str, Any]:
+    """`variables` ({"params", "batch_stats"}, initialised) with the values of a state dict, in its own types.
+
+    `state`: name -> array in PyTorch's layout, every name perhaps under "module." (DataParallel); counters
+    ("num_batches_tracked") are skipped. With heads="keep" a head that `state` lacks, or has in another shape
+    (ImageNet's 1000 classes), stays as initialised and one that `variables` lacks is skipped; the trunk must fit.
+    Raises ValueError naming keys and shapes for whatever is missing, unexpected, given twice, misshapen or no float.
+    """
+    if heads not in ("require", "keep"):
+        raise ValueError(f'heads must be "require" or "keep", got {heads!r}')
+    template: dict[FlaxPath, Array] = flax.traverse_util.flatten_dict(dict(variables))
+    found, problems = _by_path(state)
+    for path in template.keys() - found.keys():
+        problems[path] = f"{'/'.join(path)} of shape {template[path].shape} is missing"
+    for path, (key, entry) in found.items():
+        if path not in template:
+            problems[path] = f"{key} of shape {_torch_shape(entry.shape)} is unexpected"
+        elif entry.shape != template[path].shape:
+            # Both in PyTorch's layout, which is the one that the reader of the message can look up.
+            expected = _torch_shape(template[path].shape)
+            problems[path] = f"{key} has shape {_torch_shape(entry.shape)}, not {expected}"
+        elif not jnp.issubdtype(entry.dtype, jnp.floating):
+            problems[path] = f"{key} holds {entry.dtype}, not floating-point numbers"
+    # A head is kept as a whole: a foreign bias may fit by chance where the kernel does not.
+    kept = {path[:-1] for path in problems if path[-2] in HEADS.values()} if heads == "keep" else set()
+    messages = sorted(message for path, message in problems.items() if path[:-1] not in kept)
+    if messages:
+        more = f"; and {len(messages) - 5} more" if len(messages) > 5 else ""
+        raise ValueError(f"the state dict does not fit the model: {'; '.join(messages[:5])}{more}")
+    loaded = {
+        path: leaf if path[:-1] in kept else jnp.asarray(found[path][1], leaf.dtype) for path, leaf in template.items()
+    }
+    return flax.traverse_util.unflatten_dict(loaded)
+
+
+def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[:-3:-1], *shape[:-2]) if len(shape) > 1 else shape
+
+
+def _by_path(state: Mapping[str, np.ndarray]) -> tuple[dict[FlaxPath, tuple[str, np.ndarray]], dict[FlaxPath, str]]:
+    """Per flax path: (key, array in flax's layout); per path of a key that has none or shares one: what is wrong."""
+    prefix = "module." if state and all(key.startswith("module.") for key in state) else ""
+    found: dict[FlaxPath, tuple[str, np.ndarray]] = {}
+    problems: dict[FlaxPath, str] = {}
+    for key, entry in state.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        path = flax_path(key.removeprefix(prefix), np.ndim(entry))
+        if not path:
+            problems["", key] = f"{key} of shape {np.shape(entry)} is unexpected"
+        elif path in found:
+            problems["", key] = f"{key} and {found[path][0]} are both {'/'.join(path)}"
+        else:
+            found[path] = key, flax_layout(np.asarray(entry))
+    return found, problems
+
+
+_DTYPES = {
+    "FloatStorage": np.float32,
+    "HalfStorage": np.float16,
+    "DoubleStorage": np.float64,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+}
+
+
+class _Tensor(NamedTuple):
+    """A view into a stored array, not read yet: optimiser states, twice the size of the weights, never will be."""
+
+    storage: Any
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The state dict in a .safetensors, .pth, .pt or .tar file: name -> array in PyTorch's layout.
+
+    Zip files as torch.save writes them since 1.6 hold the state dict itself or a checkpoint with one under
+    "state_dict" or "model"; float16/32/64, bfloat16 and int64 tensors. Only PyTorch's tensors and plain containers are
+    unpickled. Arrays may be read-only views.
+    Raises OSError where the file cannot be read, ValueError naming it where it is no such file, is incomplete, in the
+    format before 1.6 (the message says how to save it anew), or holds anything else (the message names it).
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(2)
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.numpy.load_file(path)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+    if start == b"\x80\x02":
+        raise ValueError(
+            f"{path} is in PyTorch's format before 1.6, which needs PyTorch: save it anew with"
+            " torch.save(torch.load(old, map_location='cpu'), new) of PyTorch 1.6 or later"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read_archive(path, archive)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is not a complete PyTorch file: {error}") from error
+
+
+def _read_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+    pickles = [name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(pickles) != 1:
+        raise ValueError(f"{path} is not a PyTorch file: it holds {len(pickles)} files */data.pkl, not 1")
+    root = pickles[0].removesuffix("data.pkl")
+    if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+        raise ValueError(f"{path} was saved on a big-endian machine, which is not supported")
+
+    @functools.cache
+    def storage(name: str, dtype: str, length: int) -> np.ndarray:
+        try:
+            data = archive.read(f"{root}data/{name}")
+        except KeyError as error:
+            raise ValueError(f"{path} is not complete: it lacks {root}data/{name}") from error
+        expected = length * np.dtype(_DTYPES[dtype]).itemsize
+        if len(data) != expected:
+            raise ValueError(f"{path} is not complete: {root}data/{name} has {len(data)} bytes, not {expected}")
+        return np.frombuffer(data, _DTYPES[dtype])
+
+    with archive.open(pickles[0]) as file:
+        try:
+            content = _Unpickler(file).load()
+        except _ForeignContent as error:
+            raise ValueError(
+                f"{path} holds {error}; read are only plain containers and tensors of {', '.join(_DTYPES)}"
+            ) from error
+        # Broken pickles raise whatever the opcode that trips over them happens to raise; a bad zip says so itself.
+        except Exception as error:
+            if isinstance(error, zipfile.BadZipFile):
+                raise
+            raise ValueError(f"{path} is not a readable PyTorch file: {error!r}") from error
+    for name in ("state_dict", "model"):
+        # Published checkpoints also keep the model's name under "model".
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+            break
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no state dict but a {type(content).__name__}")
+    for key, value in content.items():
+        if not (isinstance(key, str) and isinstance(value, _Tensor)):
+            raise ValueError(f"{path} holds no state dict: entry {key!r} is no tensor but a {type(value).__name__}")
+    return {key: _array(path, key, value, storage) for key, value in content.items()}
+
+
+def _array(path: Path, key: str, tensor: _Tensor, storage: Callable[..., np.ndarray]) -> np.ndarray:
+    """The view of the stored values that a tensor is; ValueError where it is none."""
+    values = storage(*tensor.storage)
+    size, stride = tensor.size, tensor.stride
+    last = tensor.offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False))
+    whole = all(type(number) is int and number >= 0 for number in (tensor.offset, *size, *stride))
+    if not whole or len(size) != len(stride) or (0 not in size and last >= len(values)):
+        raise ValueError(f"{path} is damaged: {key} reaches out of the {len(values)} values stored for it")
+    itemsize = values.dtype.itemsize
+    strides = tuple(step * itemsize for step in stride)
+    return np.ndarray(size, values.dtype, values, 0 if 0 in size else tensor.offset * itemsize, strides)
+
+
+class _ForeignContent(Exception):
+    """A pickle asks for something that no state dict consists of."""
+
+
+class _Unpickler(pickle.Unpickler):
+    """Unpickles OrderedDict and tensors, the latter as _Tensor; every other global is refused by name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild_tensor
+        if module == "torch" and name in _DTYPES:
+            return name
+        raise _ForeignContent(f"{module}.{name}")
+
+    def persistent_load(self, identifier: Any) -> tuple[str, str, int]:
+        """("storage", dtype, file name, device, number of values) -> (file name, dtype, number of values)."""
+        kind, dtype, name, _, length = identifier
+        if kind != "storage" or dtype not in _DTYPES:
+            raise _ForeignContent(f"{kind} {dtype}")
+        return name, dtype, length
+
+
+def _rebuild_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
+    return _Tensor(storage, offset, size, stride)
