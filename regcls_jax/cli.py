@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 # Where generated data sets are kept, unless a program is told otherwise.
 CACHE_DIR = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "regcls_jax")
+# Where launch/prepare.py puts image data sets, and launch/train.py looks for them.
+PREPARED_DIR = os.path.join(CACHE_DIR, "tfds")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -21,6 +23,8 @@ def run(main: Callable[[], None]) -> None:
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: unknown argument {argv[1]!r}; try --help")
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.ERROR)  # Orbax has much to tell
         try:
             main()
         except KeyboardInterrupt:
