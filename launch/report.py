@@ -2,6 +2,7 @@
 
 python launch/report.py --workdir=runs/fig3 [--shading=std|paper] [--export=results/fig3]
 python launch/report.py --workdir=runs/fig3 --workdir=runs/tab1 --html=runs/report.html
+python launch/report.py --workdir=runs/utkface [--export=results/utkface]
 """
 
 from absl import flags

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,33 +13,17 @@ import pandas as pd
 from regcls_jax.files import read_json, write_atomic
 from regcls_jax.report import tables
 from regcls_jax.report.figures import render
+from regcls_jax.report.image_report import image_report
+from regcls_jax.report.image_rows import is_image_study
 from regcls_jax.report.published import CELL
 from regcls_jax.report.rows import METRICS, RUN, diverged, read_rows, write_csv_atomic
 from regcls_jax.report.studies import choose
+from regcls_jax.report.tables import Report
 from regcls_jax.report.trace_rows import export_files, read_trace
 from regcls_jax.training.grid import expand
 
 # Diverged runs listed one by one; more are counted by arm and cell.
 MAX_LISTED = 20
-
-
-class Report(NamedTuple):
-    """A study reported: its name, config and meta.json, the rows worth keeping, tables, and figures as files.
-
-    `trace` are the files of a traced study, `signs` is how to read a difference, `models` counts trained models and
-    trivial predictors; `remarks` is Markdown: what is missing, which runs diverged.
-    """
-
-    name: str
-    config: dict[str, Any]
-    meta: dict[str, Any]
-    rows: pd.DataFrame
-    trace: dict[str, pd.DataFrame]
-    signs: str
-    models: int
-    remarks: str
-    tables: list[tables.Table]
-    figures: dict[str, bytes]
 
 
 def _diverged_note(rows: pd.DataFrame) -> str:
@@ -95,8 +79,9 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
     Cells, class counts and arms that a study does not hold are left out; half of a comparison is an error.
 
     Args:
-      workdir: holds config.json (with `name`), the rows, and meta.json; an exported folder serves as well.
-      shading: "std" or "paper", see `statistics.shading`.
+      workdir: holds config.json (with `name`), the rows, and meta.json; an exported folder serves as well. Or the
+        folder of an image study, see `image_rows.read_study`, of which an export is no such folder.
+      shading: "std" or "paper", see `statistics.shading`; image studies have none.
       unfinished: whether a study that is still being trained is reported, without the arms and class counts that lack
         a run, and saying so; otherwise it is an error.
 
@@ -105,6 +90,8 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
       ValueError: the study is not finished, rows are malformed, or runs that should pair up do not.
     """
     workdir = Path(workdir)
+    if is_image_study(workdir):
+        return image_report(workdir, unfinished=unfinished)
     config = read_json(workdir / "config.json")
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_json(workdir / "meta.json") if (workdir / "meta.json").exists() else {}

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 import regcls_jax
 from regcls_jax.report import tables
-from regcls_jax.report.build import Report
+from regcls_jax.report.tables import Report
 
 # Without raw HTML: notes are ours, but names of arms and folders are the user's.
 _MARKDOWN = markdown_it.MarkdownIt("js-default")

@@ -15,7 +15,7 @@ COLUMNS = (
     "run arm scenario sampling noise function repetition seed classes classes_kept balanced "
     "lam scale learning_rate weight_decay split n mse mae"
 ).split()
-TEXT_COLUMNS = ("arm", "scenario", "sampling", "split", "trace")
+TEXT_COLUMNS = ("arm", "scenario", "sampling", "split", "shot", "trace")
 METRICS = ("mse", "mae")
 # What names a trained model, whichever split it is evaluated on.
 RUN = (

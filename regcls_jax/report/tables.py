@@ -1,7 +1,7 @@
 """Tables as people read them: labels, number formats, Markdown."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,25 @@ class Table(NamedTuple):
     note: str
     frame: pd.DataFrame
     console: pd.DataFrame | None
+
+
+class Report(NamedTuple):
+    """A study reported: its name, config and meta.json, the rows worth keeping, tables, and figures as files.
+
+    `trace` are the files of a traced study, `signs` is how to read a difference, `models` counts trained models and
+    trivial predictors; `remarks` is Markdown: what is missing, which runs diverged.
+    """
+
+    name: str
+    config: dict[str, Any]
+    meta: dict[str, Any]
+    rows: pd.DataFrame
+    trace: dict[str, pd.DataFrame]
+    signs: str
+    models: int
+    remarks: str
+    tables: list[Table]
+    figures: dict[str, bytes]
 
 
 def label(arm: str) -> str:
