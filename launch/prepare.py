@@ -6,8 +6,6 @@ python launch/prepare.py --dataset=imdb_wiki_dir --manual_dir=/data/imdb_wiki   
 A stopped preparation continues with the same command; a finished one only prints its summary again.
 """
 
-import os
-
 from absl import flags, logging
 
 from regcls_jax import cli

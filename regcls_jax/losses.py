@@ -98,3 +98,12 @@ def cross_entropy(logits: Array, labels: Array, *, classes: Array | int | None =
     # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.
     chosen = jnp.sum(jnp.where(index == jnp.expand_dims(labels, axis), logits, 0), axis)
     return jax.nn.logsumexp(logits, axis) - chosen
+
+
+def membership_error(outputs: Array, memberships: Array, *, axis: int = -1) -> Array:
+    """Sum over classes (on `axis`) of (output - membership)^2, [..., C] and [..., C] -> [...].
+
+    A class head trained to *regress* `binning.memberships` instead of classifying: the control that tells whether a
+    gain of reg+cls is that of a second task on the same features, or of classification.
+    """
+    return jnp.sum(squared_error(outputs, memberships), axis=axis)

@@ -50,6 +50,7 @@ def objective(
     class_mask: Array | None = None,
     classes: Array | int | None = None,
     class_axis: int = -1,
+    memberships: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """scale * (lam * mean regression + mean cross-entropy), and its two terms before weighting (Eq. 3 and 4).
 
@@ -57,10 +58,11 @@ def objective(
     regression (then lam still multiplies the regression loss: the "reg x lambda" control). `regression` gives
     per-example losses; `weights` [...] multiplies them (re-weighting, LDS); `mask` [...] selects the examples of the
     regression mean, `class_mask` [...] those of the classification mean; `classes` as in `losses.cross_entropy`.
+    `memberships` [..., C] in place of labels: the head regresses them (`losses.membership_error`), a control.
     lam, scale and classes may be traced. The published image code's "reg + cls / lambda" is scale = 1 / lambda.
     """
-    if (logits is None) != (labels is None):
-        raise ValueError("logits and labels go together: give both or neither")
+    if (logits is None) != (labels is None and memberships is None) or (labels is not None and memberships is not None):
+        raise ValueError("logits go with either labels or memberships: give both or neither")
     if mask is not None:
         _check_shape("mask", mask, jnp.shape(value))
         # Before the loss as well as after it: an excluded inf or NaN would otherwise have the gradient 0 * inf.
@@ -71,11 +73,14 @@ def objective(
         values = values * (weights if mask is None else jnp.where(mask, weights, 0))
     terms = {"regression": masked_mean(values, mask)}
     total = lam * terms["regression"]
-    if logits is not None and labels is not None:
+    if logits is not None:
         if class_mask is not None:
-            _check_shape("class_mask", class_mask, jnp.shape(labels))
+            _check_shape("class_mask", class_mask, logits.shape[:class_axis] + logits.shape[class_axis:][1:])
             logits = jnp.where(jnp.expand_dims(class_mask, class_axis), logits, 0)
-        values = losses.cross_entropy(logits, labels, classes=classes, axis=class_axis)
+        if memberships is None:
+            values = losses.cross_entropy(logits, labels, classes=classes, axis=class_axis)
+        else:
+            values = losses.membership_error(logits, memberships, axis=class_axis)
         terms["classification"] = masked_mean(values, class_mask)
         total = total + terms["classification"]
     return scale * total, terms

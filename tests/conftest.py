@@ -20,3 +20,18 @@ def golden():
     from pathlib import Path
 
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def prepared_faces(tmp_path_factory):
+    """A data folder with a small utkface: 130 images to train, 48 val, 48 test; one many-, one medium-shot age."""
+    import tensorflow_datasets as tfds
+    from face_images import write_faces
+
+    from regcls_jax.data.age_builders import prepare
+
+    folder = tmp_path_factory.mktemp("faces")
+    write_faces(folder / "images", [25] * 142 + [40] * 60 + [70] * 12 + [5] * 12, 32)
+    tfds.disable_progress_bar()
+    prepare("utkface", folder / "images", folder / "data")
+    return folder / "data"

@@ -15,8 +15,9 @@ from regcls_jax.training.image_tables import age_tables
 SIZE, WIDTH, BATCH = 16, 4, 8
 # Plain gradient descent with rate 1 shows the gradient: old parameters - new ones.
 DESCENT = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1.0}
-TRAIN_AGES = np.repeat(np.float32([3, 12, 18, 25, 31, 31.5, 44, 58, 66, 71, 83, 99, 130]), range(1, 27, 2))
-AGES = np.float32([3, 18, 25, 31, 44, 66, 83, 130])
+TRAIN_AGES = np.repeat(np.float32([3, 12, 18, 19, 31, 31.5, 33, 58, 66, 71, 83, 99, 130]), range(1, 27, 2))
+# Neighbours, for kernels over years to smooth over, and ages beyond the classes and the buckets.
+AGES = np.float32([3, 18, 19, 31, 33, 66, 83, 130])
 
 
 def build(train_ages=TRAIN_AGES, steps_per_epoch=4, **settings):

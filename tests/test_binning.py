@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from regcls_jax import binning
 from regcls_jax.data import imdb_wiki
@@ -294,3 +295,23 @@ def test_keep_probabilities_are_the_smallest_count_over_each_and_need_a_sample()
     np.testing.assert_array_equal(binning.keep_probabilities([2, 0, 8, 4]), [1, 1, 0.25, 0.5])
     with pytest.raises(ValueError, match="at least one non-empty class"):
         binning.keep_probabilities([0, 0])
+
+
+@pytest.mark.parametrize("edges", [np.linspace(0, 100, 11), np.array([0, 20, 30, 40, 50, 100.0])])
+@pytest.mark.parametrize("sigma", [2.0, 20.0])
+def test_memberships_are_those_of_hl_gauss(edges, sigma):
+    targets = np.array([[-5, 0, 3.5, 20], [34, 99.9, 100, 186]])
+    got = jax.jit(binning.memberships)(jnp.float32(targets), jnp.float32(edges), sigma)
+    assert got.shape == (2, 4, len(edges) - 1)
+    inside = np.clip(targets, 0, 100)
+    for index in np.ndindex(targets.shape):
+        # recipes 2.11, in float64.
+        below = special.erf((edges - inside[index]) / (2**0.5 * sigma))
+        np.testing.assert_allclose(got[index], np.diff(below) / (below[-1] - below[0]), atol=1e-6)
+    np.testing.assert_allclose(got.sum(-1), 1, atol=1e-6)
+
+
+def test_memberships_of_a_narrow_width_are_the_classes():
+    edges, targets = jnp.linspace(0, 100, 11), jnp.array([3, 15, 47, 99.0])
+    got = binning.memberships(targets, edges, 1e-3)
+    np.testing.assert_array_equal(got, jax.nn.one_hot(binning.assign(targets, edges), 10))

@@ -9,8 +9,11 @@ import pytest
 
 from regcls_jax.report.studies import STUDIES
 from regcls_jax.training.grid import expand
+from regcls_jax.training.image_run import expand_images
 
-FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+IMAGES = [path for path in CONFIGS if path.stem in ("imdb_wiki", "utkface")]
+FILES = [path for path in CONFIGS if path not in IMAGES]
 # The full grid of configs/capacity.py, 2.5 million runs, is not expanded; tests/test_capacity.py counts and checks it.
 EXPANDED = [path for path in FILES if path.stem != "capacity"]
 
@@ -33,6 +36,11 @@ def runs(module, variant):
     return expand(module.get_config(variant).to_dict())
 
 
+def command(path, variant):
+    """What the docstring has to show of a variant."""
+    return f"configs/{path.name}" + ("" if variant == "full" else f":{variant}") + " "
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_config_and_all_its_variants(path):
     module = load(path)
@@ -43,9 +51,7 @@ def test_a_config_and_all_its_variants(path):
         config = module.get_config(name)
         assert config.name == path.stem
         assert config.name in STUDIES
-        # The docstring has the command of every variant.
-        wanted = f"configs/{path.name}" + ("" if name == "full" else f":{name}") + " "
-        assert wanted in module.__doc__
+        assert command(path, name) in module.__doc__
     assert len(runs(module, "runlocal")) <= 50
 
 
@@ -83,3 +89,87 @@ def test_only_what_an_arm_is_for_differs_from_reg():
         assert run.weight_decay == (0.0 if run.arm == "reg_no_decay" else 1e-3)
         assert run.balanced == (run.arm == "reg_cls_bal")
         assert (run.lam == 1.0) or run.arm in ("reg_x_lambda", "reg_cls", "reg_cls_bal")
+
+
+def image_runs(module, variant):
+    return expand_images(module.get_config(variant).to_dict())
+
+
+def arms(module):
+    """One run of every arm of an image config, by name."""
+    return {run.arm: run for run in image_runs(module, "full") if run.seed == 0}
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)
+def test_an_image_config_and_all_its_variants(path):
+    module = load(path)
+    full = image_runs(module, "full")
+    names = list(dict.fromkeys(run.arm for run in full))
+    assert sorted(variants(module)) == sorted(["full", "quick", "runlocal", *names])
+    assert module.get_config() == module.get_config("full")
+    assert {(run.arm, run.seed) for run in full} == {(name, seed) for name in names for seed in (0, 1, 2)}
+    for name in ("full", "quick", "runlocal", *names):
+        assert module.get_config(name).name == path.stem
+        assert {run.dataset for run in image_runs(module, name)} == {full[0].dataset}
+    for name in ("full", "quick", "runlocal"):
+        assert command(path, name) in module.__doc__
+    for name in names:
+        # One arm by its name is that arm of the whole study.
+        assert set(image_runs(module, name)) == {run for run in full if run.arm == name}
+    shown = set(re.findall(rf"{path.name}:(\w+)", module.__doc__))
+    assert shown <= set(variants(module))
+    small = image_runs(module, "runlocal")
+    assert {(run.depth, run.width, run.image_size, run.epochs, run.workers, run.seed) for run in small} == {
+        (18, 8, 32, 2, 0, 0)
+    }
+    for variant in ("quick", "runlocal"):
+        few = image_runs(module, variant)
+        assert len(few) <= 3
+        assert {run.arm for run in few} < set(names)
+        assert max(run.epochs for run in few) < full[0].epochs
+
+
+def test_the_methods_of_table_3_and_4_are_the_published_ones():
+    found = arms(load(IMAGES[0]))
+    # The published "reg + cls / lambda": lambda .1 for 100 classes and 1 for 2 and 10 (recipes 4.3-3, 5.1).
+    for classes, lam in ((2, 1.0), (10, 1.0), (100, 0.1)):
+        for name, balanced in ((f"reg_cls_{classes}", False), (f"reg_cls_bal_{classes}", True)):
+            run = found[name]
+            assert (run.classes, run.balanced, run.rounding) == (classes, balanced, "round")
+            assert run.scale * run.lam == pytest.approx(1.0)
+            assert run.scale == pytest.approx(1 / lam)
+    for name in ("balanced_data_reg", "balanced_data_reg_cls"):  # Table 4
+        assert (found[name].balanced_data, found[name].learning_rate, found[name].batch_size) == (100, 1e-4, 128)
+    both = found["balanced_data_reg_cls"]
+    assert (both.classes, both.balanced, both.lam, both.scale) == (100, True, 0.1, 10.0)
+    assert found["reg_mse"].regression == "squared_error"
+    for name in ("focal", "inverse", "sqrt_inv", "lds", "fds", "fds_published", "lds_fds", "lds_fds_published", "rrt"):
+        assert (found[name].batch_size, found[name].select, found[name].epochs) == (256, "mae", 90)
+        assert found[name].reweight == {"focal": "none", "inverse": "inverse"}.get(name, "sqrt_inv")
+        assert found[name].lds == ("lds" in name)
+        assert found[name].fds == ("none" if "fds" not in name else "published" if "pub" in name else "corrected")
+    assert (found["inverse"].clip_low, found["inverse"].clip_high) == (5.0, 1000.0)
+    for name in ("gai", "bmc", "bni"):
+        run = found[name]
+        assert run.regression == name
+        assert (run.epochs, run.boundaries, run.learning_rate, run.batch_size) == (10, (), 1e-4, 256)
+        assert (run.noise_sigma, run.noise_learning_rate, run.select) == (10.0, 0.01, "bmae")
+    for name, run in found.items():
+        heads = name in ("rrt", "gai", "bmc", "bni")
+        assert (run.init_from, run.trainable) == (("reg", "value_head") if heads else ("", "all"))
+        assert (run.depth, run.width, run.image_size, run.weight_decay) == (50, 64, 224, 0.0)
+
+
+def test_the_arms_on_utkface_differ_in_what_they_ask_alone():
+    found = arms(load(IMAGES[1]))
+    plain = found.pop("reg")
+    task = {"classes": 100, "lam": 0.1, "scale": 10.0}
+    differ = {
+        "reg_cls_100": task,
+        "reg_cls_bal_100": {**task, "balanced": True},
+        "lds": {"reweight": "sqrt_inv", "lds": True},
+        "reg_std": {"output": "standardised"},
+        "reg_cls_100_std": {**task, "output": "standardised"},
+        "reg_member_100": {**task, "auxiliary": "membership"},
+    }
+    assert found == {arm: dataclasses.replace(plain, arm=arm, **settings) for arm, settings in differ.items()}

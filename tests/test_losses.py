@@ -224,3 +224,21 @@ def test_labels_of_another_shape_are_refused(logits, labels, axis):
 def test_labels_must_be_integers():
     with pytest.raises(ValueError, match="labels must be integers, got float32"):
         losses.cross_entropy(jnp.zeros((5, 3)), jnp.zeros(5))
+
+
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_membership_error_sums_squares_over_classes(axis):
+    rng = np.random.default_rng(0)
+    outputs, memberships = rng.normal(size=(2, 5, 3))
+    expected = [
+        sum((o - m) ** 2 for o, m in zip(*rows, strict=True)) for rows in zip(outputs, memberships, strict=True)
+    ]
+    given = [jnp.float32(array if axis == -1 else array.T) for array in (outputs, memberships)]
+    np.testing.assert_allclose(losses.membership_error(*given, axis=axis), expected, rtol=1e-5)
+    gradient = jax.grad(lambda o: losses.membership_error(o, given[1], axis=axis).sum())(given[0])
+    np.testing.assert_allclose(gradient, 2 * (given[0] - given[1]), rtol=1e-5, atol=1e-6)
+
+
+def test_membership_error_needs_a_membership_of_every_class():
+    with pytest.raises(ValueError, match="differ in shape"):
+        losses.membership_error(jnp.zeros((5, 3)), jnp.zeros((5, 4)))

@@ -205,7 +205,7 @@ def test_lambda_scale_and_classes_compile_once():
 def test_half_given_classification_is_refused(missing):
     outputs, data = batch()
     (outputs if missing == "logits" else data).pop(missing)
-    with pytest.raises(ValueError, match="logits and labels go together"):
+    with pytest.raises(ValueError, match="logits go with either labels or memberships"):
         evaluate(outputs, data)
 
 
@@ -244,3 +244,42 @@ def test_keep_mask_is_drawn_afresh_at_every_step_and_alike_for_the_same_key():
     np.testing.assert_array_equal(first, again)
     # Independent draws agree on half of the samples.
     assert stats.binomtest(int((first == second).sum()), 10_000, 0.5).pvalue > 1e-6
+
+
+@pytest.mark.parametrize("class_axis", [-1, 0])
+def test_memberships_take_the_place_of_the_labels(class_axis):
+    outputs, data = batch()
+    memberships = jax.nn.softmax(outputs["logits"][::-1])
+    kept = np.asarray(CLASS_MASK)
+    error = np.square(np.asarray(outputs["logits"], float) - memberships).sum(1)[kept].mean()
+    regression = np.square(np.asarray(outputs["value"], float) - data["targets"]).mean()
+    # Excluded memberships may hold anything, and leave no gradient.
+    memberships = jnp.where(CLASS_MASK[:, None], memberships, jnp.nan)
+
+    def total(logits):
+        arrays = [logits, memberships] if class_axis == -1 else [logits.T, memberships.T]
+        return objective(
+            outputs["value"],
+            data["targets"],
+            arrays[0],
+            memberships=arrays[1],
+            lam=0.1,
+            scale=10.0,
+            class_mask=CLASS_MASK,
+            class_axis=class_axis,
+        )
+
+    (value, terms), gradient = jax.value_and_grad(total, has_aux=True)(outputs["logits"])
+    assert_close(terms, {"regression": regression, "classification": error})
+    assert_close(value, regression + 10 * error)
+    expected = np.where(kept[:, None], 20 * (outputs["logits"] - memberships) / kept.sum(), 0)
+    assert_close(gradient, expected)
+
+
+def test_memberships_and_labels_exclude_each_other_and_need_logits():
+    outputs, data = batch()
+    memberships = jnp.ones((N, CLASSES)) / CLASSES
+    with pytest.raises(ValueError, match="either labels or memberships"):
+        evaluate(outputs, data, memberships=memberships)
+    with pytest.raises(ValueError, match="either labels or memberships"):
+        objective(outputs["value"], data["targets"], memberships=memberships)

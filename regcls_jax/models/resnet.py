@@ -132,7 +132,7 @@ class ResNet(nn.Module):
         return Prediction(value, logits, features)
 
 
-_DEPTHS: dict[int, tuple[tuple[int, ...], type[Block]]] = {
+DEPTHS: dict[int, tuple[tuple[int, ...], type[Block]]] = {
     18: ((2, 2, 2, 2), BasicBlock),
     34: ((3, 4, 6, 3), BasicBlock),
     50: ((3, 4, 6, 3), Bottleneck),
@@ -145,7 +145,7 @@ def resnet(depth: int, *, width: int = 64, classes: int = 0, dtype: DTypeLike = 
 
     Raises ValueError for another depth.
     """
-    if depth not in _DEPTHS:
-        raise ValueError(f"depth must be one of {', '.join(map(str, _DEPTHS))}, got {depth}")
-    stage_sizes, block = _DEPTHS[depth]
+    if depth not in DEPTHS:
+        raise ValueError(f"depth must be one of {', '.join(map(str, DEPTHS))}, got {depth}")
+    stage_sizes, block = DEPTHS[depth]
     return ResNet(stage_sizes, block, width, classes, dtype)

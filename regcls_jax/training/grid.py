@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from regcls_jax.binning import ROUNDINGS
-from regcls_jax.data.data_spec import SAMPLINGS, SCENARIOS, TRAINING_SEEDS, DataSpec, check_integer, is_real
+from regcls_jax.data.data_spec import SAMPLINGS, SCENARIOS, TRAINING_SEEDS, DataSpec, check_integer
 from regcls_jax.imbalance import METHODS
 from regcls_jax.metrics import TRIVIAL_PREDICTORS
 from regcls_jax.training import optimizer
+from regcls_jax.training.checks import check_fields
 from regcls_jax.training.grid_step import BALANCED_MSE
 from regcls_jax.training.trace import TRACES
 
@@ -73,23 +74,14 @@ class Run:
     trace: str = "none"
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            integers={"batch_size": 1, "epochs": 1, "components": 1, "buckets": 1, "classes": 0},
+            positive=("lam", "scale", "learning_rate", "noise_sigma"),
+            not_negative=("weight_decay", "momentum", "noise_learning_rate"),
+            choices=CHOICES,
+        )
         where = f"arm {self.arm!r}"
-        for field in (f.name for f in dataclasses.fields(self) if f.type is float):
-            if not is_real(getattr(self, field)):
-                raise ValueError(f"{where}: {field} must be a number, got {getattr(self, field)!r}")
-        for field in ("batch_size", "epochs", "components", "buckets"):
-            check_integer(f"{where}: {field}", getattr(self, field), 1)
-        check_integer(f"{where}: classes", self.classes, 0)
-        for field in ("balanced", "lds"):
-            if not isinstance(getattr(self, field), bool):
-                raise ValueError(f"{where}: {field} must be True or False, got {getattr(self, field)!r}")
-        for field in ("lam", "scale", "learning_rate", "noise_sigma"):
-            if not 0 < getattr(self, field) < float("inf"):
-                hint = " (for plain regression set classes = 0)" if field == "lam" else ""
-                raise ValueError(f"{where}: {field} must be positive, got {getattr(self, field)}{hint}")
-        for field in ("weight_decay", "momentum", "noise_learning_rate"):
-            if not 0 <= getattr(self, field) < float("inf"):
-                raise ValueError(f"{where}: {field} must not be negative, got {getattr(self, field)}")
         if self.classes == 1:
             raise ValueError(f"{where}: classes must be 0 (plain regression) or at least 2, got {self.classes}")
         if self.balanced and not self.classes:
@@ -100,9 +92,6 @@ class Run:
             raise ValueError(f"{where}: hidden must list the widths of at least one layer")
         for width in self.hidden:
             check_integer(f"{where}: a width in hidden", width, 1)
-        for field, known in CHOICES.items():
-            if getattr(self, field) not in known:
-                raise ValueError(f"{where}: unknown {field} {getattr(self, field)!r}; one of {', '.join(known)}")
 
 
 # What an arm may set: every field of a run that is not the data or the repetition.
@@ -120,7 +109,7 @@ DATA_FIELDS = {
 SECTIONS = ("name", "data", "run", "scenario", "arms", "budget", "chunk")
 
 
-def _check_keys(section: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def check_keys(section: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"unknown config key {section}{unknown[0]!r}; known: {', '.join(known)}")
@@ -141,7 +130,7 @@ def data_specs(data: Mapping[str, Any]) -> list[DataSpec]:
 
     Scenario "noisy" appears once per value of `noise`, the others once.
     """
-    _check_keys("data.", data, tuple(DATA_FIELDS))
+    check_keys("data.", data, tuple(DATA_FIELDS))
     data = {**DATA_FIELDS, **data}
     for name in ("scenarios", "samplings", "noise"):
         if not isinstance(data[name], tuple | list):
@@ -220,18 +209,18 @@ def expand(config: Mapping[str, Any]) -> list[Run]:
     goes before its scenario, that before `run`. `budget` above 0 trains only so many combinations per data set and arm,
     drawn at random (`draw_combinations`). Raises ValueError for an unknown key or a value that makes no sense.
     """
-    _check_keys("", config, SECTIONS)
+    check_keys("", config, SECTIONS)
     config = {"data": {}, "run": {}, "scenario": {}, "arms": {}, **config}
     for key in ("budget", "chunk"):
         check_integer(key, config.get(key, 0), 0)
-    _check_keys("run.", config["run"], ARM_FIELDS)
-    _check_keys("scenario.", config["scenario"], SCENARIOS)
+    check_keys("run.", config["run"], ARM_FIELDS)
+    check_keys("scenario.", config["scenario"], SCENARIOS)
     for scenario, settings in config["scenario"].items():
-        _check_keys(f"scenario.{scenario}.", settings, ARM_FIELDS)
+        check_keys(f"scenario.{scenario}.", settings, ARM_FIELDS)
     for name, arm in config["arms"].items():
         if name in TRIVIAL_PREDICTORS:
             raise ValueError(f"an arm cannot be called {name!r}: that is a trivial predictor")
-        _check_keys(f"arms.{name}.", arm, ARM_FIELDS)
+        check_keys(f"arms.{name}.", arm, ARM_FIELDS)
     runs = []
     for data in data_specs(config["data"]):
         defaults = {**config["run"], **config["scenario"].get(data.scenario, {})}

@@ -55,6 +55,7 @@ def run_study(
     """
     runs = expand(config)
     with open_workdir(workdir, config) as folder:
+        (folder / "rows").mkdir(exist_ok=True)
         done = finished_runs(folder)
         if any(run.trace != "none" for run in runs):
             _clear_unfinished_traces(folder)

@@ -17,6 +17,10 @@ from regcls_jax.files import read_json, write_atomic
 VERSIONS = ("regcls_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
+class WorkdirInUse(OSError):
+    """Another process holds the folder."""
+
+
 @contextlib.contextmanager
 def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[Path]:
     """Makes (or reopens) the folder of a study and holds its lock inside the `with` block.
@@ -26,16 +30,16 @@ def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator
     """
     workdir = Path(path)
     try:
-        (workdir / "rows").mkdir(parents=True, exist_ok=True)
+        workdir.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(workdir / ".lock", timeout=0)
         lock.acquire()
     except filelock.Timeout:
-        raise OSError(f"workdir {workdir} is in use by another process; wait for it or choose another") from None
+        raise WorkdirInUse(f"workdir {workdir} is in use by another process; wait for it or choose another") from None
     except OSError as error:
         raise OSError(f"workdir {workdir} cannot be written: {error.strerror or error}") from None
     try:
         _claim(workdir, json.loads(json.dumps(config)))
-        for leftover in (workdir / "rows").glob(".*.tmp"):
+        for leftover in workdir.glob("**/.*.tmp"):
             leftover.unlink()  # of a process that was killed while writing; nobody else is here
         yield workdir
     finally:

@@ -1,0 +1,64 @@
+"""Age from real faces on a laptop: UTKFace at 64 x 64, and the controls that ask where a gain of reg+cls comes from.
+
+    python launch/prepare.py --dataset=utkface --manual_dir=<folder with utkface64.zip>     # once, half a minute
+    python launch/train.py --config=configs/utkface.py:quick --workdir=runs/utkface-quick   # minutes: three arms
+    python launch/train.py --config=configs/utkface.py --workdir=runs/utkface               # 7 arms x 3 seeds
+    python launch/train.py --config=configs/utkface.py:runlocal --workdir=runs/utkface-local # does it run?
+
+CPU-sized: ResNet-18 at an eighth of its width, 8 epochs; the rest is the recipe of configs/imdb_wiki.py (L1 in years,
+Adam 1e-3, batch 128, rate x .1 at epochs 5 and 7, lambda .1 for 100 classes over [0, 100] years, epoch with
+the lowest validation MSE). Crops are padded by 4 of 64 pixels, as the paper's by 16 of 224. Validation and test are
+balanced over ages as DIR makes them.
+Start the command once per core: the processes share the trainings, and one core each is the fastest way to use two.
+
+Arms: reg, reg_cls_100, reg_cls_bal_100, lds; and the controls
+- reg_std, reg_cls_100_std: the value head predicts standard deviations around the training mean. The loss stays in
+  years (under Adam its scale changes nothing), but the output need not climb from 0 to 33 years first.
+- reg_member_100: the class head regresses soft class memberships, so a second task of the same size without classes.
+Results and what they say: results/utkface/ and the README.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import imdb_wiki
+
+STANDARDISED = {"output": "standardised"}
+PUBLISHED = imdb_wiki.METHODS
+ARMS = {
+    "reg": {},
+    "reg_cls_100": PUBLISHED["reg_cls_100"],
+    "reg_cls_bal_100": PUBLISHED["reg_cls_bal_100"],
+    "lds": {"reweight": "sqrt_inv", "lds": True},
+    "reg_std": STANDARDISED,
+    "reg_cls_100_std": {**PUBLISHED["reg_cls_100"], **STANDARDISED},
+    "reg_member_100": {**PUBLISHED["reg_cls_100"], "auxiliary": "membership"},
+}
+
+
+def get_config(variant: str = "full") -> ConfigDict:
+    """The config of one variant: full, quick, runlocal, or one arm by its name."""
+    config = ConfigDict()
+    config.name = "utkface"
+    config.seeds = (0, 1, 2)
+    config.run = {
+        "dataset": "utkface",
+        "image_size": 64,
+        "padding": 4,
+        "depth": 18,
+        "width": 8,
+        "epochs": 8,
+        "boundaries": (5, 7),
+    }
+    config.arms = ARMS
+    if variant in ARMS:
+        config.arms = {variant: ARMS[variant]}
+    elif variant == "quick":
+        config.seeds = (0,)
+        config.run.update({"epochs": 3, "boundaries": (2,)})
+        config.arms = {arm: ARMS[arm] for arm in ("reg", "reg_cls_100", "reg_std")}
+    elif variant == "runlocal":
+        imdb_wiki.shrink(config)
+    elif variant != "full":
+        known = ", ".join(("full", "quick", "runlocal", *ARMS))
+        raise ValueError(f"unknown variant {variant!r} of configs/utkface.py; one of {known}")
+    return config

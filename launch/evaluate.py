@@ -1,0 +1,57 @@
+"""Tests a trained image network: a run's checkpoint, or PyTorch weights under a config. Table and figures.
+
+python launch/evaluate.py --run=runs/utkface/reg/seed0 [--checkpoint=newest] [--split=val]
+python launch/evaluate.py --config=configs/imdb_wiki.py:reg --weights=ckpt.best.pth.tar --figures=runs/published
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from regcls_jax import cli
+
+RUN = flags.DEFINE_string("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.")
+CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint of the run.")
+CONFIG = config_flags.DEFINE_config_file("config", None, "With --weights: a config of one arm.")
+WEIGHTS = flags.DEFINE_string("weights", None, "PyTorch weights (.pth, .tar, .safetensors) in place of a run.")
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "What to test on.")
+FIGURES = flags.DEFINE_string("figures", None, "Folder of the figures; by default <run>/report.")
+DATA_DIR = flags.DEFINE_string("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote to.")
+
+
+def main() -> None:
+    if (RUN.value is None) == (WEIGHTS.value is None) or (WEIGHTS.value is None) != (CONFIG.value is None):
+        raise ValueError("give either --run, or --weights and --config")
+
+    import numpy as np
+
+    from regcls_jax.data.image_decoding import decode_rgb
+    from regcls_jax.data.image_splits import load_splits
+    from regcls_jax.report.image_figures import save_run_figures
+    from regcls_jax.report.tables import markdown
+    from regcls_jax.training.image_evaluate import evaluate_run
+    from regcls_jax.training.image_results import year_counts
+    from regcls_jax.training.image_run import expand_images
+    from regcls_jax.training.image_start import read_run
+
+    source = Path(RUN.value or WEIGHTS.value)
+    run = read_run(source) if RUN.value else expand_images(CONFIG.value.to_dict())[0]
+    splits = load_splits(run.dataset, DATA_DIR.value)
+    rows, predictions = evaluate_run(run, splits, SPLIT.value, source, CHECKPOINT.value)
+    print(markdown(rows.drop(columns=["seed", "split"]).round(3)))
+    folder = Path(FIGURES.value) if FIGURES.value else (source if RUN.value else source.parent) / "report"
+    split = splits[SPLIT.value]
+    save_run_figures(
+        folder,
+        arm=run.arm,
+        ages=split.ages,
+        predictions=predictions,
+        train_counts=year_counts(splits["train"].ages),
+        decode=lambda indices: np.stack([decode_rgb(split.images[int(i)], run.image_size) for i in indices]),
+    )
+    print(f"Figures: {folder}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
