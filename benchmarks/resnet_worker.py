@@ -1,0 +1,97 @@
+"""Times and weighs the training step of an image run: the loop's own jitted, donated step on one device."""
+
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from resnet_cost import image_run
+from worker import Answer, serve
+
+from regcls_jax.data.imdb_wiki import train_counts
+from regcls_jax.devices import configure_cpu
+from regcls_jax.training.image_run import ImageRun
+from regcls_jax.training.image_start import state_template
+from regcls_jax.training.image_step import Engine, init_image_state, make_engine, train_step
+from regcls_jax.training.image_tables import AgeTables, age_tables
+from regcls_jax.training.mesh import data_mesh, replicated, to_devices
+
+
+def published_engine(run: ImageRun) -> tuple[Engine, AgeTables]:
+    """Engine and tables of a run on ages as IMDB-WIKI-DIR has them, whatever its data set."""
+    counts = train_counts()
+    ages = np.repeat(np.arange(len(counts), dtype=np.float32), counts)
+    tables = age_tables(run, ages)
+    return make_engine(run, tables, steps_per_epoch=-(-len(ages) // run.batch_size)), tables
+
+
+class Program:
+    """The compiled step of a run, and a batch of noise with ages."""
+
+    def __init__(self, run: ImageRun) -> None:
+        self.engine, tables = published_engine(run)
+        self.mesh = data_mesh()
+        generator = np.random.default_rng(0)
+        shape = (run.batch_size, run.image_size, run.image_size, 3)
+        rows = {
+            "image": generator.integers(0, 256, shape, dtype=np.uint8),
+            "age": generator.integers(0, 100, run.batch_size).astype(np.float32),
+            "mask": np.ones(run.batch_size, bool),
+        }
+        self.batch = to_devices(self.mesh, rows)
+        step = jax.jit(
+            functools.partial(train_step, self.engine, tables), donate_argnums=0, out_shardings=replicated(self.mesh)
+        )
+        self.lowered = step.lower(state_template(self.engine, self.mesh), self.batch)
+        clock = time.perf_counter()
+        self.step = self.lowered.compile()
+        self.compile_seconds = time.perf_counter() - clock
+
+
+# One at a time: a state and the activations of a step fill gigabytes.
+program = functools.lru_cache(maxsize=1)(Program)
+
+
+class Training:
+    """A program and its state after some steps."""
+
+    def __init__(self, run: ImageRun) -> None:
+        self.program = program(run)
+        self.state = jax.device_put(init_image_state(self.program.engine), replicated(self.program.mesh))
+        self.advance()
+
+    def advance(self) -> None:
+        self.state, terms = self.program.step(self.state, self.program.batch)
+        jax.block_until_ready((self.state, terms))
+
+
+training = functools.lru_cache(maxsize=1)(Training)
+
+
+def answer(run: Mapping[str, Any], task: str) -> Answer:
+    """Seconds and core-seconds of one step (`task` "step"), or what XLA says of the program ("cost").
+
+    The first request of a run compiles it and, for "step", makes one step, before any clock starts.
+    """
+    if task == "cost":
+        compiled = program(image_run(run))
+        memory = compiled.step.memory_analysis()
+        return {
+            "lowered_flop": compiled.lowered.cost_analysis()["flops"],
+            "compiled_flop": compiled.step.cost_analysis()["flops"],
+            "compile_seconds": compiled.compile_seconds,
+            "argument_bytes": memory.argument_size_in_bytes,
+            "alias_bytes": memory.alias_size_in_bytes,
+            "temporary_bytes": memory.temp_size_in_bytes,
+        }
+    trained = training(image_run(run))
+    clock, used = time.perf_counter(), time.process_time()
+    trained.advance()
+    return {"seconds": time.perf_counter() - clock, "core_seconds": time.process_time() - used}
+
+
+if __name__ == "__main__":
+    configure_cpu(1)
+    serve(answer)
