@@ -15,7 +15,9 @@ Arms: reg, reg_cls_100, reg_cls_bal_100, lds; and the controls
 - reg_std, reg_cls_100_std: the value head predicts standard deviations around the training mean. The loss stays in
   years (under Adam its scale changes nothing), but the output need not climb from 0 to 33 years first.
 - reg_member_100: the class head regresses soft class memberships, so a second task of the same size without classes.
-Results and what they say: results/utkface/ and the README.
+Test MAE here (median predictor 24.20): reg 11.83, reg_cls_100 12.13, reg_cls_bal_100 13.69, reg_member_100 15.12,
+reg_std 12.33, reg_cls_100_std 12.09, lds 10.80; tables in results/utkface/, what they say in the README. 52 minutes on
+two cores with tests beside it; `quick` about 3.
 """
 
 from ml_collections import ConfigDict
