@@ -39,18 +39,10 @@ ARMS = {
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick, runlocal, or one arm by its name."""
-    config = ConfigDict()
+    config = imdb_wiki.get_config()
     config.name = "utkface"
-    config.seeds = (0, 1, 2)
-    config.run = {
-        "dataset": "utkface",
-        "image_size": 64,
-        "padding": 4,
-        "depth": 18,
-        "width": 8,
-        "epochs": 8,
-        "boundaries": (5, 7),
-    }
+    config.run.update({"dataset": "utkface", "image_size": 64, "padding": 4, "workers": 0})
+    config.run.update({"depth": 18, "width": 8, "epochs": 8, "boundaries": (5, 7)})
     config.arms = ARMS
     if variant in ARMS:
         config.arms = {variant: ARMS[variant]}

@@ -36,6 +36,8 @@ def main() -> None:
     from regcls_jax.training.image_start import read_run
 
     source = Path(RUN.value or WEIGHTS.value)
+    if CONFIG.value and len(CONFIG.value.arms) != 1:
+        raise ValueError(f"--config must be of one arm, configs/<name>.py:<arm>; it has {', '.join(CONFIG.value.arms)}")
     run = read_run(source) if RUN.value else expand_images(CONFIG.value.to_dict())[0]
     splits = load_splits(run.dataset, DATA_DIR.value)
     rows, predictions = evaluate_run(run, splits, SPLIT.value, source, CHECKPOINT.value)

@@ -3,7 +3,8 @@
 python launch/prepare.py --dataset=utkface --manual_dir=../shared/data
 python launch/prepare.py --dataset=imdb_wiki_dir --manual_dir=/data/imdb_wiki    # imdb_wiki.csv, and the images
 
-A stopped preparation continues with the same command; a finished one only prints its summary again.
+A stopped preparation goes on with the check of the images, its slow part, where it was; writing starts again.
+A finished one only prints its summary again.
 """
 
 from absl import flags, logging
@@ -23,7 +24,7 @@ MAX_SKIPPED = flags.DEFINE_float(
     0.001,
     "Share of the images, rounded up, that may be missing or corrupt; they are listed.",
     lower_bound=0.0,
-    upper_bound=1.0,
+    upper_bound=0.999,
 )
 flags.mark_flags_as_required(["dataset", "manual_dir"])
 

@@ -143,11 +143,12 @@ def test_the_methods_of_table_3_and_4_are_the_published_ones():
     both = found["balanced_data_reg_cls"]
     assert (both.classes, both.balanced, both.lam, both.scale) == (100, True, 0.1, 10.0)
     assert found["reg_mse"].regression == "squared_error"
-    for name in ("focal", "inverse", "sqrt_inv", "lds", "fds", "fds_published", "lds_fds", "lds_fds_published", "rrt"):
+    assert found["reg_upstream"] == dataclasses.replace(found["reg"], arm="reg_upstream", batch_size=256, select="mae")
+    for name in ("focal", "inverse", "sqrt_inv", "lds", "fds", "fds_corrected", "lds_fds", "lds_fds_corrected", "rrt"):
         assert (found[name].batch_size, found[name].select, found[name].epochs) == (256, "mae", 90)
         assert found[name].reweight == {"focal": "none", "inverse": "inverse"}.get(name, "sqrt_inv")
         assert found[name].lds == ("lds" in name)
-        assert found[name].fds == ("none" if "fds" not in name else "published" if "pub" in name else "corrected")
+        assert found[name].fds == ("none" if "fds" not in name else "corrected" if "corrected" in name else "published")
     assert (found["inverse"].clip_low, found["inverse"].clip_high) == (5.0, 1000.0)
     for name in ("gai", "bmc", "bni"):
         run = found[name]
@@ -156,7 +157,7 @@ def test_the_methods_of_table_3_and_4_are_the_published_ones():
         assert (run.noise_sigma, run.noise_learning_rate, run.select) == (10.0, 0.01, "bmae")
     for name, run in found.items():
         heads = name in ("rrt", "gai", "bmc", "bni")
-        assert (run.init_from, run.trainable) == (("reg", "value_head") if heads else ("", "all"))
+        assert (run.init_from, run.trainable) == (("reg_upstream", "value_head") if heads else ("", "all"))
         assert (run.depth, run.width, run.image_size, run.weight_decay) == (50, 64, 224, 0.0)
 
 

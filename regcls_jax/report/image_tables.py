@@ -57,7 +57,8 @@ def test_table(study: ImageStudy) -> Table:
     sizes = ", ".join(f"{int(member.sum()):,} {name}" for name, member in _places(study).items())
     note = (
         f"In years (MSE in years²), mean ± standard deviation over seeds, on {sizes} test images; training on "
-        f"{int(study.train_counts.sum()):,}. GM: geometric mean of |error|; bMAE: mean over ages of the MAE at that "
+        f"{int(study.train_counts.sum()):,}. GM: geometric mean of |error|, 0 as "
+        "soon as one error is 0 (the median predictor hits some ages exactly); bMAE: mean over ages of the MAE at that "
         "age. constant, median: of the training ages; oracle_bin_C: knows the class of the true age among C, and "
         "predicts the mean of the training ages in it."
     )

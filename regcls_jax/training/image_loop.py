@@ -1,9 +1,11 @@
 """The training loop: one network over streamed images on all devices, resumable at any moment to the same numbers."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
+import itertools
 import json
 import math
 import platform
@@ -12,31 +14,29 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
-import jax.experimental.multihost_utils
 import jax.numpy as jnp
 import numpy as np
 import tqdm
+from jax.experimental import multihost_utils
 
 from regcls_jax import feature_smoothing
 from regcls_jax.data.image_pipeline import train_batches
 from regcls_jax.data.image_splits import ImageSplit
 from regcls_jax.devices import cores
 from regcls_jax.files import write_atomic
-from regcls_jax.shot_metrics import shot_metrics
+from regcls_jax.shot_metrics import ClassErrorSums, shot_metrics
 from regcls_jax.training.checkpoints import Checkpoints
 from regcls_jax.training.image_results import evaluator, write_results, year_counts
 from regcls_jax.training.image_run import ImageRun
 from regcls_jax.training.image_start import starting_state, state_template
 from regcls_jax.training.image_step import Engine, fds_config, make_engine, statistics_step, train_step
 from regcls_jax.training.image_tables import age_tables
-from regcls_jax.training.mesh import check_batch_size, data_mesh, replicated, to_devices
+from regcls_jax.training.mesh import IN_FLIGHT, check_batch_size, data_mesh, replicated, to_devices
 from regcls_jax.training.workdir import VERSIONS
 from regcls_jax.training.writer import MetricsWriter
 
-# Steps between dispatch and the look at a loss: the device never waits for the host. On CPU it also bounds the steps
-# in flight, whose collectives would deadlock on fewer cores than simulated devices.
-LAG = 8
 LINES_EVERY = 100
+_CALLS = itertools.count(1)
 Write = Callable[[int, Mapping[str, float]], None]
 
 
@@ -62,7 +62,7 @@ class _Watch:
 
     def add(self, step: int, samples: np.ndarray, terms: dict[str, jax.Array]) -> None:
         self._pending.append((step, samples, terms))
-        if len(self._pending) > LAG:
+        if len(self._pending) > IN_FLIGHT:
             self._look()
 
     def finish(self) -> None:
@@ -113,19 +113,25 @@ def train_image_run(
       OSError: the arm it starts from is not trained, or a checkpoint cannot be read.
     """
     check_batch_size(run.batch_size, run.accumulate)
-    trainer = _Trainer(run, splits, folder, save_minutes)
-    try:
-        while trainer.epoch < run.epochs:
-            trainer.train_epoch(stop)
-        trainer.test(command)
-    finally:
-        trainer.close()
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        trainer = _Trainer(run, splits, folder, checkpoints, save_minutes)
+        with contextlib.closing(trainer):
+            while trainer.epoch < run.epochs:
+                trainer.train_epoch(stop)
+            trainer.test(command)
 
 
 class _Trainer:
     """The moving parts of one training: state, input position, checkpoints, metrics."""
 
-    def __init__(self, run: ImageRun, splits: Mapping[str, ImageSplit], folder: Path, save_minutes: float) -> None:
+    def __init__(
+        self,
+        run: ImageRun,
+        splits: Mapping[str, ImageSplit],
+        folder: Path,
+        checkpoints: Checkpoints,
+        save_minutes: float,
+    ) -> None:
         self.run, self.splits, self.folder, self.save_minutes = run, splits, folder, save_minutes
         self.first_host = jax.process_index() == 0
         process = (jax.process_index(), jax.process_count())
@@ -140,9 +146,12 @@ class _Trainer:
         self.add_statistics = jax.jit(
             functools.partial(statistics_step, self.engine, tables), donate_argnums=(0, 1), out_shardings=copies
         )
+        self.update_fds = jax.jit(
+            functools.partial(feature_smoothing.update, config=fds_config(run)), out_shardings=copies
+        )
         years = 1 + int(max(split.ages.max() for split in splits.values()))
         self.evaluate = evaluator(self.engine, tables, self.mesh, years, process)
-        self.checkpoints = Checkpoints(folder)
+        self.checkpoints = checkpoints
         self.progress = _Progress()
         if self.checkpoints.newest is None:
             state = starting_state(self.engine, folder.parent.parent, self._engine_of)
@@ -199,9 +208,10 @@ class _Trainer:
             samples = rows["index"][rows["mask"]]
             watch.add(self.done, samples, terms)
             self.bar.update(len(samples) * jax.process_count())
+            stopping = stop_everywhere(stop)  # hosts agree on one step, so each asks after every step
             if self.epoch > number:
                 break
-            if stop_everywhere(stop, self.done):
+            if stopping:
                 self._save(watch, None)
                 raise Stopped
             # Several hosts save together, and their clocks differ: they do so after epochs and before they are stopped.
@@ -211,6 +221,8 @@ class _Trainer:
         if self.run.fds != "none":
             self._smooth_features(number)
         self._end_epoch(watch)
+        if stopping:
+            raise Stopped
 
     def _smooth_features(self, number: int) -> None:
         """One more pass over the training set, for the statistics of FDS (recipes 2.3)."""
@@ -219,10 +231,9 @@ class _Trainer:
         for index in range(self.steps_per_epoch):
             _, batch = self._next()
             self.state, statistics = self.add_statistics(self.state, statistics, batch, jnp.int32(number))
-            if index % LAG == 0:
+            if index % IN_FLIGHT == 0:
                 jax.block_until_ready(statistics)
-        update = jax.jit(functools.partial(feature_smoothing.update, config=fds_config(self.run)))
-        self.state = self.state._replace(fds=update(self.state.fds, statistics, jnp.int32(number)))
+        self.state = self.state._replace(fds=self.update_fds(self.state.fds, statistics, jnp.int32(number)))
 
     def _end_epoch(self, watch: _Watch) -> None:
         sums, _ = self.evaluate(self.state, self.splits["val"])
@@ -254,8 +265,12 @@ class _Trainer:
         best = self.checkpoints.best
         state, _ = self.checkpoints.restore(best, state_template(self.engine, self.mesh))
         found = {split: self.evaluate(state, self.splits[split]) for split in ("val", "test")}
-        if not self.first_host:
-            return
+        if self.first_host:
+            self._write_results(command, best, found)
+        # The next run may start from these files.
+        multihost_utils.sync_global_devices(f"{self.run.arm} seed {self.run.seed} is written")
+
+    def _write_results(self, command: str, best: int, found: dict[str, tuple[ClassErrorSums, np.ndarray]]) -> None:
         meta = {
             "command": command,
             "epochs": self.run.epochs,
@@ -270,16 +285,16 @@ class _Trainer:
         write_results(self.folder, self.run, self.splits, found)
 
     def close(self) -> None:
-        """Waits for the checkpoint that is being written."""
+        """Stops the input and the display, and closes the files."""
         self.batches.close()
         self.bar.close()
         if self.writer is not None:
             self.writer.close()
-        self.checkpoints.close()
 
 
-def stop_everywhere(stop: Callable[[], bool], step: int) -> bool:
+def stop_everywhere(stop: Callable[[], bool]) -> bool:
     """Whether to stop after this step; several hosts do so after the same one, once a scheduler gave them notice."""
     if jax.process_count() == 1:
         return stop()
-    return jax.experimental.multihost_utils.reached_preemption_sync_point(step)
+    # JAX stops at one later call, found by its number: over all runs of a process no number may come twice or lack.
+    return multihost_utils.reached_preemption_sync_point(next(_CALLS))

@@ -24,7 +24,7 @@ from regcls_jax.shot_metrics import ClassErrorSums, class_error_sums, shot_metri
 from regcls_jax.training.image_run import ImageRun
 from regcls_jax.training.image_step import Engine, ImageState, eval_step
 from regcls_jax.training.image_tables import AgeTables
-from regcls_jax.training.mesh import replicated, to_devices
+from regcls_jax.training.mesh import IN_FLIGHT, replicated, to_devices
 
 # Classes of the oracle-bin predictor beside a run that has none of its own.
 ORACLE_CLASSES = 100
@@ -56,6 +56,8 @@ def evaluator(engine: Engine, tables: AgeTables, mesh: Mesh, years: int, process
             for batch in batches:
                 sums, *part = step(state.params, state.batch_stats, sums, to_devices(mesh, batch))
                 parts.append(part)
+                if len(parts) % IN_FLIGHT == 0:
+                    jax.block_until_ready(sums)
         predictions = np.full(len(split.ages), np.nan, np.float32)
         for value, index, mask in jax.device_get(parts):
             predictions[index[mask]] = value[mask]

@@ -54,7 +54,7 @@ class ImageRun:
     Baselines: `focal_beta` (per year) and `focal_gamma` of Focal-R; Balanced MSE as in the 1-D study (`noise_sigma`,
     `noise_learning_rate`, `components` of gai); `reweight` by training counts per year up to `buckets` - 1, limited to
     [clip_low, clip_high] if clip_high > 0, smoothed by `lds` (kernel, size, sigma); `fds`: "published" or "corrected"
-    feature smoothing with the same kernel over `fds_buckets` years.
+    feature smoothing with the same kernel over the years `fds_start` (AgeDB: 3) to `fds_buckets` - 1.
     Optimisation: `learning_rate` times .1 at each epoch of `boundaries`; batches of `batch_size`, in `accumulate`
     parts; `select` is the validation metric whose lowest value decides which epoch is tested.
     """
@@ -98,6 +98,7 @@ class ImageRun:
     lds_sigma: float = 2.0
     fds: str = "none"
     fds_buckets: int = 100
+    fds_start: int = 0
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -115,7 +116,7 @@ class ImageRun:
             integers={
                 **dict.fromkeys(("image_size", "width", "components", "buckets", "fds_buckets"), 1),
                 **dict.fromkeys(("lds_size", "accumulate", "epochs"), 1),
-                **dict.fromkeys(("seed", "padding", "workers", "classes", "balanced_data"), 0),
+                **dict.fromkeys(("seed", "padding", "workers", "classes", "balanced_data", "fds_start"), 0),
                 "batch_size": 2,
             },
             positive=("lam", "scale", "learning_rate", "noise_sigma", "membership_sigma", "focal_beta", "lds_sigma"),

@@ -59,11 +59,20 @@ def load_weights(path: str, engine: Engine) -> ImageState:
     return init_image_state(engine, from_state_dict(weights, init_variables(engine)))
 
 
+def untrained_start(run: ImageRun, workdir: Path) -> Path | None:
+    """The folder of the run that `init_from` names if that is not finished; None if all is well."""
+    if not run.init_from or run.init_from.endswith(TORCH_SUFFIXES):
+        return None
+    folder = run_folder(workdir, run.init_from, run.seed)
+    return None if (folder / "rows.csv").exists() else folder
+
+
 def starting_state(engine: Engine, workdir: Path, make_engine_of: Callable[[ImageRun], Engine]) -> ImageState:
     """The state of `engine.run` before its first step.
 
     `make_engine_of` (run -> engine) builds the model of the arm that `init_from` names. Its trunk and its value head
-    are taken; the value head stays fresh where only it is trained (RRT). Raises OSError where the arm is not trained.
+    are taken; the value head stays fresh where only it is trained (RRT). Raises OSError where the arm has no checkpoint
+    (`untrained_start` tells before whether it is finished).
     """
     run = engine.run
     if not run.init_from:
@@ -72,10 +81,6 @@ def starting_state(engine: Engine, workdir: Path, make_engine_of: Callable[[Imag
     if run.init_from.endswith(TORCH_SUFFIXES):
         return init_image_state(engine, from_state_dict(read_state_dict(run.init_from), fresh, heads="keep"))
     folder = run_folder(workdir, run.init_from, run.seed)
-    if not (folder / "rows.csv").exists():
-        raise OSError(
-            f"arm {run.arm!r} starts from arm {run.init_from!r} with seed {run.seed}, which is not trained in {folder}"
-        )
     other, _ = load_checkpoint(folder, make_engine_of(read_run(folder)), data_mesh())
     params = {**fresh["params"], **_trunk(other.params["model"], keep_value_head=run.trainable == "all")}
     _check_shapes(run, fresh["params"], params)

@@ -1,7 +1,7 @@
 """The pure steps of training on images with ages: a batch trained on, a batch of statistics, one evaluated."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -95,7 +95,7 @@ def init_image_state(engine: Engine, variables: Mapping[str, Any] | None = None)
     fds = None
     if run.fds != "none":
         features = variables["params"]["value_head"]["kernel"].shape[0]
-        fds = feature_smoothing.init(run.fds_buckets, features, fds_config(run))
+        fds = feature_smoothing.init(run.fds_buckets - run.fds_start, features, fds_config(run))
     return ImageState(jnp.int32(0), params, variables["batch_stats"], engine.optimizer.init(params), fds)
 
 
@@ -121,17 +121,17 @@ def _regression(run: ImageRun, tables: AgeTables, params: dict[str, Any], mask: 
     return getattr(losses, run.regression)
 
 
-def _smoothing(engine: Engine, tables: AgeTables, fds: feature_smoothing.State, batch: Batch, epoch: Array) -> Any:
+def _smoothing(run: ImageRun, fds: feature_smoothing.State, batch: Batch, epoch: Array) -> Callable[[Array], Array]:
     """Feature smoothing of this batch at this epoch, as a function of the features."""
-    buckets = feature_smoothing.age_buckets(batch["age"], batch["mask"], buckets=engine.run.fds_buckets)
-    return lambda features: feature_smoothing.smooth(fds, features, buckets, epoch, fds_config(engine.run))
+    buckets = feature_smoothing.age_buckets(batch["age"], batch["mask"], buckets=run.fds_buckets, start=run.fds_start)
+    return lambda features: feature_smoothing.smooth(fds, features, buckets, epoch, fds_config(run))
 
 
 def _forward(
     engine: Engine, tables: AgeTables, state: ImageState, params: dict[str, Any], batch: Batch, epoch: Array
 ) -> tuple[Prediction, Any]:
     """The prediction in training mode, value in years, and the moved running statistics of BatchNorm."""
-    transform = None if state.fds is None else _smoothing(engine, tables, state.fds, batch, epoch)
+    transform = None if state.fds is None else _smoothing(engine.run, state.fds, batch, epoch)
     prediction, updates = engine.model.apply(
         {"params": params["model"], "batch_stats": state.batch_stats},
         normalise(batch["image"]),
@@ -197,7 +197,8 @@ def train_step(
     """One step on `batch`: image uint8 [B, S, S, 3], age [B] (years), mask [B]; returns the loss and its terms.
 
     With `accumulate` > 1 the batch is taken in parts, each with its own batch statistics (as published); gradients are
-    weighted by the samples of each part. Where balanced data keeps no sample of a batch, nothing is learned from it.
+    weighted by the samples of each part. Where balanced data keeps no sample of a batch, nothing is learned from it and
+    the optimiser does not count the step.
     """
     run = engine.run
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.seed), CLASS_MASKS), state.step)
@@ -250,10 +251,17 @@ def statistics_step(
     published = engine.run.fds == "published"
     seen = state if published else state._replace(fds=None)
     prediction, batch_stats = _forward(engine, tables, seen, state.params, batch, epoch)
+    run = engine.run
     buckets = feature_smoothing.age_buckets(
-        batch["age"], batch["mask"], buckets=engine.run.fds_buckets, present=jnp.asarray(tables.ages_present)
+        batch["age"],
+        batch["mask"],
+        buckets=run.fds_buckets,
+        start=run.fds_start,
+        present=jnp.asarray(tables.ages_present),
     )
-    new = feature_smoothing.batch_statistics(prediction.features, buckets, batch["mask"], engine.run.fds_buckets)
+    new = feature_smoothing.batch_statistics(
+        prediction.features, buckets, batch["mask"], run.fds_buckets - run.fds_start
+    )
     if published:
         state = state._replace(batch_stats=batch_stats)
     return state, feature_smoothing.merge(statistics, new)

@@ -7,6 +7,10 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+# Steps between dispatch and the host's look at their results: the device never waits for the host. On CPU more steps in
+# flight, whose collectives share a pool of threads, would deadlock on fewer cores than simulated devices.
+IN_FLIGHT = 8
+
 
 def data_mesh() -> Mesh:
     """The mesh of all devices. Auto axes: jit inserts the sums over devices that losses and statistics need."""

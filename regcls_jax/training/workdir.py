@@ -21,6 +21,17 @@ class WorkdirInUse(OSError):
     """Another process holds the folder."""
 
 
+def in_use(path: str | os.PathLike) -> bool:
+    """Whether another process holds the folder."""
+    try:
+        with filelock.FileLock(Path(path) / ".lock", timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False  # there is no such folder
+
+
 @contextlib.contextmanager
 def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[Path]:
     """Makes (or reopens) the folder of a study and holds its lock inside the `with` block.
