@@ -54,7 +54,7 @@ def train_images(
                     )
                 except Stopped:
                     raise KeyboardInterrupt from None
-    done = ", ".join(f"{count} {verdict.value}" for verdict, count in verdicts.items())
+    done = ", ".join(f"{verdicts[verdict]} {verdict.value}" for verdict in Verdict if verdicts[verdict])
     return f"{len(runs)} trainings: {done}.\nReport: python launch/report.py --workdir={workdir}"
 
 
