@@ -1,7 +1,7 @@
 """Age from real faces on a laptop: UTKFace at 64 x 64, and the controls that ask where a gain of reg+cls comes from.
 
     python launch/prepare.py --dataset=utkface --manual_dir=<folder with utkface64.zip>     # once, half a minute
-    python launch/train.py --config=configs/utkface.py:quick --workdir=runs/utkface-quick   # minutes: three arms
+    python launch/train.py --config=configs/utkface.py:quick --workdir=runs/utkface-quick   # 4 minutes: three arms
     python launch/train.py --config=configs/utkface.py --workdir=runs/utkface               # 7 arms x 3 seeds
     python launch/train.py --config=configs/utkface.py:runlocal --workdir=runs/utkface-local # does it run?
 
@@ -17,7 +17,7 @@ Arms: reg, reg_cls_100, reg_cls_bal_100, lds; and the controls
 - reg_member_100: the class head regresses soft class memberships, so a second task of the same size without classes.
 Test MAE here (median predictor 24.20): reg 11.83, reg_cls_100 12.13, reg_cls_bal_100 13.69, reg_member_100 15.12,
 reg_std 12.33, reg_cls_100_std 12.09, lds 10.80; tables in results/utkface/, what they say in the README. 52 minutes on
-two cores with tests beside it; `quick` about 3.
+two cores with tests beside it; `quick` (180,000 images) 4 minutes, computed from that rate.
 """
 
 from ml_collections import ConfigDict

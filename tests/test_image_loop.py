@@ -259,8 +259,8 @@ def test_batches_must_fit_the_devices(splits, tmp_path):
     check_batch_size(16, 4)
     with pytest.raises(ValueError, match=r"batch_size 18 cannot be split into 1 part\(s\) over 4 devices; .* of 4"):
         train(small_run(batch_size=18), splits, tmp_path)
-    with pytest.raises(ValueError, match=r"batch_size 24 cannot be split into 2 part\(s\) over 4 devices; .* of 8"):
-        check_batch_size(24, 2)
+    with pytest.raises(ValueError, match=r"batch_size 20 cannot be split into 2 part\(s\) over 4 devices; .* of 8"):
+        check_batch_size(20, 2)
 
 
 def test_the_folder_of_another_run_is_left_alone(splits, finished):
