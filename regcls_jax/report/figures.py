@@ -101,7 +101,9 @@ def finish_figure(figure: Figure, grid: Iterable[Axes], order: Iterable[str], x:
     entries = {name: line for axes in grid for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     shown = [name for name in order if name in entries]
     lines = [entries[name] for name in shown]
-    figure.legend(lines, shown, loc="outside upper center", ncols=len(shown), frameon=False)
+    # More than eight in a row would be cut off at both sides.
+    columns = -(-len(shown) // -(-len(shown) // 8))
+    figure.legend(lines, shown, loc="outside upper center", ncols=columns, frameon=False)
     figure.supxlabel(x)
     figure.supylabel(y)
 
