@@ -35,3 +35,20 @@ def prepared_faces(tmp_path_factory):
     tfds.disable_progress_bar()
     prepare("utkface", folder / "images", folder / "data")
     return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def splits(prepared_faces):
+    """The splits of `prepared_faces`."""
+    from regcls_jax.data.image_splits import load_splits
+
+    return load_splits("utkface", prepared_faces)
+
+
+@pytest.fixture(scope="module")
+def small_network():
+    """Trainings of this module build a network of one block in place of ResNet-18."""
+    from image_training import four_layers
+
+    with four_layers():
+        yield

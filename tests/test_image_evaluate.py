@@ -4,9 +4,8 @@ import threading
 
 import numpy as np
 import pytest
-from image_training import SETTINGS, checkpoint, four_layers, read_rows, save_torch, small_run, train
+from image_training import SETTINGS, checkpoint, read_rows, save_torch, small_run, train
 
-from regcls_jax.data.image_splits import load_splits
 from regcls_jax.training.image_evaluate import evaluate_run
 from regcls_jax.training.image_start import read_run
 from regcls_jax.training.image_study import train_images
@@ -20,15 +19,7 @@ CONFIG = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_network():
-    with four_layers():
-        yield
-
-
-@pytest.fixture(scope="module")
-def splits(prepared_faces):
-    return load_splits("utkface", prepared_faces)
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 @pytest.fixture(scope="module")

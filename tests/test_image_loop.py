@@ -12,7 +12,6 @@ from image_training import (
     assert_rows_follow_from_predictions,
     assert_same_results,
     checkpoint,
-    four_layers,
     lines,
     read_rows,
     small_run,
@@ -22,7 +21,6 @@ from image_training import (
 )
 from jax.sharding import AxisType
 
-from regcls_jax.data.image_splits import load_splits
 from regcls_jax.shot_metrics import class_error_sums
 from regcls_jax.training import image_loop
 from regcls_jax.training.image_evaluate import evaluate_run
@@ -32,15 +30,7 @@ from regcls_jax.training.image_tables import age_tables
 from regcls_jax.training.mesh import check_batch_size
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_network():
-    with four_layers():
-        yield
-
-
-@pytest.fixture(scope="module")
-def splits(prepared_faces):
-    return load_splits("utkface", prepared_faces)
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 @pytest.fixture(scope="module")

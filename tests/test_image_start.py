@@ -6,22 +6,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from image_training import checkpoint, engine_of, four_layers, save_torch, small_run, train
+from image_training import checkpoint, engine_of, save_torch, small_run, train
 
-from regcls_jax.data.image_splits import load_splits
 from regcls_jax.training.image_start import load_checkpoint, starting_state, untrained_start
 from regcls_jax.training.mesh import data_mesh
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_network():
-    with four_layers():
-        yield
-
-
-@pytest.fixture(scope="module")
-def splits(prepared_faces):
-    return load_splits("utkface", prepared_faces)
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 @pytest.fixture(scope="module")

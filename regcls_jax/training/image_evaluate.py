@@ -39,6 +39,5 @@ def evaluate_run(
         state = jax.device_put(load_weights(str(source), engine), replicated(mesh))
     else:
         state, _ = load_checkpoint(source, engine, mesh, which)
-    years = 1 + int(max(part.ages.max() for part in splits.values()))
-    sums, predictions = evaluator(engine, tables, mesh, years)(state, splits[split])
+    sums, predictions = evaluator(engine, tables, mesh, splits)(state, splits[split])
     return result_rows(run, splits, {split: sums}), predictions

@@ -149,8 +149,7 @@ class _Trainer:
         self.update_fds = jax.jit(
             functools.partial(feature_smoothing.update, config=fds_config(run)), out_shardings=copies
         )
-        years = 1 + int(max(split.ages.max() for split in splits.values()))
-        self.evaluate = evaluator(self.engine, tables, self.mesh, years, process)
+        self.evaluate = evaluator(self.engine, tables, self.mesh, splits, process)
         self.checkpoints = checkpoints
         self.progress = _Progress()
         if self.checkpoints.newest is None:

@@ -31,12 +31,19 @@ ORACLE_CLASSES = 100
 Evaluate = Callable[[ImageState, ImageSplit], tuple[ClassErrorSums, np.ndarray]]
 
 
-def evaluator(engine: Engine, tables: AgeTables, mesh: Mesh, years: int, process: tuple[int, int] = (0, 1)) -> Evaluate:
-    """A function of a state and a split: error sums per whole year [`years`] and predictions [n] (years, float32).
+def evaluator(
+    engine: Engine,
+    tables: AgeTables,
+    mesh: Mesh,
+    splits: Mapping[str, ImageSplit],
+    process: tuple[int, int] = (0, 1),
+) -> Evaluate:
+    """A function of a state and one of `splits`: error sums per whole year and predictions [n] (years, float32).
 
-    Every sample counts once, whatever the batch size; `process` is (index, count) of this host. Both results are the
-    same on every host.
+    The sums are [oldest age in any of the splits + 1]. Every sample counts once, whatever the batch size; `process` is
+    (index, count) of this host. Both results are the same on every host.
     """
+    years = 1 + int(max(split.ages.max() for split in splits.values()))
     step = jax.jit(functools.partial(_numbered, engine, tables, years), out_shardings=replicated(mesh))
     # On the devices of the mesh: a sum kept elsewhere would be moved in every step.
     zeros = jax.device_put(ClassErrorSums(*jnp.zeros((len(ClassErrorSums._fields), years))), replicated(mesh))
