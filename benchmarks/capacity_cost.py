@@ -16,9 +16,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from regcls_jax import cli
-from regcls_jax.files import write_atomic
 from regcls_jax.report.tables import markdown
-from regcls_jax.training.grid import Run, expand
+from regcls_jax.store.files import write_atomic
+from regcls_jax.study.runs import Run, expand
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The study: configs/<name>.py[:variant].")
 SAMPLES = flags.DEFINE_integer("samples", 2560, "Training samples that rates are measured with.", lower_bound=256)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from worker import Answer, serve
 
-from regcls_jax.data.data_spec import DataSpec
-from regcls_jax.data.generator_1d import Split, functions
-from regcls_jax.data.problem import Problem
+from regcls_jax.data.source import Problem
+from regcls_jax.data.synthetic.generator import Split, functions
+from regcls_jax.data.synthetic.spec import DataSpec
 from regcls_jax.devices import configure_cpu
-from regcls_jax.training.grid import Run, training_seed
-from regcls_jax.training.plan import chunk_size, measure, plan, shape_of, task_of
+from regcls_jax.study.plan import chunk_size, measure, plan, shape_of, task_of
+from regcls_jax.study.runs import Run, training_seed
 
 REPETITIONS = 5
 SPLITS = ("train", "val", "val_balanced", "test")
@@ -32,8 +32,8 @@ def compiled(
     """A call that trains `chunks` chunks per device, and what it took to get there."""
     import jax
 
-    from regcls_jax.training import tables
-    from regcls_jax.training.grid_step import train_grid
+    from regcls_jax.study import arrays as tables
+    from regcls_jax.study.train import train_grid
 
     def read(spec: DataSpec) -> Problem:
         return problem(spec, samples)

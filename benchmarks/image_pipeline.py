@@ -19,11 +19,12 @@ from measure import cpu_times, others_share
 from PIL import Image
 
 from regcls_jax import cli
-from regcls_jax.data import image_decoding, image_pipeline
-from regcls_jax.data.age_builders import prepare
-from regcls_jax.data.image_splits import ImageSplit, load_splits
-from regcls_jax.files import write_atomic
+from regcls_jax.data.images import decoding as image_decoding
+from regcls_jax.data.images import pipeline as image_pipeline
+from regcls_jax.data.images.builders import prepare
+from regcls_jax.data.images.splits import ImageSplit, load_splits
 from regcls_jax.report.tables import markdown
+from regcls_jax.store.files import write_atomic
 
 DATASET = flags.DEFINE_string("dataset", None, "A prepared data set; images are generated without it.")
 DATA_DIR = flags.DEFINE_string("data_dir", str(Path(cli.CACHE_DIR) / "tfds"), "Where that data set is.")

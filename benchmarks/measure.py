@@ -15,8 +15,8 @@ from typing import Any
 
 from worker import Answer, Worker, ask_together
 
-from regcls_jax.data import cache
-from regcls_jax.training.grid import Run, data_specs
+from regcls_jax.data.synthetic import cache
+from regcls_jax.study.runs import Run, data_specs
 
 Record = dict[str, Any]
 

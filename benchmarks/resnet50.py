@@ -28,12 +28,12 @@ from sections import on_cores, spread_cell
 from worker import Answer, Worker
 
 from regcls_jax import cli
-from regcls_jax.data.age_builders import prepare
-from regcls_jax.data.image_splits import load_splits
+from regcls_jax.data.images.builders import prepare
+from regcls_jax.data.images.splits import load_splits
 from regcls_jax.data.imdb_wiki import train_counts
-from regcls_jax.files import write_atomic
+from regcls_jax.loop.runs import ImageRun, expand_images
 from regcls_jax.report.tables import markdown
-from regcls_jax.training.image_run import ImageRun, expand_images
+from regcls_jax.store.files import write_atomic
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import pandas as pd
 
+from regcls_jax.loop.runs import ImageRun
 from regcls_jax.models.batch_norm import BatchNorm
 from regcls_jax.models.resnet import resnet
-from regcls_jax.training.image_run import ImageRun
 
 
 class Layer(NamedTuple):

@@ -12,11 +12,11 @@ from worker import Answer, serve
 
 from regcls_jax.data.imdb_wiki import train_counts
 from regcls_jax.devices import configure_cpu
-from regcls_jax.training.image_run import ImageRun
-from regcls_jax.training.image_start import state_template
-from regcls_jax.training.image_step import Engine, init_image_state, make_engine, train_step
-from regcls_jax.training.image_tables import AgeTables, age_tables
-from regcls_jax.training.mesh import data_mesh, replicated, to_devices
+from regcls_jax.loop.age_tables import AgeTables, age_tables
+from regcls_jax.loop.mesh import data_mesh, replicated, to_devices
+from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.start import state_template
+from regcls_jax.loop.steps import Engine, init_image_state, make_engine, train_step
 
 
 def published_engine(run: ImageRun) -> tuple[Engine, AgeTables]:

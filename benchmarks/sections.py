@@ -6,7 +6,7 @@ import pandas as pd
 from measure import Record
 
 from regcls_jax.report.tables import markdown
-from regcls_jax.training.grid import Run
+from regcls_jax.study.runs import Run
 
 
 def spread_cell(values: Record, digits: int = 0) -> str:

@@ -11,8 +11,8 @@ from torch import nn
 from worker import Answer, serve
 
 from regcls_jax.devices import cores
+from regcls_jax.loop.runs import ImageRun
 from regcls_jax.models import resnet
-from regcls_jax.training.image_run import ImageRun
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 

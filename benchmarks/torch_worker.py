@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from worker import Answer, serve
 
-from regcls_jax.training.grid import Run
+from regcls_jax.study.runs import Run
 
 LAM = 100.0
 
@@ -31,9 +31,7 @@ def train(samples: int, classes: int) -> Answer:
     y = torch.sin(10 * x[:, 0])
     labels = torch.clamp(((y + 1) / 2 * classes).long(), 0, max(classes - 1, 0))
     net = Net(classes)
-    optimizer = torch.optim.Adam(
-        net.parameters(), lr=Run.learning_rate, weight_decay=Run.weight_decay, fused=True
-    )
+    optimizer = torch.optim.Adam(net.parameters(), lr=Run.learning_rate, weight_decay=Run.weight_decay, fused=True)
 
     clock = time.perf_counter()
     for _ in range(Run.epochs):

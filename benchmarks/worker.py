@@ -51,9 +51,7 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise OSError(
-                f"benchmarks/{self._script} ended with status {self._process.wait()} instead of an answer"
-            )
+            raise OSError(f"benchmarks/{self._script} ended with status {self._process.wait()} instead of an answer")
         return json.loads(line)
 
     def ask(self, **request: Any) -> Answer:

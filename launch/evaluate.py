@@ -26,14 +26,14 @@ def main() -> None:
 
     import numpy as np
 
-    from regcls_jax.data.image_decoding import decode_rgb
-    from regcls_jax.data.image_splits import load_splits
-    from regcls_jax.report.image_figures import save_run_figures
+    from regcls_jax.data.images.decoding import decode_rgb
+    from regcls_jax.data.images.splits import load_splits
+    from regcls_jax.loop.evaluate import evaluate_run
+    from regcls_jax.loop.results import year_counts
+    from regcls_jax.loop.runs import expand_images
+    from regcls_jax.loop.start import read_run
+    from regcls_jax.report.images.figures import save_run_figures
     from regcls_jax.report.tables import markdown
-    from regcls_jax.training.image_evaluate import evaluate_run
-    from regcls_jax.training.image_results import year_counts
-    from regcls_jax.training.image_run import expand_images
-    from regcls_jax.training.image_start import read_run
 
     source = Path(RUN.value or WEIGHTS.value)
     if CONFIG.value and len(CONFIG.value.arms) != 1:

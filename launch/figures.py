@@ -18,7 +18,7 @@ CACHE_DIR = flags.DEFINE_string(
 
 
 def main() -> None:
-    from regcls_jax.report.data_figures import write_figures  # slow imports: --help must not wait for them
+    from regcls_jax.report.paper.data_figures import write_figures  # slow imports: --help must not wait for them
 
     for path in write_figures(OUT.value, CACHE_DIR.value, function=FUNCTION.value, repetition=REPETITION.value):
         print(path)

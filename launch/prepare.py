@@ -31,9 +31,9 @@ flags.mark_flags_as_required(["dataset", "manual_dir"])
 
 def main() -> None:
     logging.set_verbosity(logging.WARNING)  # TFDS tells of every file it writes
-    from regcls_jax.data.age_builders import prepare  # slow imports: --help must not wait for them
-    from regcls_jax.data.image_splits import folder_of, left_out, load_splits
-    from regcls_jax.report.data_summary import summary
+    from regcls_jax.data.images.builders import prepare  # slow imports: --help must not wait for them
+    from regcls_jax.data.images.splits import folder_of, left_out, load_splits
+    from regcls_jax.report.images.data_summary import summary
 
     dataset, data_dir = DATASET.value, DATA_DIR.value
     made = prepare(dataset, MANUAL_DIR.value, data_dir, max_skipped=MAX_SKIPPED.value)

@@ -26,9 +26,9 @@ HTML = flags.DEFINE_string("html", None, "File that gets one self-contained page
 
 
 def main() -> None:
-    from regcls_jax.files import write_atomic  # slow imports: --help must not wait for them
     from regcls_jax.report.build import build, publish
     from regcls_jax.report.page import page
+    from regcls_jax.store.files import write_atomic  # slow imports: --help must not wait for them
 
     if EXPORT.value and len(WORKDIR.value) > 1:
         raise ValueError(f"--export is the folder of one study, but {len(WORKDIR.value)} workdirs are given")

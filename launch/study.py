@@ -29,7 +29,7 @@ def main() -> None:
 
     configure_cpu(DEVICES.value)
     from regcls_jax.report.build import report
-    from regcls_jax.training.study import run_study
+    from regcls_jax.study.engine import run_study
 
     command = " ".join(["python", *sys.argv])
     trained = run_study(config, WORKDIR.value, CACHE_DIR.value, command=command)

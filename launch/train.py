@@ -34,7 +34,7 @@ def main() -> None:
         import jax
 
         jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    from regcls_jax.training.image_study import train_images
+    from regcls_jax.loop.trainings import train_images
 
     command = " ".join(["python", *sys.argv])
     print(train_images(config, WORKDIR.value, DATA_DIR.value, command=command, save_minutes=SAVE_MINUTES.value))

@@ -3,15 +3,15 @@
 import dataclasses
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
+from regcls_jax.loop.runs import expand_images
 from regcls_jax.report.studies import STUDIES
-from regcls_jax.training.grid import expand
-from regcls_jax.training.image_run import expand_images
+from regcls_jax.study.runs import expand
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 IMAGES = [path for path in CONFIGS if path.stem in ("imdb_wiki", "utkface")]
 FILES = [path for path in CONFIGS if path not in IMAGES]
 # The full grid of configs/capacity.py, 2.5 million runs, is not expanded; tests/test_capacity.py counts and checks it.

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import time
-from pathlib import Path
 
 import matplotlib
 import matplotlib.image
@@ -17,8 +16,8 @@ import pandas as pd
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
+from paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PATH = ROOT / "notebooks" / "why_classification_helps.ipynb"
 STORED = ROOT / "results" / "fig3"
 FIGURES = ("data", "loss", "curves", "study-figure", "full", "controls", "tuned", "theory")

@@ -10,11 +10,11 @@ import optax
 import pytest
 
 from regcls_jax import binning
-from regcls_jax.data import synthetic_1d
+from regcls_jax import optimizer as optimizers
+from regcls_jax.data import synthetic as synthetic_1d
 from regcls_jax.models.mlp import MLP
 from regcls_jax.objective import objective
-from regcls_jax.training import optimizer as optimizers
-from regcls_jax.training.step import init_state, train_step
+from regcls_jax.study.step import init_state, train_step
 
 RATE, DECAY, MOMENTUM = 0.05, 0.3, 0.8
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8

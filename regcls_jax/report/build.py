@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regcls_jax.files import read_json, write_atomic
 from regcls_jax.report import tables
-from regcls_jax.report.figures import render
-from regcls_jax.report.image_report import image_report
-from regcls_jax.report.image_rows import is_image_study
-from regcls_jax.report.published import CELL
-from regcls_jax.report.rows import METRICS, RUN, diverged, read_rows, write_csv_atomic
+from regcls_jax.report.drawing import render
+from regcls_jax.report.images.report import image_report
+from regcls_jax.report.images.rows import is_image_study
+from regcls_jax.report.paper.published import CELL
 from regcls_jax.report.studies import choose
 from regcls_jax.report.tables import Report
-from regcls_jax.report.trace_rows import export_files, read_trace
-from regcls_jax.training.grid import expand
+from regcls_jax.store.files import read_json, write_atomic
+from regcls_jax.store.rows import METRICS, RUN, diverged, read_rows, write_csv_atomic
+from regcls_jax.store.traces import export_files, read_trace
+from regcls_jax.study.runs import expand
 
 # Diverged runs listed one by one; more are counted by arm and cell.
 MAX_LISTED = 20

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from regcls_jax.report.published import CELL, sort_cells
+from regcls_jax.report.paper.published import CELL, sort_cells
 from regcls_jax.report.statistics import finite_mean
 from regcls_jax.report.tables import Table, label, number
 

@@ -6,23 +6,23 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from regcls_jax.report.baselines import baseline_figure, baseline_tables
-from regcls_jax.report.capacity import capacity_tables
-from regcls_jax.report.capacity_figure import heat_figure, size_figure
-from regcls_jax.report.coarsening import coarsening_figure, coarsening_table
-from regcls_jax.report.fair_figure import budget_figure, differences_figure
-from regcls_jax.report.fair_tables import fair_tables
-from regcls_jax.report.fig3 import fig3_tables
-from regcls_jax.report.fig4 import VALIDATION, fig4_tables
-from regcls_jax.report.fig5 import fig5_tables
-from regcls_jax.report.figures import fig3_figure, fig5_figure
+from regcls_jax.report.drawing import fig3_figure, fig5_figure
 from regcls_jax.report.generic import generic_tables
-from regcls_jax.report.lambda_figure import fig4_figure
-from regcls_jax.report.published import CELL
-from regcls_jax.report.tab1 import tab1_tables
+from regcls_jax.report.paper.baselines import baseline_figure, baseline_tables
+from regcls_jax.report.paper.capacity import capacity_tables
+from regcls_jax.report.paper.capacity_figure import heat_figure, size_figure
+from regcls_jax.report.paper.coarsening import coarsening_figure, coarsening_table
+from regcls_jax.report.paper.fair_figure import budget_figure, differences_figure
+from regcls_jax.report.paper.fair_tables import fair_tables
+from regcls_jax.report.paper.fig3 import fig3_tables
+from regcls_jax.report.paper.fig4 import VALIDATION, fig4_tables
+from regcls_jax.report.paper.fig5 import fig5_tables
+from regcls_jax.report.paper.lambda_figure import fig4_figure
+from regcls_jax.report.paper.published import CELL
+from regcls_jax.report.paper.tab1 import tab1_tables
+from regcls_jax.report.paper.theory import SPLITS as THEORY_SPLITS
+from regcls_jax.report.paper.theory import theory_figure, theory_tables
 from regcls_jax.report.tables import SIGNS, Table
-from regcls_jax.report.theory_report import SPLITS as THEORY_SPLITS
-from regcls_jax.report.theory_report import theory_figure, theory_tables
 
 
 class Study(NamedTuple):

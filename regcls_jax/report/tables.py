@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from regcls_jax.report.published import SAMPLINGS, SCENARIOS
+from regcls_jax.report.paper.published import SAMPLINGS, SCENARIOS
 from regcls_jax.report.statistics import Comparison, Interval, compare, finite_mean, paired
 
 ALL = "all"  # stands in the `classes` column where the class counts are pooled

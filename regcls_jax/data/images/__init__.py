@@ -1,0 +1,1 @@
+"""Images on disk: reading, checking, decoding, batches."""

@@ -1,0 +1,100 @@
+"""Decodes every image once, before anything is trained on it. What was checked before a stop is not checked again."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tqdm
+
+from regcls_jax.data.images.decoding import decode_rgb
+from regcls_jax.data.images.files import ImageFiles
+from regcls_jax.devices import cores
+from regcls_jax.store.files import read_json, write_atomic
+
+CHECK_VERSION = 1
+# About a second of work at 224 pixels, so that a stop costs no more than that.
+CHUNK = 500
+
+
+class Checked(NamedTuple):
+    """Of the usable images, a digest of their bytes; of the others, what is wrong with them; both by name."""
+
+    digests: dict[str, str]
+    faults: dict[str, str]
+
+
+def check_images(
+    images: ImageFiles,
+    names: Sequence[str],
+    folder: str | os.PathLike,
+    *,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Checked:
+    """Reads and decodes images.
+
+    Args:
+      images: where they are.
+      names: which of them.
+      folder: made if missing; gets one small file per 500 images. Their results are taken from there as long as those
+        images keep their size and checksum (in an archive) or time (in a folder).
+      workers: threads; one per processor if None.
+      progress: whether to show a progress bar on stderr.
+
+    Raises:
+      OSError: a result cannot be written; the message names the file.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
+    checked = Checked({}, {})
+    # Threads: the decoders release the interpreter lock.
+    executor = concurrent.futures.ThreadPoolExecutor(workers or cores())
+    try:
+        running = [executor.submit(_check_chunk, images, chunk, folder) for chunk in chunks]
+        with tqdm.tqdm(total=len(names), desc="Checking", unit=" images", disable=not progress) as bar:
+            for chunk, done in zip(chunks, running, strict=True):
+                digests, faults = done.result()
+                checked.digests.update(digests)
+                checked.faults.update(faults)
+                bar.update(len(chunk))
+    finally:
+        executor.shutdown(cancel_futures=True)
+    return checked
+
+
+def _check_chunk(images: ImageFiles, names: Sequence[str], folder: Path) -> Checked:
+    key = json.dumps([CHECK_VERSION, [[name, images.stamp(name)] for name in names]])
+    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    try:
+        content = read_json(path)
+        return Checked(content["digests"], content["faults"])
+    except (OSError, KeyError):  # none yet, or not one of ours
+        pass
+    checked = Checked({}, {})
+    for name in names:
+        try:
+            checked.digests[name] = _digest(images, name)
+        except ValueError as error:
+            checked.faults[name] = str(error)
+    # A missing image may be put in place before the next attempt, and is found missing at no cost.
+    write_atomic(path, json.dumps(checked._asdict()))
+    return checked
+
+
+def _digest(images: ImageFiles, name: str) -> str:
+    try:
+        data = images.read(name)
+    except FileNotFoundError:
+        raise ValueError("missing") from None
+    except OSError as error:
+        raise ValueError(f"unreadable: {error}") from error
+    try:
+        decode_rgb(data)
+    except ValueError as error:
+        raise ValueError(f"corrupt: {error}") from error
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

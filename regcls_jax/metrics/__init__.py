@@ -1,0 +1,1 @@
+"""Evaluation as masked sums, by shot group, and the trivial predictors."""

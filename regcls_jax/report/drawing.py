@@ -1,0 +1,164 @@
+"""Figures: deterministic, in colours that survive colour blindness and grey print; test MSE over class counts."""
+
+import functools
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
+from regcls_jax.report.statistics import finite_mean, gap, shading
+from regcls_jax.report.tables import label
+
+# Red and green as in the paper, but a dark red against a light bluish green: they differ in lightness, for
+# grey print and red-green blindness, and reg+cls has markers. Lime (Fig. 5) is lighter still, with other markers.
+STYLES: Mapping[str, dict[str, Any]] = {
+    "reg": {"color": "#a50f15", "linewidth": 2.0},
+    "reg_cls": {"color": "#2ca07a", "linewidth": 2.0, "marker": "o", "markersize": 5},
+    "reg_cls_bal": {"color": "#a8c61c", "linewidth": 2.0, "marker": "s", "markersize": 5},
+    "reg_x_lambda": {"color": "#08519c", "linewidth": 1.2, "linestyle": (0, (5, 2))},
+    "reg_fine": {"color": "#e6550d", "linewidth": 1.2, "linestyle": (0, (5, 2)), "marker": "^", "markersize": 4},
+    "reg_no_decay": {"color": "#6a3d9a", "linewidth": 1.2, "linestyle": (0, (5, 2, 1, 2))},
+    "constant": {"color": "#737373", "linewidth": 1.2, "linestyle": ":"},
+}
+TICKS = (4, 16, 64, 256, 1024)
+PAPER = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
+FONTS: dict[Any, Any] = {"font.size": 11, "axes.titlesize": 12, "axes.labelsize": 11, "svg.fonttype": "none"}
+
+
+def render(figure: Figure) -> dict[str, bytes]:
+    """The figure as {"png": …, "svg": …} (150 dpi); equal figures give equal bytes (no date, no ids).
+
+    Render a figure once: its layout is solved anew by every drawing and may move by a fraction of a pixel.
+    """
+    files = {}
+    with matplotlib.rc_context(FONTS | {"svg.hashsalt": "regcls_jax"}):
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+            files[kind] = buffer.getvalue()
+    return files
+
+
+def band(axes: Axes, x: Sequence[float], means: np.ndarray, halves: np.ndarray, arm: str) -> None:
+    """Draws an arm over x [n]: means [n] with a band of half-widths halves [n], cut off at 0."""
+    low, high = np.maximum(means - halves, 0.0), means + halves  # an MSE below zero means nothing
+    if len(x) == 1:
+        axes.vlines(x, low, high, color=STYLES[arm]["color"], linewidth=0.8)  # a band of no width
+    axes.fill_between(x, low, high, color=STYLES[arm]["color"], alpha=0.12, linewidth=0)
+    # Where two bands overlap the fills mix to one grey; their edges keep them apart.
+    for edge in (low, high):
+        axes.plot(x, edge, color=STYLES[arm]["color"], linewidth=0.8, alpha=0.7)
+    axes.plot(x, means, label=label(arm), zorder=3, **STYLES[arm])
+
+
+def levels(axes: Axes, ends: Sequence[float], arms: Mapping[str, pd.DataFrame], kind: str) -> None:
+    """Draws what does not change along the axis, from ends[0] to ends[1]: the controls as lines, reg with its band."""
+    for arm in ("reg_x_lambda", "reg_no_decay"):
+        if arm in arms:
+            axes.plot(ends, [finite_mean(arms[arm]["mse"])] * 2, label=label(arm), **STYLES[arm])
+    if "reg" in arms:
+        half = shading(arms["reg"]["mse"], arms["reg"]["function"], kind)
+        band(axes, ends, np.full(2, finite_mean(arms["reg"]["mse"])), np.full(2, half), "reg")
+
+
+def over(part: pd.DataFrame, column: str, kind: str) -> tuple[list[float], np.ndarray, np.ndarray]:
+    """The values of a column in order, with the mean MSE and the half-width of its band at each."""
+    pieces = dict(list(part.groupby(column)))
+    means = np.array([finite_mean(piece["mse"]) for piece in pieces.values()])
+    halves = np.array([shading(piece["mse"], piece["function"], kind) for piece in pieces.values()])
+    return list(pieces), means, halves
+
+
+def lost_runs(cell: pd.DataFrame) -> list[str]:
+    """What to print in a panel about diverged runs: nothing where there is none."""
+    lost = int((~np.isfinite(cell["mse"])).sum())
+    return [f"{lost} diverged"] if lost else []
+
+
+def finish_panel(axes: Axes, cell: pd.DataFrame, title: str, notes: list[str]) -> None:
+    """Adds the constant predictor of a cell (a note where the axis does not reach it), notes and title."""
+    value = finite_mean(cell.loc[cell["arm"] == "constant", "mse"])
+    if value > axes.get_ylim()[1]:
+        notes = [*notes, f"constant {value:.2f} ↑"]
+    elif np.isfinite(value):
+        axes.axhline(value, label=label("constant"), **STYLES["constant"])
+    notes = notes if len(cell) else ["not run"]
+    axes.text(0.97, 0.96, "\n".join(notes), transform=axes.transAxes, ha="right", va="top", bbox=PAPER)
+    axes.set_title(title)
+    axes.tick_params(which="minor", length=0)
+    axes.grid(axis="y", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def finish_figure(figure: Figure, grid: Iterable[Axes], order: Iterable[str], x: str, y: str) -> None:
+    """Adds one legend for all panels, its entries in the given order, and the names of the axes."""
+    entries = {name: line for axes in grid for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    shown = [name for name in order if name in entries]
+    lines = [entries[name] for name in shown]
+    # More than eight in a row would be cut off at both sides.
+    columns = -(-len(shown) // -(-len(shown) // 8))
+    figure.legend(lines, shown, loc="outside upper center", ncols=columns, frameon=False)
+    figure.supxlabel(x)
+    figure.supylabel(y)
+
+
+def _class_panel(axes: Axes, cell: pd.DataFrame, kind: str) -> list[str]:
+    """Draws one cell over its class counts and returns what to print in its corner."""
+    notes = []
+    arms = dict(list(cell.groupby("arm")))
+    classes = cell.loc[cell["arm"].isin(["reg_cls", "reg_cls_bal"]), "classes"]
+    # One class count has no width for the level of reg.
+    levels(axes, [classes.min(), classes.max()] if classes.nunique() > 1 else [TICKS[0], TICKS[-1]], arms, kind)
+    for arm, name in (("reg_cls", "gap"), ("reg_cls_bal", "bal. gap")):
+        if arm in arms:
+            counts, means, halves = over(arms[arm], "classes", kind)
+            band(axes, counts, means, halves, arm)
+            if "reg" in arms:
+                reg = finite_mean(arms["reg"]["mse"])
+                notes.append(f"{name} {gap(np.full(len(means), reg), means):.3f} ({np.mean(means) - reg:+.3f})")
+    return notes + lost_runs(cell)
+
+
+def class_count_figure(rows: pd.DataFrame, kind: str = "std", *, down: str, title: str) -> Figure:
+    """Test MSE against the number of classes, one panel per value of `down` (rows) and sampling (columns).
+
+    The gap is printed as in the paper (mean absolute difference over class counts); the signed difference,
+    reg+cls − reg, follows in brackets. Cells, class counts and arms that the rows do not hold are left out.
+
+    Args:
+      rows: test rows of the study.
+      kind: the shading, see `statistics.shading`.
+      down: the column that the rows of panels stand for.
+      title: its value in the titles, a format.
+
+    Raises:
+      ValueError: a scenario or sampling that the paper does not have, or an unknown shading.
+    """
+    cells = sort_cells(rows[[*CELL, "noise"]].drop_duplicates())
+    across = [name for name in SAMPLINGS if name in set(cells["sampling"])]
+    values = list(cells[down].unique())
+    with matplotlib.rc_context(FONTS):
+        size = (3.1 * len(across) + 0.8, 2.5 * len(values) + 1.2)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(values), len(across), sharex=True, sharey="row", squeeze=False)
+        for value, row in zip(values, grid, strict=True):
+            parts = [rows[(rows[[down, "sampling"]] == [value, sampling]).all(axis=1)] for sampling in across]
+            notes = [_class_panel(axes, part, kind) for axes, part in zip(row, parts, strict=True)]
+            row[0].set_ylim(0.0, 1.3 * row[0].get_ylim()[1])  # the print stands above the bands
+            for sampling, axes, part, lines in zip(across, row, parts, notes, strict=True):
+                axes.set_xscale("log", base=2)
+                axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
+                finish_panel(axes, part, f"{title.format(value)} · {sampling}", lines)
+        finish_figure(figure, grid.flat, map(label, STYLES), "number of classes", "test MSE")
+    return figure
+
+
+# The paper's Fig. 3, scenarios in rows, and Fig. 5, noise levels in rows.
+fig3_figure = functools.partial(class_count_figure, down="scenario", title="{}")
+fig5_figure = functools.partial(class_count_figure, down="noise", title="σ = {:g}")

@@ -1,0 +1,1 @@
+"""The report of trainings on images."""

@@ -1,0 +1,95 @@
+"""Result rows on disk: one row is one evaluation of one trained model on one split (long format, CSV)."""
+
+import gzip
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from regcls_jax.store.files import write_atomic
+
+COLUMNS = (
+    "run arm scenario sampling noise function repetition seed classes classes_kept balanced "
+    "lam scale learning_rate weight_decay split n mse mae"
+).split()
+TEXT_COLUMNS = ("arm", "scenario", "sampling", "split", "shot", "trace")
+METRICS = ("mse", "mae")
+# What names a trained model, whichever split it is evaluated on.
+RUN = (
+    *("arm", "scenario", "sampling", "noise", "function", "repetition", "seed", "classes"),
+    *("lam", "scale", "learning_rate", "weight_decay", "run"),
+)
+
+
+def write_csv_atomic(frame: pd.DataFrame, path: str | os.PathLike) -> None:
+    """Writes a frame as CSV, gzipped when the name ends in `.gz`; equal frames give equal bytes.
+
+    Floats are written as their shortest exact representation: a float32 or float64 reads back unchanged.
+    NaN is spelled `nan`, so that a diverged run cannot be taken for a missing cell.
+    """
+    data = frame.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
+    if Path(path).suffix == ".gz":
+        data = gzip.compress(data, mtime=0)  # the clock would make equal rows differ
+    write_atomic(path, data)
+
+
+def read_file(path: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """One CSV of at least the given columns; the errors are those of `read_rows`."""
+    try:
+        # Only "nan" is missing: an arm called "none" or "null" stays a name.
+        # Widths of layers ("6-15", but "4" for a single one) are text; types are those of the whole column.
+        text = {"hidden": str}
+        frame = pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype=text, low_memory=False)
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: bad UTF-8 and parser errors
+        raise OSError(f"{path} is not a readable CSV of result rows: {error}") from error
+    if missing := [name for name in columns if name not in frame]:
+        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}.")
+    if frame.empty:
+        raise OSError(f"{path} holds no row.")
+    for name in columns:
+        if name not in TEXT_COLUMNS and not pd.api.types.is_numeric_dtype(frame[name]):
+            raise ValueError(f"{path}: column {name} holds something that is not a number.")
+    return frame
+
+
+def read_rows(workdir: str | os.PathLike) -> pd.DataFrame:
+    """All result rows of a study: `workdir/rows/*.csv`, or `workdir/rows.csv.gz` of an exported one.
+
+    Rows of diverged runs (NaN or infinite metrics) are kept; `diverged` lists them.
+
+    Returns:
+      A frame with at least `COLUMNS`; further columns are passed through.
+
+    Raises:
+      OSError: there is no file, or one is empty or cannot be read (the message names it).
+      ValueError: a file lacks a column or has text where numbers belong (the message names file and column).
+    """
+    workdir = Path(workdir)
+    files = sorted((workdir / "rows").glob("*.csv")) or list(workdir.glob("rows.csv.gz"))
+    if not files:
+        raise OSError(f"{workdir} holds no result rows (rows/*.csv or rows.csv.gz).")
+    return pd.concat([read_file(path) for path in files], ignore_index=True)
+
+
+def diverged(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs with a NaN or infinite metric on any split, one line each: the columns `RUN` and `splits`."""
+    bad = frame[~np.isfinite(frame[list(METRICS)].astype(float)).all(axis=1)]
+    return bad.groupby(list(RUN), dropna=False)["split"].agg(" ".join).rename("splits").reset_index()
+
+
+def finished_runs(workdir: str | os.PathLike) -> set[int]:
+    """The numbers of the trained runs whose rows stand in workdir/rows; the trivial predictors have number -1.
+
+    Raises:
+      OSError, ValueError: a file is damaged, or has fewer rows for one run than for another (the message names it).
+    """
+    finished: set[int] = set()
+    for path in (Path(workdir) / "rows").glob("*.csv"):
+        rows = read_file(path)["run"].value_counts()
+        if -1 not in rows and rows.nunique() > 1:
+            raise OSError(f"{path} is not whole: run {rows.idxmin()} lacks rows; remove it to train its runs again")
+        finished.update(rows.index)
+    return finished - {-1}

@@ -1,0 +1,1 @@
+"""The study engine: thousands of small trainings in one jitted call, resumable."""

@@ -1,1 +1,0 @@
-"""Training: optimiser, step, and the study engine that trains whole grids at once."""

@@ -1,0 +1,177 @@
+"""Preparing face data sets: what is stored, what is left out, and what continues after a stop."""
+
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from face_images import write_faces
+
+from regcls_jax.data.images import check as image_check
+from regcls_jax.data.images.builders import AgeTableImages, prepare
+from regcls_jax.data.images.files import ImageFiles
+from regcls_jax.data.images.splits import folder_of, left_out, load_splits
+
+AGES = [1, 1, 1, 30, 30, 30, 30, 30, 30, 90, 90, 91]
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    tfds.disable_progress_bar()
+
+
+@pytest.fixture
+def manual(tmp_path):
+    """A folder with 12 faces and their table agedb.csv."""
+    folder = tmp_path / "manual"
+    names = write_faces(folder / "AgeDB", AGES, 16)
+    splits = ["train", "val", "test"] * 4
+    rows = [f"{age},AgeDB/{name},{split}" for age, name, split in zip(AGES, names, splits, strict=True)]
+    (folder / "agedb.csv").write_text("\n".join(["age,path,split", *rows]) + "\n")
+    return folder
+
+
+def test_stores_the_files_unchanged_in_the_order_of_the_table(manual, tmp_path):
+    assert prepare("agedb_dir", manual, tmp_path / "data")
+    splits = load_splits("agedb_dir", tmp_path / "data")
+    assert list(splits) == ["train", "val", "test"]
+    for start, split in enumerate(splits.values()):
+        assert split.ages.dtype == np.float32
+        np.testing.assert_array_equal(split.ages, AGES[start::3])
+        assert split.names[0] == f"AgeDB/{AGES[start]}_0_0_{start:08}.jpg"
+        assert len(split.images) == len(split.names) == 4
+        files = [(manual / name).read_bytes() for name in split.names]
+        assert split.images.read(range(4)) == files
+        assert [split.images[row] for row in (2, 0)] == [files[2], files[0]]
+    assert left_out("agedb_dir", tmp_path / "data") == ({}, [], [])
+
+
+def test_tfds_reads_what_was_stored(manual, tmp_path):
+    prepare("agedb_dir", manual, tmp_path / "data")
+    builder = AgeTableImages(config="agedb_dir", data_dir=str(tmp_path / "data"), file_format="array_record")
+    source = builder.as_data_source("val")
+    assert len(source) == 4
+    assert source[1]["image"].shape == (16, 16, 3)
+    assert source[1]["age"] == AGES[4]
+    assert source[1]["name"].decode() == f"AgeDB/{AGES[4]}_0_0_00000004.jpg"
+
+
+def test_an_archive_beside_the_table_serves_as_well_as_a_folder(manual, tmp_path):
+    with zipfile.ZipFile(manual / "AgeDB.zip", "w") as archive:
+        for path in (manual / "AgeDB").iterdir():
+            archive.write(path, f"AgeDB/{path.name}")
+    content = (manual / "AgeDB" / "1_0_0_00000000.jpg").read_bytes()
+    shutil.rmtree(manual / "AgeDB")
+    prepare("agedb_dir", manual, tmp_path / "data")
+    assert load_splits("agedb_dir", tmp_path / "data")["train"].images[0] == content
+
+
+def spoil(manual):
+    """Removes one image, cuts another and empties a third; returns their names with what is wrong."""
+    first, second, third = sorted((manual / "AgeDB").iterdir())[1:4]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:200])
+    third.write_bytes(b"")
+    starts = {first: "missing", second: "corrupt: ", third: "corrupt: "}
+    return {f"AgeDB/{path.name}": start for path, start in starts.items()}
+
+
+def test_skips_unusable_images_up_to_the_limit_and_lists_them(manual, tmp_path):
+    faults = spoil(manual)
+    assert prepare("agedb_dir", manual, tmp_path / "data", max_skipped=0.2)  # ceil(0.2 * 12) = 3
+    left = left_out("agedb_dir", tmp_path / "data").faults
+    assert left.keys() == faults.keys()
+    assert all(left[name].startswith(start) for name, start in faults.items())
+    splits = load_splits("agedb_dir", tmp_path / "data")
+    stored = np.concatenate([split.names for split in splits.values()])
+    assert len(stored) == 9
+    assert not set(stored) & set(faults)
+
+
+def test_one_more_unusable_image_than_the_limit_is_an_error_that_names_them(manual, tmp_path):
+    faults = spoil(manual)
+    with pytest.raises(ValueError, match="3 of 12 images cannot be used, and at most 2 may be skipped") as caught:
+        prepare("agedb_dir", manual, tmp_path / "data", max_skipped=0.16)  # ceil(0.16 * 12) = 2
+    assert all(name in str(caught.value) for name in faults)
+    listing = tmp_path / "data" / "checks" / "age_table_images" / "unusable.json"
+    assert json.loads(listing.read_text()).keys() == faults.keys()
+    assert str(listing) in str(caught.value)
+    with pytest.raises(OSError, match=r"agedb_dir is not prepared in .*launch/prepare.py --dataset=agedb_dir"):
+        load_splits("agedb_dir", tmp_path / "data")
+
+
+def test_a_repaired_image_is_checked_again(manual, tmp_path):
+    path = manual / "AgeDB" / "1_0_0_00000001.jpg"
+    content = path.read_bytes()
+    path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="1 of 12 images cannot be used, and at most 0"):
+        prepare("agedb_dir", manual, tmp_path / "data", max_skipped=0)
+    path.write_bytes(content)
+    assert prepare("agedb_dir", manual, tmp_path / "data", max_skipped=0)
+
+
+def test_a_stopped_check_continues_where_it_was(manual, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_check, "CHUNK", 3)
+    images, folder = ImageFiles(manual), tmp_path / "checks"
+    names, decoded = images.names(), []
+
+    def decode(data, stop_at=None):
+        if len(decoded) == stop_at:
+            raise KeyboardInterrupt
+        decoded.append(data)
+
+    monkeypatch.setattr(image_check, "decode_rgb", lambda data: decode(data, stop_at=7))
+    with pytest.raises(KeyboardInterrupt):
+        image_check.check_images(images, names, folder, workers=1)
+    assert len(list(folder.iterdir())) == 2  # two whole chunks of three, and one image of the third
+    monkeypatch.setattr(image_check, "decode_rgb", decode)
+    continued = image_check.check_images(images, names, folder, workers=1)
+    assert len(decoded) == 7 + 6, "only the images of unfinished chunks are decoded again"
+    (next(folder.iterdir())).write_text("{")
+    assert image_check.check_images(images, names, folder, workers=1) == continued
+    assert len(decoded) == 13 + 3, "a damaged result is made again"
+
+
+def test_utkface_drops_duplicates_before_splitting(tmp_path):
+    names = write_faces(tmp_path / "faces", AGES, 16)
+    (tmp_path / "faces" / names[1]).write_bytes((tmp_path / "faces" / names[0]).read_bytes())
+    (tmp_path / "faces" / names[11]).write_bytes((tmp_path / "faces" / names[4]).read_bytes())
+    prepare("utkface", tmp_path / "faces", tmp_path / "data")
+    assert left_out("utkface", tmp_path / "data") == ({}, [names[1]], [names[11]])
+    splits = load_splits("utkface", tmp_path / "data")
+    np.testing.assert_array_equal(splits["val"].ages, [30, 30])
+    np.testing.assert_array_equal(splits["test"].ages, [30, 30])
+    stored = np.concatenate([split.names for split in splits.values()]).tolist()
+    assert sorted(stored) == sorted(set(names) - {names[1], names[11]})
+
+
+def test_a_folder_without_images_or_with_a_broken_archive_is_named(tmp_path):
+    with pytest.raises(ValueError, match="has neither images nor an archive"):
+        prepare("utkface", tmp_path, tmp_path / "data")
+    (tmp_path / "utkface.zip").write_bytes(b"PK no archive")
+    with pytest.raises(ValueError, match=r"utkface\.zip is no readable zip archive"):
+        prepare("utkface", tmp_path, tmp_path / "data")
+
+
+def test_missing_records_are_told(manual, tmp_path):
+    prepare("agedb_dir", manual, tmp_path / "data")
+    for path in folder_of("agedb_dir", tmp_path / "data").glob("*-val.array_record*"):
+        path.unlink()
+    with pytest.raises(OSError, match="0 images but 4 ages of val; delete it and prepare again"):
+        load_splits("agedb_dir", tmp_path / "data")
+
+
+def test_an_unknown_data_set_is_named(tmp_path):
+    with pytest.raises(ValueError, match="unknown data set 'faces'; one of utkface, imdb_wiki_dir, agedb_dir"):
+        load_splits("faces", tmp_path)
+
+
+def test_a_missing_table_or_folder_and_a_wrong_share_are_named(tmp_path):
+    with pytest.raises(OSError, match=r"agedb\.csv"):
+        prepare("agedb_dir", tmp_path, tmp_path / "data")
+    with pytest.raises(OSError, match=f"there is no folder {tmp_path}/none"):
+        prepare("utkface", tmp_path / "none", tmp_path / "data")
+    with pytest.raises(ValueError, match=r"max_skipped must be a share in \[0, 1\), got 1"):
+        prepare("utkface", tmp_path, tmp_path / "data", max_skipped=1)

@@ -1,0 +1,62 @@
+"""The programs as a user meets them: help at once, and every mistake one clear line."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from paths import ROOT
+
+
+def launch(program, *arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "launch" / program), *map(str, arguments)], cwd=cwd, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("program", sorted(path.name for path in (ROOT / "launch").glob("*.py")))
+def test_help_waits_for_no_heavy_import(program):
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        "print('HEAVY', sorted({'jax', 'pandas', 'matplotlib', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"launch/{program}", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "--" in done.stdout
+    assert done.stdout.rstrip().endswith("HEAVY []"), done.stdout[-200:] + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workdir={w}"], "flag --config=None"),
+        (["--config=configs/fig3.py"], "flag --workdir=None"),
+        (["--config=configs/fig3.py:nope", "--workdir={w}"], "unknown variant 'nope' of configs/fig3.py; one of full"),
+        (["--config=configs/none.py", "--workdir={w}"], "No such file or directory: 'configs/none.py'"),
+        (["--config=configs/fig3.py", "--config.bogus=1", "--workdir={w}"], "unknown config key 'bogus'"),
+        (["--config=configs/fig3.py", "--config.run.epochs=x", "--workdir={w}"], "invalid literal for int"),
+        (["--config=configs/fig3.py", "--config.arms.reg.lambda=2", "--workdir={w}"], "arms.reg.lambda"),
+        (["--config=configs/fig3.py", "--workdir={w}", "--bogus"], "Unknown command line flag 'bogus'"),
+        (["--config=configs/fig3.py", "--workdir={w}", "stray"], "unknown argument 'stray'"),
+        (["--config=configs/fig3.py", "--config.arms.reg.lam=-1.0", "--workdir={w}"], "lam must be positive, got -1.0"),
+        (["--config=configs/fig3.py:runlocal", "--workdir={w}/file/below"], "cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_mend(tmp_path, arguments, message):
+    (tmp_path / "file").write_text("")
+    done = launch("study.py", *(argument.format(w=tmp_path) for argument in arguments))
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == ["file"], "a mistake leaves nothing behind"
+
+
+def test_a_config_may_start_from_another(tmp_path):
+    """From any folder: nothing but the program itself says where configs/ is."""
+    config = ROOT / "configs" / "baselines.py:runlocal"
+    done = launch("study.py", f"--config={config}", "--config.run.epochs=0", f"--workdir={tmp_path}", cwd=tmp_path)
+    assert "epochs must be an integer of at least 1, not 0" in done.stderr

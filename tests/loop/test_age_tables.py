@@ -1,0 +1,150 @@
+"""What a training of ages takes from its histogram, on that of IMDB-WIKI-DIR (recipes 2.2, 2.4 and 4.7)."""
+
+import numpy as np
+import pytest
+
+from regcls_jax.data import imdb_wiki
+from regcls_jax.loop.age_tables import age_classes, age_tables, year_weights
+from regcls_jax.loop.runs import ImageRun
+
+ROUND = [0, 15, *range(17, 56), 57, 58, 60, 62, 64, 67, 75, 100]
+
+
+@pytest.fixture(scope="module")
+def ages():
+    """The 191,509 training ages; the 15 of 120 years and more as 120, but for one of 186."""
+    ages = np.repeat(np.arange(121, dtype=np.float32), imdb_wiki.train_counts())
+    ages[-1] = 186
+    return ages
+
+
+def run(**settings):
+    return ImageRun(arm="mine", seed=0, **settings)
+
+
+def test_plain_regression_in_years_needs_nothing(ages):
+    tables = age_tables(run(), ages)
+    assert (tables.mean, tables.std) == (0, 1)
+    assert all(value is None for name, value in tables._asdict().items() if name not in ("mean", "std"))
+
+
+def test_uniform_classes_keep_everything(ages):
+    tables = age_tables(run(classes=10), ages)
+    assert tables.edges.tolist() == list(range(0, 101, 10))
+    assert tables.keep.tolist() == [1] * 10
+    assert tables.data_edges is None
+
+
+def test_a_hundred_balanced_classes(ages):
+    tables = age_tables(run(classes=100, balanced=True), ages)
+    assert tables.edges.tolist() == ROUND
+    assert tables.keep.shape == (48,)
+    assert tables.keep.min() == pytest.approx(0.148, abs=5e-4)
+    bins = age_classes(run(), ages, 100, True)
+    assert np.average(tables.keep, weights=bins.counts) == pytest.approx(0.266, abs=5e-4)
+    assert bins.counts.sum() == 191_509
+
+
+def test_ten_and_two_balanced_classes(ages):
+    ten = age_tables(run(classes=10, balanced=True), ages)
+    assert ten.edges.tolist() == [0, 20, 30, 40, 50, 100]
+    assert ten.keep == pytest.approx([1, 0.180, 0.157, 0.260, 0.382], abs=5e-4)
+    # Equalisation leaves one class, so the code falls back to two uniform ones.
+    two = age_tables(run(classes=2, balanced=True), ages)
+    assert two.edges.tolist() == [0, 50, 100]
+    assert two.keep == pytest.approx([0.156, 1], abs=5e-4)
+
+
+def test_the_rounding_and_the_range_are_the_runs(ages):
+    ceil = age_tables(run(classes=100, balanced=True, rounding="ceil"), ages)
+    assert ceil.edges[:4].tolist() == [0, 14, 16, 18]
+    assert age_tables(run(classes=4, low=20.0, high=60.0), ages).edges.tolist() == [20, 30, 40, 50, 60]
+
+
+def test_balanced_data_has_the_classes_of_the_balanced_arm(ages):
+    reg = age_tables(run(balanced_data=100), ages)
+    both = age_tables(run(balanced_data=100, classes=100, balanced=True), ages)
+    assert reg.edges is None
+    for tables in (reg, both):
+        np.testing.assert_array_equal(tables.data_edges, ROUND)
+        np.testing.assert_array_equal(tables.data_keep, both.keep)
+
+
+def test_published_lds_weights(ages):
+    settings = run(reweight="sqrt_inv", lds=True)
+    weights = age_tables(settings, ages).weights
+    assert weights.shape == (121,)
+    printed = ["29.91", "4.307", "0.6824", "1.698", "13.92", "34.45", "53.89"]
+    assert [f"{weights[age]:.4g}" for age in (0, 10, 31, 60, 90, 100, 120)] == printed
+    assert imdb_wiki.train_counts() @ year_weights(settings, ages) == pytest.approx(191_509)
+
+
+def test_inverse_weights_are_those_of_clipped_counts(ages):
+    weights = age_tables(run(reweight="inverse", clip_low=5.0, clip_high=1000.0), ages).weights
+    counts = imdb_wiki.train_counts()
+    expected = 1 / np.clip(counts, 5, 1000)
+    expected *= counts.sum() / (counts * expected).sum()
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+    # Ages 0 and 119 have 3 and 1 samples, but weigh as 5, which age 3 has; from 1000 on, all weigh alike.
+    assert weights[0] == weights[119] == weights[3]
+    assert weights[17] == weights[31] == pytest.approx(weights[3] / 200)
+    free = age_tables(run(reweight="inverse"), ages).weights
+    assert free[0] / free[31] == pytest.approx(7149 / 3)
+
+
+def test_part_years_and_more_buckets(ages):
+    assert age_tables(run(reweight="sqrt_inv", buckets=200), ages).weights.shape == (200,)
+    halves = age_tables(run(reweight="sqrt_inv"), ages + np.float32(0.5))
+    np.testing.assert_array_equal(halves.weights, age_tables(run(reweight="sqrt_inv"), ages).weights)
+
+
+def test_a_standardised_output_has_the_moments_of_the_training_ages(ages):
+    tables = age_tables(run(output="standardised"), ages)
+    counts = imdb_wiki.train_counts()
+    mean = (counts @ np.arange(121) + 66) / 191_509  # one of them is 186
+    square = (counts @ np.arange(121) ** 2 + 186**2 - 120**2) / 191_509
+    assert tables.mean == pytest.approx(mean, rel=1e-6)
+    assert tables.std == pytest.approx((square - mean**2) ** 0.5, rel=1e-6)
+    assert {tables.mean.dtype, tables.std.dtype} == {np.dtype("float32")}
+
+
+def test_the_prior_of_bni_is_the_histogram_below_200_years(ages):
+    older = np.append(ages, np.float32([200, 250]))
+    prior = age_tables(run(regression="bni"), older).prior
+    counts = imdb_wiki.train_counts()
+    counts = np.bincount(np.append(np.repeat(np.arange(121), counts)[:-1], 186))
+    assert prior.means.tolist() == np.flatnonzero(counts).tolist()
+    assert not prior.variances.any()
+    np.testing.assert_allclose(prior.weights, counts[counts > 0] / 191_509, rtol=1e-12)
+    assert age_tables(run(regression="bmc"), ages).prior is None
+
+
+def test_the_prior_of_gai_is_the_published_mixture_of_whole_ages(ages):
+    from sklearn.mixture import GaussianMixture
+
+    some = ages[::20]
+    prior = age_tables(run(regression="gai", components=4), some).prior
+    # As published, on ages read as integers, so in float64 (recipes 2.4).
+    fitted = GaussianMixture(4, random_state=0).fit(some.astype(int)[:, None])
+    np.testing.assert_allclose(prior.means, fitted.means_[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(prior.variances, fitted.covariances_[:, 0, 0], rtol=1e-9)
+    np.testing.assert_allclose(prior.weights, fitted.weights_, rtol=1e-9)
+
+
+def test_fds_knows_every_training_age_once(ages):
+    tables = age_tables(run(fds="published"), ages)
+    present = [*np.flatnonzero(imdb_wiki.train_counts()), 186]
+    assert tables.ages_present.tolist() == present
+
+
+@pytest.mark.parametrize(
+    ("settings", "ages", "message"),
+    [
+        ({}, [], "agedb_dir training ages: no samples"),
+        ({}, [30, np.nan, np.inf], "agedb_dir training ages: 2 of 3 values are not finite, the first at row 1"),
+        ({"output": "standardised"}, [30, 30], "agedb_dir: all training ages are 30, so the output cannot be"),
+    ],
+)
+def test_ages_that_cannot_be_used(settings, ages, message):
+    with pytest.raises(ValueError, match=message):
+        age_tables(run(dataset="agedb_dir", **settings), np.float32(ages))

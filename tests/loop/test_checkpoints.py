@@ -1,0 +1,126 @@
+"""Checkpoints on their own: which are kept, and what cannot be restored."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from regcls_jax.loop.checkpoints import Checkpoints
+from regcls_jax.loop.mesh import data_mesh, replicated
+
+
+def state_of(value):
+    state = {"weights": np.full((3, 4), value, np.float32), "step": np.int32(value)}
+    return jax.device_put(state, replicated(data_mesh()))
+
+
+def template():
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state_of(0))
+
+
+def save_all(folder, selected):
+    """One checkpoint per step from 1 on, with its metric or None; returns the steps that are left."""
+    checkpoints = Checkpoints(folder)
+    for step, metric in enumerate(selected, 1):
+        checkpoints.save(step, state_of(step), {"next": step}, metric)
+    checkpoints.close()
+    return steps_in(folder)
+
+
+def steps_in(folder):
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+
+
+@pytest.mark.parametrize(
+    ("selected", "best", "kept"),
+    [
+        ([3.0], 1, [1]),
+        ([3.0, 2.0, 1.0], 3, [3]),
+        ([3.0, 1.0, 2.0, 4.0], 2, [2, 4]),
+        ([2.0, 1.0, 1.0], 2, [2, 3]),  # the first of equals
+        ([2.0, None, None], 1, [1, 3]),  # those in mid-epoch have no metric
+        ([None, None], None, [2]),
+        ([5.0, 0.0, 3.0], 2, [2, 3]),  # a metric of 0 is one
+    ],
+)
+def test_the_newest_and_the_best_are_kept(tmp_path, selected, best, kept):
+    assert save_all(tmp_path, selected) == kept
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    assert (checkpoints.newest, checkpoints.best) == (len(selected), best)
+    for step in kept:
+        state, position = checkpoints.restore(step, template())
+        assert position == {"next": step}
+        assert state["weights"].sharding == replicated(data_mesh())
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(state_of(step)))
+    checkpoints.close()
+
+
+def test_what_is_best_is_remembered_by_the_next_process(tmp_path):
+    save_all(tmp_path, [2.0, 1.0])
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, state_of(3), {}, 1.5)
+    checkpoints.save(4, state_of(4), {}, None)
+    checkpoints.wait()
+    assert (checkpoints.newest, checkpoints.best) == (4, 2)
+    checkpoints.close()
+    assert steps_in(tmp_path) == [2, 4]
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(OSError, match=r"checkpoints: there is no checkpoint; train the run first"):
+        Checkpoints(tmp_path, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+    checkpoints = Checkpoints(tmp_path)
+    assert (checkpoints.newest, checkpoints.best) == (None, None)
+    checkpoints.close()
+
+
+def test_a_checkpoint_that_was_being_written_does_not_count(tmp_path):
+    """As a killed process leaves it: under its temporary name."""
+    save_all(tmp_path, [2.0])
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(folder / "1", folder / "2.orbax-checkpoint-tmp")
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.newest == 1
+    checkpoints.close()
+
+
+def truncate_array(folder):
+    for path in folder.rglob("*"):
+        if path.is_file() and path.parent.name == "d":
+            path.write_bytes(path.read_bytes()[:10])
+
+
+def remove_state(folder):
+    shutil.rmtree(folder / "state")
+
+
+def remove_position(folder):
+    shutil.rmtree(folder / "position")
+
+
+def spoil_position(folder):
+    for path in (folder / "position").rglob("*"):
+        if path.is_file():
+            path.write_text("{")
+
+
+@pytest.mark.parametrize("damage", [truncate_array, remove_state, remove_position, spoil_position])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    save_all(tmp_path, [2.0])
+    damage(tmp_path / "checkpoints" / "1")
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(OSError, match="checkpoints/1 cannot be restored"):
+        checkpoints.restore(1, template())
+    checkpoints.close()
+
+
+def test_a_checkpoint_of_another_model_is_named(tmp_path):
+    save_all(tmp_path, [2.0])
+    checkpoints = Checkpoints(tmp_path)
+    wrong = {**template(), "weights": jax.ShapeDtypeStruct((3, 5), np.float32, sharding=replicated(data_mesh()))}
+    for other in (wrong, {"weights": template()["weights"]}):
+        with pytest.raises(OSError, match="checkpoints/1 cannot be restored"):
+            checkpoints.restore(1, other)
+    checkpoints.close()

@@ -1,0 +1,168 @@
+"""Image configs: what they expand to, every mistake one message with arm and field, and no key without a reader."""
+
+import dataclasses
+import re
+
+import pytest
+from paths import ROOT
+
+from regcls_jax.loop.runs import ARM_FIELDS, CHOICES, ImageRun, expand_images
+
+INTEGERS = [f.name for f in dataclasses.fields(ImageRun) if f.type is int and f.name not in CHOICES]
+FLOATS = [f.name for f in dataclasses.fields(ImageRun) if f.type is float]
+BOOLS = [f.name for f in dataclasses.fields(ImageRun) if f.type is bool]
+
+
+def config(arms=None, run=None, seeds=(0, 1)):
+    return {"name": "ages", "run": run or {}, "arms": {"reg": {}} if arms is None else arms, "seeds": seeds}
+
+
+def test_the_defaults_are_the_published_recipe():
+    run = ImageRun(arm="reg", seed=0)
+    # Recipes 5.1.
+    assert (run.depth, run.width, run.image_size, run.padding, run.flip) == (50, 64, 224, 16, True)
+    assert (run.regression, run.output, run.classes, run.lam, run.scale) == ("absolute_error", "target", 0, 1.0, 1.0)
+    assert (run.optimizer, run.learning_rate, run.weight_decay) == ("adam", 1e-3, 0.0)
+    assert (run.batch_size, run.epochs, run.boundaries, run.select) == (128, 90, (60, 80), "mse")
+    assert (run.low, run.high, run.rounding) == (0.0, 100.0, "round")
+    # Recipes 2.1 to 2.4 and 5.2.
+    assert (run.focal_beta, run.focal_gamma) == (0.2, 1.0)
+    assert (run.noise_sigma, run.noise_learning_rate, run.components) == (10.0, 0.01, 8)
+    assert (run.buckets, run.lds_kernel, run.lds_size, run.lds_sigma, run.fds_buckets) == (121, "gaussian", 5, 2.0, 100)
+
+
+def test_every_arm_is_trained_with_every_seed_on_the_settings_of_arm_before_run():
+    arms = {"reg": {}, "reg_cls": {"classes": 10, "epochs": 3}}
+    runs = expand_images(config(arms, {"epochs": 7, "width": 8, "boundaries": [2, 3]}))
+    assert [(run.arm, run.seed, run.epochs, run.classes) for run in runs] == [
+        ("reg", 0, 7, 0),
+        ("reg", 1, 7, 0),
+        ("reg_cls", 0, 3, 10),
+        ("reg_cls", 1, 3, 10),
+    ]
+    assert {(run.width, run.boundaries) for run in runs} == {(8, (2, 3))}
+    assert len(set(runs)) == 4
+
+
+def test_arms_that_start_from_another_one_come_last():
+    arms = {
+        "rrt": {"init_from": "reg", "trainable": "value_head"},
+        "pretrained": {"init_from": "resnet50.pth"},
+        "reg": {},
+    }
+    assert [run.arm for run in expand_images(config(arms, seeds=(5,)))] == ["pretrained", "reg", "rrt"]
+    # Alone it is trained, too: what it starts from may be in the folder already.
+    assert [run.arm for run in expand_images(config({"rrt": arms["rrt"]}, seeds=(5,)))] == ["rrt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"typo": 1}, "unknown config key 'typo'; known: name, run, arms, seeds"),
+        ({"run": {"lambda": 3.0}}, "unknown config key run.'lambda'; known: dataset, "),
+        ({"run": {"seed": 3}}, "unknown config key run.'seed'"),
+        ({"arms": {"reg": {"arm": "x"}}}, "unknown config key arms.reg.'arm'"),
+        ({"arms": {"median": {}}}, "an arm cannot be called 'median': that is a trivial predictor"),
+        ({"arms": {}}, "asks for no training: `arms` or `seeds` is empty"),
+        ({"seeds": ()}, "asks for no training: `arms` or `seeds` is empty"),
+        ({"seeds": (0, 1, 0)}, r"seeds \(0, 1, 0\) list one twice"),
+        ({"seeds": (0.5,)}, "arm 'reg': seed must be an integer of at least 0, not 0.5"),
+        ({"arms": {"reg": {"boundaries": 60}}}, "arm 'reg': boundaries must be a tuple of epochs, got 60"),
+    ],
+)
+def test_bad_configs_are_one_clear_error(changes, message):
+    with pytest.raises(ValueError, match=message):
+        expand_images(config() | changes)
+
+
+def test_a_missing_section_is_an_empty_one():
+    assert expand_images({"arms": {"reg": {}}, "seeds": (2,)}) == [ImageRun(arm="reg", seed=2)]
+    for section in ("arms", "seeds"):
+        with pytest.raises(ValueError, match="asks for no training"):
+            expand_images({name: values for name, values in config().items() if name != section})
+
+
+def bad(field, value, **settings):
+    """The error of a run with one bad field."""
+    with pytest.raises(ValueError, match="^arm 'mine': ") as error:
+        ImageRun(**{"arm": "mine", "seed": 0, **settings, field: value})
+    return str(error.value)
+
+
+@pytest.mark.parametrize("field", INTEGERS)
+@pytest.mark.parametrize("value", [-1, 1.5, "4", True, None])
+def test_whole_numbers(field, value):
+    assert re.fullmatch(rf"arm 'mine': {field} must be an integer of at least \d, not {value!r}", bad(field, value))
+
+
+@pytest.mark.parametrize("field", FLOATS)
+@pytest.mark.parametrize("value", [None, "1", True])
+def test_numbers(field, value):
+    assert bad(field, value) == f"arm 'mine': {field} must be a number, got {value!r}"
+
+
+@pytest.mark.parametrize("field", FLOATS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_are_finite(field, value):
+    message = bad(field, value)
+    assert f"{field} " in message
+    assert str(value) in message
+
+
+@pytest.mark.parametrize("field", BOOLS)
+def test_bools(field):
+    assert bad(field, "False", classes=4) == f"arm 'mine': {field} must be True or False, got 'False'"
+
+
+@pytest.mark.parametrize("field", CHOICES)
+def test_choices(field):
+    message = bad(field, "neither")
+    assert message.startswith(f"arm 'mine': unknown {field} 'neither'; one of ")
+    assert message.endswith(", ".join(map(str, CHOICES[field])))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lam": 0.0}, "lam must be positive, got 0.0 (for plain regression set classes = 0)"),
+        ({"scale": -1.0}, "scale must be positive, got -1.0"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"noise_sigma": 0.0}, "noise_sigma must be positive, got 0.0"),
+        ({"weight_decay": -1e-3}, "weight_decay must not be negative, got -0.001"),
+        ({"focal_gamma": -1.0}, "focal_gamma must not be negative, got -1.0"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1, not 0"),
+        ({"batch_size": 1}, "batch_size must be an integer of at least 2, not 1"),
+        ({"classes": 1}, "classes must be 0 (none) or at least 2, got 1"),
+        ({"balanced_data": 1}, "balanced_data must be 0 (none) or at least 2, got 1"),
+        ({"balanced": True}, "balanced True needs classes >= 2"),
+        ({"auxiliary": "membership"}, "auxiliary 'membership' needs classes >= 2"),
+        ({"lds_size": 4}, "lds_size must be odd, got 4"),
+        ({"lds": True}, "lds smooths the density of a re-weighting; set reweight, too"),
+        ({"clip_low": 5.0, "reweight": "inverse"}, "clip_low 5.0 is above clip_high 0.0"),
+        ({"trainable": "value_head"}, "trainable 'value_head' needs init_from, the weights of the frozen features"),
+        (
+            {"trainable": "value_head", "init_from": "reg", "fds": "corrected"},
+            "classes and fds shape the features, which trainable 'value_head' freezes",
+        ),
+        (
+            {"trainable": "value_head", "init_from": "reg", "classes": 4},
+            "classes and fds shape the features, which trainable 'value_head' freezes",
+        ),
+        ({"batch_size": 6, "accumulate": 4}, "batch_size 6 is not a multiple of accumulate 4"),
+        ({"boundaries": (0,)}, "boundaries must be epochs from 1 on, got (0,)"),
+        ({"boundaries": (2.5,)}, "boundaries must be epochs from 1 on, got (2.5,)"),
+        ({"low": 100.0}, "low 100.0 and high 100.0 are no range of years"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=re.escape(f"arm 'mine': {message}") + "$"):
+        ImageRun(arm="mine", seed=0, **settings)
+
+
+def test_no_key_of_a_config_is_dead():
+    package = ROOT / "regcls_jax"
+    sources = [path for path in package.rglob("*.py") if path.name != "runs.py" and "report" not in path.parts]
+    sources = "\n".join(path.read_text() for path in sources if "ImageRun" in path.read_text())
+    unread = [field for field in ARM_FIELDS if not re.search(rf"\brun\.{field}\b", sources)]
+    assert unread == []
+    assert not re.search(r"\brun\.no_such_field\b", sources)

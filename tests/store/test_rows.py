@@ -1,0 +1,122 @@
+"""Result rows on disk: exact floats, reproducible bytes, clear errors, diverged runs listed."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regcls_jax.store.rows import COLUMNS, diverged, finished_runs, read_rows, write_csv_atomic
+
+
+def frame_of(count, **columns):
+    base = {name: np.zeros(count) for name in COLUMNS}
+    base |= {"arm": "reg", "scenario": "clean", "sampling": "mild", "split": "test"}
+    base |= {"function": range(count), "classes": 0, "balanced": False, "mse": 0.5}
+    return pd.DataFrame(base | columns)[[*COLUMNS, *(set(columns) - set(COLUMNS))]]
+
+
+def write(folder, frame, name="a.csv"):
+    (folder / "rows").mkdir(exist_ok=True)
+    write_csv_atomic(frame, folder / "rows" / name)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_round_trip_exactly(tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(0, 20, 2000)).astype(dtype)
+    write(tmp_path, frame_of(2000, mse=values))
+    np.testing.assert_array_equal(read_rows(tmp_path)["mse"].to_numpy().astype(dtype), values)
+
+
+def test_files_are_concatenated_and_new_columns_pass_through(tmp_path):
+    write(tmp_path, frame_of(2), "b.csv")
+    write(tmp_path, frame_of(3, gm=np.arange(3.0)), "a.csv")
+    rows = read_rows(tmp_path)
+    assert len(rows) == 5
+    assert rows["gm"].tolist()[:3] == [0.0, 1.0, 2.0]
+
+
+def test_an_export_reads_like_a_work_directory(tmp_path):
+    write_csv_atomic(frame_of(4), tmp_path / "rows.csv.gz")
+    pd.testing.assert_frame_equal(read_rows(tmp_path), frame_of(4), check_dtype=False)
+
+
+def test_gz_bytes_do_not_depend_on_time_or_place(tmp_path, monkeypatch):
+    first, second = tmp_path / "a.csv.gz", tmp_path / "other.csv.gz"
+    write_csv_atomic(frame_of(50), first)
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    write_csv_atomic(frame_of(50), second)
+    assert first.read_bytes() == second.read_bytes()
+    assert gzip.decompress(first.read_bytes()).decode().startswith("run,arm,scenario,")
+
+
+def test_a_failed_write_keeps_the_old_file_and_no_temporary(tmp_path, monkeypatch):
+    target = tmp_path / "x.csv"
+    target.write_text("old")
+
+    def full(_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_csv_atomic(frame_of(2), target)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+    assert target.read_text() == "old"
+
+
+def test_bad_files_are_named(tmp_path):
+    with pytest.raises(OSError, match="no result rows"):
+        read_rows(tmp_path)
+    write(tmp_path, frame_of(2).drop(columns=["lam", "mse"]), "short.csv")
+    with pytest.raises(ValueError, match=r"short\.csv lacks the column\(s\) lam, mse"):
+        read_rows(tmp_path)
+    write(tmp_path, frame_of(2, mse=["0.1", "oops"]), "short.csv")
+    with pytest.raises(ValueError, match=r"short\.csv: column mse holds something that is not a number"):
+        read_rows(tmp_path)
+    (tmp_path / "rows" / "short.csv").write_bytes(b"")
+    with pytest.raises(OSError, match=r"short\.csv is not a readable CSV"):
+        read_rows(tmp_path)
+    (tmp_path / "rows" / "short.csv").write_bytes(b"\xff\xfe\x00arm")
+    with pytest.raises(OSError, match=r"short\.csv is not a readable CSV"):
+        read_rows(tmp_path)
+    write(tmp_path, frame_of(0), "short.csv")
+    with pytest.raises(OSError, match=r"short\.csv holds no row"):
+        read_rows(tmp_path)
+
+
+def test_a_cut_or_damaged_gzip_is_named(tmp_path):
+    write_csv_atomic(frame_of(50), tmp_path / "rows.csv.gz")
+    whole = (tmp_path / "rows.csv.gz").read_bytes()
+    for broken in (whole[: len(whole) // 2], whole[:20] + b"\xff" * 20 + whole[40:]):
+        (tmp_path / "rows.csv.gz").write_bytes(broken)
+        with pytest.raises(OSError, match=r"rows\.csv\.gz is not a readable CSV"):
+            read_rows(tmp_path)
+
+
+def test_diverged_runs_are_kept_and_listed_once(tmp_path):
+    bad = frame_of(4, mse=[0.1, np.nan, np.inf, 0.2], mae=[0.1, np.nan, 0.1, 0.1])
+    write(tmp_path, bad, "test.csv")
+    write(tmp_path, bad.assign(split="train"), "train.csv")
+    rows = read_rows(tmp_path)
+    assert len(rows) == 8
+    lost = diverged(rows)
+    assert lost["function"].tolist() == [1, 2]
+    assert lost["splits"].tolist() == ["test train"] * 2
+    assert diverged(frame_of(3)).empty
+
+
+def test_an_arm_called_none_keeps_its_name(tmp_path):
+    write(tmp_path, frame_of(1, arm="none"))
+    assert read_rows(tmp_path)["arm"].tolist() == ["none"]
+
+
+def test_a_run_with_fewer_rows_than_others_is_not_finished(tmp_path):
+    (tmp_path / "rows").mkdir()
+    rows = pd.concat([frame_of(2).assign(run=[0, 0]), frame_of(2).assign(run=[1, 1])], ignore_index=True)
+    write_csv_atomic(rows, tmp_path / "rows" / "a.csv")
+    write_csv_atomic(frame_of(3).assign(run=-1), tmp_path / "rows" / "trivial.csv")
+    assert finished_runs(tmp_path) == {0, 1}
+    write_csv_atomic(rows.iloc[:-1], tmp_path / "rows" / "a.csv")
+    with pytest.raises(OSError, match=r"a\.csv is not whole: run 1 lacks rows"):
+        finished_runs(tmp_path)
