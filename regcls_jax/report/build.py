@@ -73,7 +73,9 @@ def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.Dat
     return kept.sort_values([*RUN, "split"]).reset_index(drop=True)
 
 
-def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool = False) -> Report:
+def build(
+    workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool = False, figures: bool = True
+) -> Report:
     """The report of a study, nothing written.
 
     Cells, class counts and arms that a study does not hold are left out; half of a comparison is an error.
@@ -91,7 +93,7 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
     """
     workdir = Path(workdir)
     if is_image_study(workdir):
-        return image_report(workdir, unfinished=unfinished)
+        return image_report(workdir, unfinished=unfinished, figures=figures)
     config = read_json(workdir / "config.json")
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_json(workdir / "meta.json") if (workdir / "meta.json").exists() else {}
@@ -107,11 +109,7 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         unseen = f"A trace was recorded ({workdir / 'trace'}); only the report of configs/theory.py shows one."
     given = (reported,) if trace is None else (reported, trace)
     made = study.tables(*given)
-    figures = {
-        f"{stem}.{kind}": data
-        for stem, draw in study.figures.items()
-        for kind, data in render(draw(*given, shading)).items()
-    }
+    drawn = study.figures if figures else {}
     return Report(
         name=config.get("name", "study"),
         config=config,
@@ -122,11 +120,16 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         models=len(rows.drop_duplicates(list(RUN))),
         remarks="\n\n".join(filter(None, (missing, _diverged_note(rows), unseen))),
         tables=made,
-        figures=figures,
+        figures={
+            f"{stem}.{kind}": data
+            for stem, draw in drawn.items()
+            for kind, data in render(draw(*given, shading)).items()
+        },
     )
 
 
-def _page(report: Report) -> str:
+def text(report: Report) -> str:
+    """A report as Markdown: what table.md holds."""
     facts = [f"- {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in report.meta.items()]
     head = [
         f"# {report.name}",
@@ -146,7 +149,7 @@ def _console(table: tables.Table) -> str:
 
 def _write(report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for part, data in {"table.md": _page(report).encode(), **report.figures}.items():
+    for part, data in {"table.md": text(report).encode(), **report.figures}.items():
         write_atomic(folder / part, data)
 
 

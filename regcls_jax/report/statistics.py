@@ -124,48 +124,53 @@ def two_way_bootstrap_mean(
     return _percentile(np.divide(total, weight, out=np.full(RESAMPLES, np.nan), where=weight > 0))
 
 
-def paired(frame: pd.DataFrame, arm: str, baseline: str, keys: Sequence[str] = KEYS) -> pd.DataFrame:
+def paired(
+    frame: pd.DataFrame, arm: str, baseline: str, keys: Sequence[str] = KEYS, metric: str = "mse"
+) -> pd.DataFrame:
     """Pairs the runs of `arm` with those of `baseline` on `keys`.
 
     Every class count of the arm is paired with all baseline runs: those of the same class count where the
     baseline has classes, the one pure regression otherwise (which then serves every class count).
 
     Args:
-      frame: result rows of one split.
+      frame: result rows of one split; without a column `classes`, no run has any.
       arm: name of the arm.
       baseline: name of the arm it is compared with.
       keys: the columns that make two runs comparable.
+      metric: the column that is compared.
 
     Returns:
-      One line per pair: `keys`, `classes` (of the arm), and the test errors `arm` and `baseline` (MSE).
+      One line per pair, by `classes` and `keys`: `keys`, `classes` (of the arm), and the errors `arm` and `baseline`.
 
     Raises:
       ValueError: an arm is absent, a run has no partner, or one appears twice (the message names the first).
     """
-    runs = {name: frame.loc[frame["arm"] == name, [*keys, "classes", "mse"]] for name in (arm, baseline)}
-    for name, part in runs.items():
+    keys = list(keys)
+    frame = frame if "classes" in frame else frame.assign(classes=0)
+    left, right = (frame.loc[frame["arm"] == name, [*keys, "classes", metric]] for name in (arm, baseline))
+    for name, part in ((arm, left), (baseline, right)):
         if part.empty:
             raise ValueError(f"There is no run of {name} to pair ({arm} against {baseline}).")
         if (twice := part.duplicated([*keys, "classes"])).any():
-            raise ValueError(f"{name} appears twice for {part[twice].iloc[0].drop('mse').to_dict()}.")
-    with_classes = (runs[baseline]["classes"] > 0).any()
+            raise ValueError(f"{name} appears twice for {part[twice].iloc[0].drop(metric).to_dict()}.")
+    both = pd.concat([left, right])
+    codes = both.groupby(keys, dropna=False).ngroup().to_numpy()  # equal keys have equal codes, in the order of keys
+    mine, theirs = codes[: len(left)], codes[len(left) :]
+    of_mine, of_theirs = left["classes"].to_numpy(), right["classes"].to_numpy()
+    with_classes = (of_theirs > 0).any()
     pieces = []
-    for classes, left in runs[arm].groupby("classes"):
-        right = runs[baseline]
-        right = right[right["classes"] == classes] if with_classes else right
-        both = left.merge(
-            right.drop(columns="classes"),
-            "outer",
-            list(keys),
-            suffixes=("_arm", "_baseline"),
-            indicator="side",
-        )
-        if not (alone := both[both["side"] != "both"]).empty:
-            absent = baseline if alone["side"].iloc[0] == "left_only" else arm
-            where = alone.iloc[0][list(keys)].to_dict()
+    for classes in np.unique(of_mine):
+        partners = np.flatnonzero((of_theirs == classes) | (not with_classes))
+        runs = np.flatnonzero(of_mine == classes)
+        runs, partners = runs[np.argsort(mine[runs])], partners[np.argsort(theirs[partners])]
+        if len(alone := np.setxor1d(mine[runs], theirs[partners])):
+            absent = baseline if alone[0] in mine[runs] else arm
+            where = both.iloc[np.argmax(codes == alone[0])][keys].to_dict()
             raise ValueError(f"{len(alone)} run(s) lack a partner; first: no {absent}, classes {classes}, at {where}.")
-        pieces.append(both.drop(columns="side").rename(columns={"mse_arm": "arm", "mse_baseline": "baseline"}))
-    return pd.concat(pieces, ignore_index=True)
+        pieces.append((runs, partners))
+    runs, partners = map(np.concatenate, zip(*pieces, strict=True))
+    pairs = left.iloc[runs].reset_index(drop=True).rename(columns={metric: "arm"})
+    return pairs.assign(baseline=right[metric].to_numpy()[partners])
 
 
 def compare(pairs: pd.DataFrame) -> Comparison:

@@ -93,12 +93,13 @@ def _figures(study: ImageStudy) -> Mapping[str, Figure]:
     return figures
 
 
-def image_report(workdir: str | os.PathLike, *, unfinished: bool = False) -> Report:
+def image_report(workdir: str | os.PathLike, *, unfinished: bool = False, figures: bool = True) -> Report:
     """The report of an image study, nothing written.
 
     Args:
       workdir: the folder of its trainings, see `image_rows.read_study`.
       unfinished: whether a study with trainings still to be done is reported, saying so; otherwise it is an error.
+      figures: whether they are drawn.
 
     Raises:
       OSError: something cannot be read (the message names it).
@@ -123,6 +124,8 @@ def image_report(workdir: str | os.PathLike, *, unfinished: bool = False) -> Rep
         remarks=remark,
         tables=image_tables(study),
         figures={
-            f"{stem}.{kind}": data for stem, figure in _figures(study).items() for kind, data in render(figure).items()
+            f"{stem}.{kind}": data
+            for stem, figure in (_figures(study) if figures else {}).items()
+            for kind, data in render(figure).items()
         },
     )
