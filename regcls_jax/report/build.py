@@ -12,8 +12,7 @@ import pandas as pd
 
 from regcls_jax.report import tables
 from regcls_jax.report.drawing import render
-from regcls_jax.report.images.report import image_report
-from regcls_jax.report.images.rows import is_image_study
+from regcls_jax.report.images.report import image_report, is_image_study
 from regcls_jax.report.paper.published import CELL
 from regcls_jax.report.studies import choose
 from regcls_jax.report.tables import Report
@@ -82,7 +81,7 @@ def build(
 
     Args:
       workdir: holds config.json (with `name`), the rows, and meta.json; an exported folder serves as well. Or the
-        folder of an image study, see `image_rows.read_study`, of which an export is no such folder.
+        folder or export of an image study, see `images.report.read_study`.
       shading: "std" or "paper", see `statistics.shading`; image studies have none.
       unfinished: whether a study that is still being trained is reported, without the arms and class counts that lack
         a run, and saying so; otherwise it is an error.

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 KEYS = ("scenario", "sampling", "noise", "function", "repetition", "seed")
+FACTORS = ("function", "repetition")  # what runs share that are not independent
 RESAMPLES = 10_000
 LEVEL = 0.95
 BLOCK = 1 << 22  # numbers drawn at once
@@ -173,23 +174,38 @@ def paired(
     return pairs.assign(baseline=right[metric].to_numpy()[partners])
 
 
-def compare(pairs: pd.DataFrame) -> Comparison:
-    """All statistics of one comparison, from the pairs that `paired` returns."""
+def mean_difference(pairs: pd.DataFrame, factors: tuple[str, str] = FACTORS) -> tuple[float, Interval]:
+    """The mean of arm − baseline over the pairs in which neither diverged, and its 95 % interval.
+
+    Args:
+      pairs: what `paired` returns.
+      factors: the two columns that are resampled; pairs with an equal value of either are not independent.
+    """
+    differences = (pairs["arm"] - pairs["baseline"]).to_numpy(float)
+    finite = np.isfinite(differences)
+    if not finite.any():
+        return float("nan"), UNKNOWN
+    first, second = (pairs[name].to_numpy()[finite] for name in factors)
+    return float(differences[finite].mean()), two_way_bootstrap_mean(differences[finite], first, second)
+
+
+def compare(pairs: pd.DataFrame, factors: tuple[str, str] = FACTORS) -> Comparison:
+    """All statistics of one comparison; arguments as `mean_difference`."""
     arm, baseline = pairs["arm"].to_numpy(float), pairs["baseline"].to_numpy(float)
     finite = np.isfinite(arm) & np.isfinite(baseline)
     wins, rate, wilson = win_rate(arm, baseline)
-    differences = (arm - baseline)[finite]
-    functions, repetitions = pairs["function"].to_numpy(), pairs["repetition"].to_numpy()
+    difference, two_way = mean_difference(pairs, factors)
+    first, second = (pairs[name].to_numpy() for name in factors)
     return Comparison(
         n=len(pairs),
         diverged=int(np.sum(~finite)),
         wins=wins,
         rate=rate,
         wilson=wilson,
-        rate_two_way=two_way_bootstrap_mean(won(arm, baseline).astype(float), functions, repetitions),
-        difference=float(differences.mean()) if differences.size else float("nan"),
-        bootstrap=bootstrap_mean(differences),
-        two_way=two_way_bootstrap_mean(differences, functions[finite], repetitions[finite]),
+        rate_two_way=two_way_bootstrap_mean(won(arm, baseline).astype(float), first, second),
+        difference=difference,
+        bootstrap=bootstrap_mean((arm - baseline)[finite]),
+        two_way=two_way,
     )
 
 

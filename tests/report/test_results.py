@@ -7,12 +7,11 @@ from regcls_jax.report.build import build, text
 
 RESULTS = ROOT / "results"
 # Those that take longest first, so that two workers end together.
-STUDIES = ["fair", "tab1", "theory", "baselines", "fig3-paired", "fig5", "fig3", "capacity"]
+STUDIES = ["fair", "tab1", "theory", "baselines", "fig3-paired", "fig5", "fig3", "capacity", "utkface"]
 
 
 def test_every_committed_study_is_looked_at():
-    committed = {path.parent.name for path in RESULTS.glob("*/table.md")}
-    assert set(STUDIES) == committed - {"utkface"}, "an export of images cannot be read yet"
+    assert set(STUDIES) == {path.parent.name for path in RESULTS.glob("*/table.md")}
 
 
 @pytest.mark.parametrize("name", STUDIES)
