@@ -52,7 +52,7 @@ METHODS = {
     "rrt": {**HEAD, **SQRT_INV},
     "gai": {"regression": "gai", "components": 8, **BALANCED_MSE},
     "bmc": {"regression": "bmc", **BALANCED_MSE},
-    "bni": {"regression": "bni", **BALANCED_MSE},
+    "bni": {"regression": "bni", "buckets": 200, "bucket_high": 200.0, "bucket_point": "mean", **BALANCED_MSE},
     "balanced_data_reg": BALANCED_DATA,
     "balanced_data_reg_cls": {**BALANCED_DATA, "classes": 100, "balanced": True, "lam": 0.1, "scale": 10.0},
 }
