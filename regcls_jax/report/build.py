@@ -18,6 +18,7 @@ from regcls_jax.report.paper.published import CELL
 from regcls_jax.report.studies import choose
 from regcls_jax.report.tables import Report
 from regcls_jax.store.files import read_json, write_atomic
+from regcls_jax.store.meta import read_meta
 from regcls_jax.store.rows import METRICS, diverged, read_rows, run_columns, write_csv_atomic
 from regcls_jax.store.traces import export_files, read_trace
 from regcls_jax.study.runs import expand
@@ -94,7 +95,7 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         return image_report(workdir, unfinished=unfinished)
     config = read_json(workdir / "config.json")
     # Without the times of a study killed before it noted any, its rows are as good.
-    meta = read_json(workdir / "meta.json") if (workdir / "meta.json").exists() else {}
+    meta = read_meta(workdir)
     rows, missing = _complete(workdir, read_rows(workdir), config, unfinished)
     study = choose(config.get("name"), rows)
     for split in study.splits:

@@ -92,10 +92,12 @@ def finished_runs(workdir: str | os.PathLike) -> set[int]:
     Raises:
       OSError, ValueError: a file is damaged, or has fewer rows for one run than for another (the message names it).
     """
-    finished: set[int] = set()
-    for path in (Path(workdir) / "rows").glob("*.csv"):
-        rows = read_file(path)["run"].value_counts()
-        if -1 not in rows and rows.nunique() > 1:
-            raise OSError(f"{path} is not whole: run {rows.idxmin()} lacks rows; remove it to train its runs again")
-        finished.update(rows.index)
-    return finished - {-1}
+    return set().union(*map(runs_of_file, (Path(workdir) / "rows").glob("*.csv")))
+
+
+def runs_of_file(path: Path) -> set[int]:
+    """The numbers of the trained runs in one file of rows; raises as `finished_runs`."""
+    rows = read_file(path)["run"].value_counts()
+    if -1 not in rows and rows.nunique() > 1:
+        raise OSError(f"{path} is not whole: run {rows.idxmin()} lacks rows; remove it to train its runs again")
+    return set(rows.index) - {-1}

@@ -1,8 +1,12 @@
-"""The study engine: trains every run of a config, writes rows as it goes, and continues where it was stopped."""
+"""The study engine: trains every run of a config, writes rows as it goes, and continues where it was stopped.
 
+Several processes may work on one study, on one machine or on many that share its folder (see `parts`).
+"""
+
+import functools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +16,16 @@ import tqdm
 
 from regcls_jax.data.source import Problem, Source, Spec
 from regcls_jax.data.sources import source_of
-from regcls_jax.store.rows import finished_runs, write_csv_atomic
-from regcls_jax.store.workdir import note_time, open_workdir
-from regcls_jax.study import arrays
+from regcls_jax.store.claims import Claims, open_claims
+from regcls_jax.store.meta import note_time
+from regcls_jax.store.rows import write_csv_atomic
+from regcls_jax.store.workdir import CLAIMS, share_workdir
+from regcls_jax.study import arrays, parts
 from regcls_jax.study.arrays import Read, Sizes
 from regcls_jax.study.plan import Part, Sized, measure, plan
 from regcls_jax.study.rows import Row, part_rows, part_trace, trivial_rows
 from regcls_jax.study.runs import Run, TrainingSet, expand
 from regcls_jax.study.train import Trained, train_runs
-
-Results = Iterator[tuple[Part, float, list[Row], pd.DataFrame | None]]
 
 
 def run_study(
@@ -32,47 +36,76 @@ def run_study(
     command: str = "",
     progress: bool = True,
 ) -> int:
-    """Trains what is not yet trained of a study (config: `runs.expand`) and returns how many trainings that was.
+    """Trains what is not yet trained of a study (config: `runs.expand`); returns how many trainings it did.
 
     Rows go to workdir/rows and traces to workdir/trace, one file per part, whole or not at all; the same call after a
-    kill continues and ends with the same files. Raises ValueError for a config or data that make no sense, OSError for
-    what cannot be written.
+    kill continues and ends with the same files. Processes that are given the same study divide its trainings and end
+    when all rows stand; these are the same, in other files perhaps. Raises ValueError for a config or data that make
+    no sense, OSError for what cannot be written.
     """
     runs = expand(config)
-    with open_workdir(workdir, config) as folder:
-        (folder / "rows").mkdir(exist_ok=True)
-        done = finished_runs(folder)
-        if any(run.trace != "none" for run in runs):
-            _clear_unfinished_traces(folder)
-        if len(done) < len(runs):
+    folder = share_workdir(workdir, config)
+    for name in ("rows", "trace") if any(run.trace != "none" for run in runs) else ("rows",):
+        (folder / name).mkdir(exist_ok=True)
+    finished = parts.Finished(folder / "rows")
+    finished.look()
+    trained = 0
+    if len(finished.runs) < len(runs):
+        with parts.sigterm_as_interrupt(), open_claims(folder / CLAIMS) as claims:
             source, _ = source_of(config.get("data", {}))
             sizes, read = _prepare(runs, source, folder, Path(cache_dir), progress)
             devices = jax.devices()
             planned = plan(
                 runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=config.get("chunk", 0)
             )
-            with tqdm.tqdm(total=len(runs), initial=len(done), unit="run", disable=not progress) as bar:
-                for part, seconds, rows, trace in _results(planned, done, runs, sizes, read):
-                    name = f"{part.runs[0]:07d}-{part.runs[-1]:07d}.csv"
-                    if trace is not None:
-                        write_csv_atomic(trace, folder / "trace" / f"{name}.gz")
-                    # After the trace: a part is finished when its rows stand.
-                    write_csv_atomic(pd.DataFrame(rows), folder / "rows" / name)
-                    rate = note_time(folder, command, part.shape.classes, len(part.runs), seconds)
-                    bar.set_postfix_str(f"{rate:.0f} trainings/min with {part.shape.classes} classes")
-                    bar.update(len(part.runs))
-    return len(runs) - len(done)
+            with tqdm.tqdm(total=len(runs), initial=len(finished.runs), unit="run", disable=not progress) as bar:
+
+                def wait(missing: int) -> None:
+                    bar.set_postfix_str(f"waiting for {missing} trainings of other processes")
+                    bar.update(len(finished.runs) - bar.n)
+                    time.sleep(parts.PATIENCE)
+
+                mine = parts.claimed_parts(planned, claims, finished, wait)
+                for part, seconds, rows, trace in _results(mine, planned, runs, sizes, read):
+                    if _publish(part, rows, trace, folder, claims):
+                        trained += len(part.runs)
+                        rate = note_time(folder, claims.id, command, part.shape.classes, len(part.runs), seconds)
+                        bar.set_postfix_str(f"{rate:.0f} trainings/min with {part.shape.classes} classes")
+                    finished.look()
+                    bar.update(len(finished.runs) - bar.n)
+    _remove_unfinished(folder)
+    return trained
 
 
-def _clear_unfinished_traces(folder: Path) -> None:
-    """Makes folder/trace and removes what a killed process left there: files of parts whose rows do not stand.
+def _publish(part: Part, rows: Sequence[Row], trace: pd.DataFrame | None, folder: Path, claims: Claims) -> bool:
+    """Writes what a part gave and returns its claims.
 
-    The part may be cut otherwise this time, and so be written under another name.
+    False, and nothing is written, where another process took one of them over, because this one gave no sign of life
+    for long (suspended, or cut off from the folder): that one trains these runs again. What was not taken over is
+    claimed again by whoever comes next.
     """
-    (folder / "trace").mkdir(exist_ok=True)
-    for path in (folder / "trace").iterdir():
-        if not (folder / "rows" / path.name.removesuffix(".gz")).exists():
-            path.unlink()
+    still_mine = parts.holds(part, claims)
+    if still_mine:
+        name = parts.file_name(part)
+        if trace is not None:
+            write_csv_atomic(trace, folder / "trace" / f"{name}.gz")
+        # After the trace: a part is finished when its rows stand.
+        write_csv_atomic(pd.DataFrame(rows), folder / "rows" / name)
+    parts.release(part, claims)
+    return still_mine
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes left of rows and traces; call it when the rows of all runs stand.
+
+    These are files of which only the beginning was written, and traces of parts whose rows do not stand because they
+    were trained again, in parts that were cut otherwise.
+    """
+    leftovers = [*folder.glob("rows/.*.tmp"), *folder.glob("trace/.*.tmp")]
+    traces = folder.glob("trace/*.csv.gz")
+    leftovers += (path for path in traces if not (folder / "rows" / path.name.removesuffix(".gz")).exists())
+    for path in leftovers:
+        path.unlink(missing_ok=True)
 
 
 def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path, progress: bool) -> tuple[Sizes, Read]:
@@ -91,19 +124,26 @@ def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path,
         problem = read(spec)
         sizes.update((trained_on, measure(trained_on, problem)) for trained_on in sets)
         trivial.extend(trivial_rows(spec, problem))
-    write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / "trivial.csv")
+    if not (folder / "rows" / "trivial.csv").exists():
+        write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / "trivial.csv")
     return sizes, read
 
 
 def _results(
-    planned: Sequence[Sequence[Part]], done: set[int], runs: Sequence[Run], sizes: Sizes, read: Read
-) -> Results:
-    """Every part that is not done, trained: (part, seconds, rows, trace).
+    mine: Iterable[tuple[int, Part] | None],
+    planned: Sequence[Sequence[Part]],
+    runs: Sequence[Run],
+    sizes: Sizes,
+    read: Read,
+) -> Iterator[tuple[Part, float, list[Row], pd.DataFrame | None]]:
+    """Every part that comes from `claimed_parts`, trained: (part, seconds, rows, trace).
 
-    While the devices train one part the host prepares the next, because their calls return before they are done.
+    While the devices train one part the host claims and prepares the next, because their calls return before they are
+    done.
     """
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     running: tuple[Part, Trained] | None = None
+    padding = functools.cache(lambda shape: arrays.padding(planned[shape], runs, sizes))
 
     def results(part: Part, trained: Trained) -> tuple[list[Row], pd.DataFrame | None]:
         places = arrays.chunk_places(part, mesh.size)
@@ -111,16 +151,16 @@ def _results(
         return part_rows(part, places, trained.errors, runs, sizes), trace
 
     clock = time.monotonic()
-    for parts in planned:
-        padding = arrays.padding(parts, runs, sizes)
-        for part in filter(None, (part.without(done) for part in parts)):
-            arguments = arrays.build(part, padding, runs, sizes, read, mesh.size)
+    for claimed in mine:
+        started = None
+        if claimed is not None:
+            shape, part = claimed
+            if running is None:
+                clock = time.monotonic()  # other processes may have been waited for
+            arguments = arrays.build(part, padding(shape), runs, sizes, read, mesh.size)
             started = part, train_runs(*arguments, shape=part.shape, mesh=mesh)
-            if running is not None:
-                made = results(*running)
-                clock, before = time.monotonic(), clock
-                yield running[0], clock - before, *made
-            running = started
-    if running is not None:
-        made = results(*running)
-        yield running[0], time.monotonic() - clock, *made
+        if running is not None:
+            made = results(*running)
+            clock, before = time.monotonic(), clock
+            yield running[0], clock - before, *made
+        running = started
