@@ -17,7 +17,7 @@ from measure import Effort
 
 from regcls_jax import cli
 from regcls_jax.store.files import write_atomic
-from regcls_jax.store.workdir import VERSIONS
+from regcls_jax.store.meta import VERSIONS
 
 QUICK = flags.DEFINE_bool("quick", False, "Under a minute: one size, all cores, fewer repetitions.")
 TINY = flags.DEFINE_bool("tiny", False, "For the tests: a few seconds, and numbers that mean nothing.")

@@ -33,7 +33,7 @@ from regcls_jax.loop.steps import Engine, fds_config, make_engine, statistics_st
 from regcls_jax.loop.writer import MetricsWriter
 from regcls_jax.metrics.shots import ClassErrorSums, shot_metrics
 from regcls_jax.store.files import write_atomic
-from regcls_jax.store.workdir import VERSIONS
+from regcls_jax.store.meta import VERSIONS
 
 LINES_EVERY = 100
 _CALLS = itertools.count(1)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,19 @@ def write_atomic(path: str | os.PathLike, data: bytes | memoryview | str) -> Non
 
     Raises OSError, naming `path`, where the folder is missing or the disk refuses; nothing is left behind then.
     """
-    path = Path(path)
+    _write(Path(path), data, os.replace)
+
+
+def write_new(path: str | os.PathLike, data: bytes | memoryview | str) -> bool:
+    """As `write_atomic`, but only where there is no `path` yet: of several processes one gets True and writes."""
+    try:
+        _write(Path(path), data, os.link)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write(path: Path, data: bytes | memoryview | str, publish: Callable[[Path, Path], None]) -> None:
     # Unique also among threads and hosts; a plain open() keeps the permissions that the umask grants to others.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -21,12 +34,25 @@ def write_atomic(path: str | os.PathLike, data: bytes | memoryview | str) -> Non
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        publish(temporary, path)
     except OSError as error:
         raise OSError(error.errno, f"cannot be written: {error.strerror or error}", str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def refresh(folder: Path) -> float:
+    """The time by the clock of the file system that holds `folder` (seconds; comparable with `st_mtime`).
+
+    Makes and removes an empty file there. A change of its own makes a client of a network file system forget its copy
+    of the folder's listing, so that what is listed next includes what others have written.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.probe"
+    with open(probe, "xb") as file:
+        now = os.fstat(file.fileno()).st_mtime
+    probe.unlink()
+    return now
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:

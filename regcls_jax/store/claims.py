@@ -1,0 +1,202 @@
+"""Claims: which of several processes, on one machine or on many that share a folder, does a piece of work.
+
+A claim is a file that exists once: making a hard link either succeeds or finds the name taken, on network file systems
+too, where locks cannot be relied on. All claims of a process are links to one file that says who it is and whose
+modification time is its sign of life, so a single touch renews all of them.
+
+Whoever finds a claim whose owner is gone takes it over. An owner is gone when its process is (same machine), or when it
+has given no sign of life for `ABANDONED` seconds, by the clock of the file system (another machine). An owner that was
+only suspended for so long finds out with `holds` before it publishes what it did, and must drop it then.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from regcls_jax.store.files import refresh
+
+# Seconds between signs of life, and without one until an owner on another machine is taken for dead.
+HEARTBEAT = 30.0
+ABANDONED = 600.0
+# Stands for the start of a process that another user hides from this one.
+HIDDEN = "hidden"
+
+
+class Owner(NamedTuple):
+    """What a claim says of its owner, and when it gave its last sign of life (`st_mtime`)."""
+
+    id: str
+    host: str
+    pid: int
+    started: str
+    renewed: float
+
+    @property
+    def gone(self) -> bool | None:
+        """Whether its process has ended; None where that cannot be seen from here."""
+        if not self.started or self.host != _host():
+            return None
+        return _started(self.pid) not in (self.started, HIDDEN)
+
+
+class Claims:
+    """The claims of one process in a folder; see `open_claims`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.id = folder, uuid.uuid4().hex[:16]
+        self._owner = folder / f".{self.id}"
+        self._closed = threading.Event()
+        self._heartbeat = threading.Thread(target=self._renew, name="claims", daemon=True)
+
+    def take(self, name: str) -> bool:
+        """Claims `name`: True if it is now (or was already) held by this process, False if another one holds it."""
+        path = self.folder / name
+        if self._link(path):
+            return True
+        there = _read(path)
+        if there is None:
+            return False  # released this moment
+        if there.id == self.id:
+            return True
+        if not _abandoned(there, self.folder):
+            return False
+        # One at a time may replace this very claim. Without that, a process that saw the old claim a while ago could
+        # remove the new one of a process that was faster.
+        turn = f"{name}~{there.id}"
+        if not self.take(turn):
+            return False
+        try:
+            now = _read(path)
+            if now is None or now.id != there.id:
+                return False
+            temporary = self.folder / f".{uuid.uuid4().hex}"
+            self._link(temporary)
+            os.replace(temporary, path)
+            return True
+        finally:
+            self.release(turn)
+
+    def holds(self, name: str) -> bool:
+        """Whether a claim is still this process's, or was taken over because it seemed gone."""
+        there = _read(self.folder / name)
+        return there is not None and there.id == self.id
+
+    def release(self, name: str) -> None:
+        """Gives a claim back; does nothing if it is not held."""
+        if self.holds(name):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        content = {"id": self.id, "host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._owner.write_text(json.dumps(content) + "\n", encoding="utf-8")
+                break
+            except FileNotFoundError:
+                continue  # another process, the last to leave, has just removed the folder
+        self._heartbeat.start()
+        for path in self.folder.glob(".*"):
+            owner = _read(path)
+            if owner is not None and _abandoned(owner, self.folder):
+                path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        self._closed.set()
+        # Its own claims, and those that dead processes left behind.
+        for path in self.folder.glob("[!.]*"):
+            if self.take(path.name):
+                self.release(path.name)
+        self._owner.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()  # fails while other processes are here
+
+    def _renew(self) -> None:
+        while not self._closed.wait(HEARTBEAT):
+            with contextlib.suppress(OSError):  # a file system that is away for a moment
+                os.utime(self._owner)
+
+    def _link(self, path: Path) -> bool:
+        try:
+            os.link(self._owner, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            reason = f"cannot be claimed (this needs a file system with hard links): {error.strerror}"
+            raise OSError(error.errno, reason, str(path)) from error
+        return True
+
+
+@contextlib.contextmanager
+def open_claims(folder: Path) -> Iterator[Claims]:
+    """Makes `folder` if need be and lets this process claim names in it; all its claims end with the `with` block.
+
+    A process that is killed leaves its claims behind; the next process that wants one notices.
+    """
+    claims = Claims(folder)
+    claims._open()
+    try:
+        yield claims
+    finally:
+        claims._close()
+
+
+def is_claimed(folder: Path, name: str) -> bool:
+    """Whether a process that is not gone holds `name`."""
+    owner = _read(folder / name)
+    return owner is not None and not _abandoned(owner, folder)
+
+
+def _abandoned(owner: Owner, folder: Path) -> bool:
+    gone = owner.gone
+    return refresh(folder) - owner.renewed > ABANDONED if gone is None else gone
+
+
+def _read(path: Path) -> Owner | None:
+    """The owner that a claim names; one without a name if it is damaged. None where there is no claim."""
+    try:
+        with open(path, encoding="utf-8") as file:  # opening makes a network file system look at the server's times
+            text, renewed = file.read(), os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return None
+    try:
+        return Owner(**json.loads(text), renewed=renewed)
+    except (ValueError, TypeError):
+        return Owner("", "", 0, "", renewed)
+
+
+def _host() -> str:
+    """This machine since its last start, and the set of process numbers that this process sees (containers)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return platform.node()
+
+
+def _started(pid: int) -> str:
+    """When a process started (clock ticks since the machine did); "" if it has ended, or where there is no /proc."""
+    try:
+        # The name of the program, in brackets, may hold anything; after it come the state and, as field 22, the time.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return HIDDEN if _is_hidden(pid) else ""
+    return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def _is_hidden(pid: int) -> bool:
+    if not Path("/proc/self").exists():
+        return False
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False

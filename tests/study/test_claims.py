@@ -1,0 +1,233 @@
+"""Several processes on one study: the same rows as one gives, whoever is killed, stopped or late."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from paths import ROOT
+from study_config import small
+
+from regcls_jax.store import claims as store_claims
+from regcls_jax.store.claims import ABANDONED, open_claims
+from regcls_jax.store.meta import read_meta
+from regcls_jax.store.rows import read_rows
+from regcls_jax.store.traces import read_trace
+from regcls_jax.study import engine, parts, plan
+from regcls_jax.study.engine import run_study
+
+RUNS = 12
+TIME_LIMIT = 600
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts launch/study.py; the processes share data sets and compiled programs as a user's may."""
+    folder = tmp_path_factory.mktemp("shared")
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def start_study(workdir, devices=1):
+        arguments = ["--config=configs/fig3.py:runlocal", f"--workdir={workdir}", f"--cache_dir={folder / 'cache'}"]
+        command = [sys.executable, "launch/study.py", *arguments, f"--devices={devices}"]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    return start_study
+
+
+def finish(process):
+    """How many trainings a process did that must end well."""
+    output, errors = process.communicate(timeout=TIME_LIMIT)
+    assert process.returncode == 0, errors[-3000:]
+    first = output.split()[0]
+    return 0 if first == "All" else int(first)
+
+
+def rows_of(workdir):
+    return read_rows(workdir).sort_values(["run", "arm", "sampling", "split"], ignore_index=True)
+
+
+def assert_whole(workdir, rows):
+    """Every row once, bit for bit, and nothing beside them but what a finished study has."""
+    pd.testing.assert_frame_equal(rows_of(workdir), rows, check_exact=True)
+    assert {path.name for path in workdir.iterdir()} == {"config.json", "meta", "report", "rows"}
+    assert all(path.suffix == ".csv" for path in (workdir / "rows").iterdir())
+
+
+@pytest.fixture(scope="module")
+def alone(start, tmp_path_factory):
+    """The rows of one process."""
+    workdir = tmp_path_factory.mktemp("alone")
+    assert finish(start(workdir)) == RUNS
+    rows = rows_of(workdir)
+    assert_whole(workdir, rows)
+    return rows
+
+
+def test_two_processes_give_the_rows_of_one(start, alone, tmp_path):
+    running = [start(tmp_path) for _ in range(2)]
+    assert sum(map(finish, running)) == RUNS, "every training once"
+    assert_whole(tmp_path, alone)
+    assert read_meta(tmp_path)["trainings"] == RUNS
+
+
+def test_of_three_processes_one_is_killed(start, alone, tmp_path):
+    """kill -9 while it holds claims; the others do what it was at."""
+    victim, *others = [start(tmp_path) for _ in range(3)]
+    deadline = time.monotonic() + TIME_LIMIT
+    while not held_by(victim, tmp_path):
+        assert victim.poll() is None, victim.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    victim.kill()
+    assert victim.communicate(timeout=TIME_LIMIT)[0] == ""
+    trained = sum(map(finish, others))
+    assert RUNS - 4 <= trained <= RUNS, "it was killed in its first parts"
+    assert_whole(tmp_path, alone)
+
+
+def held_by(process, workdir):
+    """The claims of a process."""
+    owners = {path.name: store_claims._read(path) for path in (workdir / "claims").glob("[!.]*")}
+    return [name for name, owner in owners.items() if owner and owner.pid == process.pid]
+
+
+def leave(folder, name, seconds_ago):
+    """The claim of a process on another machine."""
+    folder.mkdir(parents=True)
+    owner = {"id": "x", "host": "another", "pid": 1, "started": "1"}
+    (folder / name).write_text(json.dumps(owner))
+    then = time.time() - seconds_ago
+    os.utime(folder / name, (then, then))
+
+
+@pytest.fixture(scope="module")
+def small_study(tmp_path_factory):
+    """The folder of the small study, one chunk per part, and the cache of its data."""
+    folder = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "PART_COST", 1.0)
+        assert run_study(small(), folder / "work", folder / "cache", progress=False) == 16
+    return folder / "work", folder / "cache"
+
+
+def test_an_abandoned_claim_of_another_machine_is_taken_over(small_study, tmp_path):
+    leave(tmp_path / "claims", "0000000", ABANDONED + 60)
+    assert run_study(small(), tmp_path, small_study[1], progress=False) == 16
+    pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(small_study[0]), check_exact=True)
+    assert not (tmp_path / "claims").exists()
+
+
+def test_a_live_claim_of_another_machine_is_waited_for(small_study, tmp_path, monkeypatch):
+    """Nothing of it is trained here while its owner lives; then it gives up."""
+    whole, cache_dir = small_study
+    monkeypatch.setattr(plan, "PART_COST", 1.0)
+    leave(tmp_path / "claims", "0000000", 0)
+    waited = []
+
+    def wait(seconds):
+        finished = parts.Finished(tmp_path / "rows")
+        finished.look()
+        waited.append(len(finished.runs))
+        if len(waited) == 3:
+            os.utime(tmp_path / "claims" / "0000000", (0, 0))
+
+    monkeypatch.setattr(engine.time, "sleep", wait)
+    trained = run_study(small(), tmp_path, cache_dir, progress=False)
+    assert trained == 16
+    assert len(waited) == 3
+    assert 0 < waited[0] == waited[2] < 16
+    pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
+
+
+def test_what_another_process_finishes_is_not_trained_again(small_study, tmp_path, monkeypatch):
+    """It published between this process's last look and its claim."""
+    whole, cache_dir = small_study
+    monkeypatch.setattr(plan, "PART_COST", 1.0)
+    first = min(path for path in (whole / "rows").glob("0*.csv"))
+    take = store_claims.Claims.take
+
+    def slowly(self, name):
+        if name == first.name[:7]:
+            (tmp_path / "rows" / first.name).write_bytes(first.read_bytes())
+        return take(self, name)
+
+    monkeypatch.setattr(store_claims.Claims, "take", slowly)
+    assert run_study(small(), tmp_path, cache_dir, progress=False) == 16 - pd.read_csv(first)["run"].nunique()
+    pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
+
+
+def test_sigterm_gives_the_claims_back(small_study, tmp_path, monkeypatch):
+    whole, cache_dir = small_study
+    monkeypatch.setattr(plan, "PART_COST", 1.0)
+
+    def terminated(part, *_):
+        assert list((tmp_path / "claims").glob("0*"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal comes first")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_publish", terminated)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(small(), tmp_path, cache_dir, progress=False)
+    assert not (tmp_path / "claims").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert run_study(small(), tmp_path, cache_dir, progress=False) == 16
+    pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
+
+
+def test_a_process_that_was_taken_over_publishes_nothing_of_it(small_study, tmp_path, monkeypatch):
+    whole, cache_dir = small_study
+    monkeypatch.setattr(plan, "PART_COST", 1.0)
+    monkeypatch.setattr(engine.time, "sleep", lambda seconds: None)
+    holds = parts.holds
+    lost = []
+
+    def seldom(part, claims):
+        if not lost:  # the other process takes over, trains, publishes and ends
+            lost.append(part)
+            (claims.folder / f"{part.chunks[0][0]:07d}").unlink()
+            with open_claims(claims.folder) as other:
+                assert other.take(f"{part.chunks[0][0]:07d}")
+                assert not holds(part, claims)
+                name = parts.file_name(part)
+                (tmp_path / "rows" / name).write_bytes((whole / "rows" / name).read_bytes())
+                assert not holds(part, claims)
+            return False
+        return holds(part, claims)
+
+    monkeypatch.setattr(parts, "holds", seldom)
+    assert run_study(small(), tmp_path, cache_dir, progress=False) == 16 - len(lost[0].runs)
+    pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
+
+
+def test_processes_that_cut_parts_otherwise_divide_the_chunks(small_study, tmp_path, monkeypatch):
+    """The traces, too, stand once, although the other process was killed between trace and rows."""
+    config = small(run={"trace": "lambda", "epochs": 1}, arms={"reg_cls": {"classes": (4, 16)}})
+    assert run_study(config, tmp_path / "whole", small_study[1], progress=False) == 8
+    monkeypatch.setattr(plan, "MAX_CPU_CHUNK", 2)
+    monkeypatch.setattr(plan, "PART_COST", 1.0)
+    whole = tmp_path / "cut"
+    assert run_study(config, whole, small_study[1], progress=False) == 8
+    work = tmp_path / "work"
+    (work / "trace").mkdir(parents=True)
+    (first, *_, last) = sorted((whole / "trace").iterdir())
+    (work / "trace" / f"{first.name[:7]}-9999999.csv.gz").write_bytes(first.read_bytes())
+    (work / "rows").mkdir()
+    for name in (last.name, last.name.removesuffix(".gz")):
+        folder = "trace" if name == last.name else "rows"
+        (work / folder / name).write_bytes((whole / folder / name).read_bytes())
+    monkeypatch.setattr(plan, "PART_COST", 6e9)
+    assert 0 < run_study(config, work, small_study[1], progress=False) < 8
+    pd.testing.assert_frame_equal(rows_of(work), rows_of(whole), check_exact=True)
+    for mine, wanted in zip(read_trace(work), read_trace(whole), strict=True):
+        pd.testing.assert_frame_equal(mine, wanted, check_exact=True)
