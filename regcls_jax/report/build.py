@@ -32,7 +32,8 @@ def _diverged_note(rows: pd.DataFrame) -> str:
         return "No run diverged."
     listed = lost
     if len(lost) > MAX_LISTED:
-        listed = lost.groupby(["arm", *CELL]).size().rename("diverged").reset_index()
+        by = ["arm", *(name for name in ("dataset", *CELL) if name in lost)]
+        listed = lost.groupby(by).size().rename("diverged").reset_index()
     return (
         f"**{len(lost)} run(s) diverged** (NaN or infinite error). They lose every comparison and are "
         f"left out of means:\n\n{tables.markdown(listed)}"
@@ -98,7 +99,7 @@ def build(
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_meta(workdir)
     rows, missing = _complete(workdir, read_rows(workdir), config, unfinished)
-    study = choose(config.get("name"), rows)
+    study = choose(config.get("name"), rows, meta)
     for split in study.splits:
         if not (rows["split"] == split).any():
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from regcls_jax.report.drawing import FONTS, STYLES
 from regcls_jax.report.effects import Effect
@@ -47,7 +49,8 @@ def effect_figure(
         grid = figure.subplots(down, across, sharex="row", squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        for axes, (title, found) in zip(grid.flat, panels.items(), strict=False):
+        for (row, column), (title, found) in zip(np.ndindex(grid.shape), panels.items(), strict=False):
+            axes = grid[row, column]
             places = {name: place for place, name in enumerate(dict.fromkeys(map(line, found)))}
             axes.axvline(0.0, color=STYLES["constant"]["color"], linewidth=1.0)
             for effect in found:
@@ -55,7 +58,10 @@ def effect_figure(
                 (mean, ends), looks = effect.difference, {"markersize": 5, **style(effect)}
                 axes.plot(ends, [at] * 2, color=looks["color"], linewidth=1.6)
                 axes.plot(mean, at, linestyle="none", label=series(effect), **looks)
+            same = list(places) == [text.get_text() for text in grid[row, 0].get_yticklabels()]
             axes.set_yticks(range(len(places)), list(places))
+            axes.tick_params(labelleft=column == 0 or not same)
+            axes.xaxis.set_major_locator(MaxNLocator(6))
             axes.set_ylim(len(places) - 0.5, -0.5)
             axes.set_title(title)
             axes.grid(axis="x", alpha=0.25)

@@ -33,14 +33,14 @@ class Question(NamedTuple):
 
     metric: the column of errors; smaller is better.
     keys: the columns that make two runs comparable.
-    factors: two columns; runs that share a value of either are not independent, so both are resampled.
+    factors: one or two columns; runs that share a value of one are not independent, so each is resampled.
     shared: a column of whose values only those count that both arms have (seeds, say); None: all must pair up.
     by_classes: whether every class count of an arm is compared on its own, after all of them together.
     """
 
     metric: str = "mse"
     keys: tuple[str, ...] = KEYS
-    factors: tuple[str, str] = FACTORS
+    factors: tuple[str, ...] = FACTORS
     shared: str | None = None
     by_classes: bool = False
 
@@ -58,7 +58,7 @@ class Effect:
     classes: int | str
     pairs: pd.DataFrame
     trivial: dict[str, float]
-    factors: tuple[str, str] = FACTORS
+    factors: tuple[str, ...] = FACTORS
 
     @functools.cached_property
     def result(self) -> Comparison:

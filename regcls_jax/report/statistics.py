@@ -174,35 +174,45 @@ def paired(
     return pairs.assign(baseline=right[metric].to_numpy()[partners])
 
 
-def mean_difference(pairs: pd.DataFrame, factors: tuple[str, str] = FACTORS) -> tuple[float, Interval]:
+def interval(values: np.ndarray, labels: Sequence[np.ndarray]) -> Interval:
+    """95 % interval of the mean of values `[n]` that share one or two factors, the `labels` `[n]` of each.
+
+    The one place where this is decided: two factors are resampled as `two_way_bootstrap_mean` does, one by its levels.
+    """
+    if len(labels) == 1:
+        return bootstrap_mean(pd.Series(values).groupby(labels[0]).mean().to_numpy())
+    return two_way_bootstrap_mean(values, *labels)
+
+
+def mean_difference(pairs: pd.DataFrame, factors: Sequence[str] = FACTORS) -> tuple[float, Interval]:
     """The mean of arm − baseline over the pairs in which neither diverged, and its 95 % interval.
 
     Args:
       pairs: what `paired` returns.
-      factors: the two columns that are resampled; pairs with an equal value of either are not independent.
+      factors: one or two columns that are resampled; pairs with an equal value of one are not independent.
     """
     differences = (pairs["arm"] - pairs["baseline"]).to_numpy(float)
     finite = np.isfinite(differences)
     if not finite.any():
         return float("nan"), UNKNOWN
-    first, second = (pairs[name].to_numpy()[finite] for name in factors)
-    return float(differences[finite].mean()), two_way_bootstrap_mean(differences[finite], first, second)
+    labels = [pairs[name].to_numpy()[finite] for name in factors]
+    return float(differences[finite].mean()), interval(differences[finite], labels)
 
 
-def compare(pairs: pd.DataFrame, factors: tuple[str, str] = FACTORS) -> Comparison:
+def compare(pairs: pd.DataFrame, factors: Sequence[str] = FACTORS) -> Comparison:
     """All statistics of one comparison; arguments as `mean_difference`."""
     arm, baseline = pairs["arm"].to_numpy(float), pairs["baseline"].to_numpy(float)
     finite = np.isfinite(arm) & np.isfinite(baseline)
     wins, rate, wilson = win_rate(arm, baseline)
     difference, two_way = mean_difference(pairs, factors)
-    first, second = (pairs[name].to_numpy() for name in factors)
+    labels = [pairs[name].to_numpy() for name in factors]
     return Comparison(
         n=len(pairs),
         diverged=int(np.sum(~finite)),
         wins=wins,
         rate=rate,
         wilson=wilson,
-        rate_two_way=two_way_bootstrap_mean(won(arm, baseline).astype(float), first, second),
+        rate_two_way=interval(won(arm, baseline).astype(float), labels),
         difference=difference,
         bootstrap=bootstrap_mean((arm - baseline)[finite]),
         two_way=two_way,
