@@ -8,11 +8,11 @@ import numpy as np
 from worker import Answer, serve
 
 from regcls_jax.data.source import Problem
-from regcls_jax.data.synthetic.generator import Split, functions
+from regcls_jax.data.synthetic.generator import functions
 from regcls_jax.data.synthetic.spec import DataSpec
 from regcls_jax.devices import configure_cpu
-from regcls_jax.study.plan import chunk_size, measure, plan, shape_of, task_of
-from regcls_jax.study.runs import Run, training_seed
+from regcls_jax.study.plan import chunk_size, measure, plan, shape_of
+from regcls_jax.study.runs import Run
 
 REPETITIONS = 5
 SPLITS = ("train", "val", "val_balanced", "test")
@@ -21,8 +21,8 @@ SPLITS = ("train", "val", "val_balanced", "test")
 def problem(spec: DataSpec, samples: int) -> Problem:
     """A data set of `samples` in all four splits: the function of `spec` at uniform inputs."""
     x = np.random.default_rng((spec.function, spec.repetition)).uniform(-1, 1, (samples, 1))
-    split = Split(x, functions(spec.function + 1)[spec.function](x[:, 0]))
-    return Problem(split, dict.fromkeys(SPLITS, split))
+    rows = np.arange(samples, dtype=np.int32)
+    return Problem(x, functions(spec.function + 1)[spec.function](x[:, 0]), dict.fromkeys(SPLITS, rows))
 
 
 @functools.cache
@@ -32,8 +32,8 @@ def compiled(
     """A call that trains `chunks` chunks per device, and what it took to get there."""
     import jax
 
-    from regcls_jax.study import arrays as tables
-    from regcls_jax.study.train import train_grid
+    from regcls_jax.study import arrays
+    from regcls_jax.study.train import train_runs
 
     def read(spec: DataSpec) -> Problem:
         return problem(spec, samples)
@@ -42,20 +42,20 @@ def compiled(
         function, repetition = divmod(number, REPETITIONS)
         data = DataSpec("clean", "mild", function, repetition)
         settings = {"classes": classes, "lam": 100.0, "hidden": hidden, "optimizer": optimizer}
-        return Run("benchmark", data, training_seed(repetition), **settings)
+        return Run(arm="benchmark", data=data, seed=data.seed, **settings)
 
     first = run(0)
-    chunk = chunk_size(shape_of(first, measure(task_of(first), read(first.data))), "cpu")
+    chunk = chunk_size(shape_of(first, measure(first.trained_on, read(first.data))), "cpu")
     runs = [run(number) for number in range(chunks * chunk * jax.device_count())]
-    sizes = {task: measure(task, read(task.data)) for task in map(task_of, runs)}
+    sizes = {run.trained_on: measure(run.trained_on, read(run.data)) for run in runs}
     (parts,) = plan(runs, sizes, platform="cpu", devices=jax.device_count())
     part = parts[0]
-    padding = tables.padding(parts, runs, sizes)
+    padding = arrays.padding(parts, runs, sizes)
 
-    arguments = tables.build(part, padding, runs, sizes, read, jax.device_count())
+    arguments = arrays.build(part, padding, runs, sizes, read, jax.device_count())
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     clock = time.perf_counter()
-    program = train_grid.lower(*arguments, shape=part.shape, mesh=mesh).compile()
+    program = train_runs.lower(*arguments, shape=part.shape, mesh=mesh).compile()
     seconds = time.perf_counter() - clock
     facts = {"trainings": len(part.runs), "chunk": part.chunk, "compile_seconds": seconds}
     return lambda: jax.block_until_ready(program(*arguments)), facts

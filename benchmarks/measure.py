@@ -16,7 +16,8 @@ from typing import Any
 from worker import Answer, Worker, ask_together
 
 from regcls_jax.data.synthetic import cache
-from regcls_jax.study.runs import Run, data_specs
+from regcls_jax.data.synthetic.problems import data_specs
+from regcls_jax.study.runs import Run
 
 Record = dict[str, Any]
 

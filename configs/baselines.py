@@ -16,6 +16,7 @@ two busy cores, half of it BMC and BNI.
 from ml_collections import ConfigDict
 
 from configs import fig3
+from regcls_jax.config import check_variant
 
 CLASSES = (4, 16, 64)
 METHODS = {
@@ -31,6 +32,7 @@ METHODS = {
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick or runlocal."""
+    check_variant(__file__, variant, ("full", "quick", "runlocal"))
     config = fig3.get_config("full")
     config.name = "baselines"
     config.data.scenarios, config.data.repetitions = ("clean", "noisy"), 3
@@ -44,6 +46,4 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.data.functions, config.data.repetitions = 2, 2
     elif variant == "runlocal":
         fig3.shrink(config)
-    elif variant != "full":
-        raise ValueError(f"unknown variant {variant!r} of configs/baselines.py; one of full, quick, runlocal")
     return config

@@ -25,6 +25,7 @@ because their grids differ.
 from ml_collections import ConfigDict
 
 from configs import fig3
+from regcls_jax.config import check_variant
 
 SIZES = (4, 8, 16, 32, 64)
 RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -53,8 +54,7 @@ THINNED = {
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, reduced, quick or runlocal."""
-    if variant not in ("full", "reduced", "quick", "runlocal"):
-        raise ValueError(f"unknown variant {variant!r} of configs/capacity.py; one of full, reduced, quick, runlocal")
+    check_variant(__file__, variant, ("full", "reduced", "quick", "runlocal"))
     config = fig3.get_config("full")
     config.name = "capacity"
     config.data.scenarios, config.data.repetitions = ("clean",), 3

@@ -29,6 +29,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import fig3
+from regcls_jax.config import check_variant
 
 SHARED = {
     "lam": 1.0,
@@ -45,6 +46,7 @@ CLASSES = {"lam": (1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4), "classes": (4, 16, 64)}
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick or runlocal."""
+    check_variant(__file__, variant, ("full", "quick", "runlocal"))
     config = fig3.get_config("full")
     config.name = "fair"
     config.budget = 32
@@ -63,6 +65,4 @@ def get_config(variant: str = "full") -> ConfigDict:
     elif variant == "runlocal":
         fig3.shrink(config)
         config.budget = 4
-    elif variant != "full":
-        raise ValueError(f"unknown variant {variant!r} of configs/fair.py; one of full, quick, runlocal")
     return config

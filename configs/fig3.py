@@ -20,6 +20,8 @@ severe .393 -> .236 test MSE; results/fig3/ has ours.
 
 from ml_collections import ConfigDict, config_dict
 
+from regcls_jax.config import check_variant
+
 CLASSES = (4, 16, 64, 256, 1024)
 
 
@@ -32,6 +34,7 @@ def shrink(config: ConfigDict) -> None:
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick, paired or runlocal."""
+    check_variant(__file__, variant, ("full", "quick", "paired", "runlocal"))
     config = ConfigDict()
     config.name = "fig3"
     config.chunk = 0  # runs trained side by side; 0 chooses by the size of the core's cache
@@ -74,6 +77,4 @@ def get_config(variant: str = "full") -> ConfigDict:
     elif variant == "runlocal":
         shrink(config)
         config.arms.reg_cls.classes = (4, 64)
-    elif variant != "full":
-        raise ValueError(f"unknown variant {variant!r} of configs/fig3.py; one of full, quick, paired, runlocal")
     return config

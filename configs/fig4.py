@@ -22,12 +22,12 @@ reg where the sampling is imbalanced.
 from ml_collections import ConfigDict
 
 from configs import tab1
+from regcls_jax.config import check_variant
 
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick or runlocal."""
-    if variant not in ("full", "quick", "runlocal"):
-        raise ValueError(f"unknown variant {variant!r} of configs/fig4.py; one of full, quick, runlocal")
+    check_variant(__file__, variant, ("full", "quick", "runlocal"))
     config = tab1.get_config(variant)
     config.name = "fig4"
     del config.arms.reg_cls_bal

@@ -18,10 +18,12 @@ balanced classes are "typically 2x" fewer); at .1, Fig. 3's noisy row: severe .3
 from ml_collections import ConfigDict
 
 from configs import fig3
+from regcls_jax.config import check_variant
 
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick or runlocal."""
+    check_variant(__file__, variant, ("full", "quick", "runlocal"))
     config = fig3.get_config("full")
     config.name = "fig5"
     config.data.scenarios, config.data.noise = ("noisy",), (0.05, 0.1, 0.5)
@@ -34,6 +36,4 @@ def get_config(variant: str = "full") -> ConfigDict:
         fig3.shrink(config)
         config.data.scenarios, config.data.noise = ("noisy",), (0.05, 0.5)
         config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = (4, 64)
-    elif variant != "full":
-        raise ValueError(f"unknown variant {variant!r} of configs/fig5.py; one of full, quick, runlocal")
     return config

@@ -22,6 +22,8 @@ Expected (Table 3, MAE): reg 8.09, reg_cls_100 7.61, reg_cls_bal_100 7.59, Focal
 
 from ml_collections import ConfigDict
 
+from regcls_jax.config import check_variant
+
 UPSTREAM = {"batch_size": 256, "select": "mae"}
 SQRT_INV = {"reweight": "sqrt_inv", **UPSTREAM}
 LDS = {"lds": True, **SQRT_INV}
@@ -52,7 +54,7 @@ METHODS = {
     "rrt": {**HEAD, **SQRT_INV},
     "gai": {"regression": "gai", "components": 8, **BALANCED_MSE},
     "bmc": {"regression": "bmc", **BALANCED_MSE},
-    "bni": {"regression": "bni", **BALANCED_MSE},
+    "bni": {"regression": "bni", "buckets": 200, "bucket_high": 200.0, "bucket_point": "mean", **BALANCED_MSE},
     "balanced_data_reg": BALANCED_DATA,
     "balanced_data_reg_cls": {**BALANCED_DATA, "classes": 100, "balanced": True, "lam": 0.1, "scale": 10.0},
 }
@@ -60,6 +62,7 @@ METHODS = {
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick, runlocal, or one arm by its name."""
+    check_variant(__file__, variant, ("full", "quick", "runlocal", *METHODS))
     config = ConfigDict()
     config.name = "imdb_wiki"
     config.seeds = (0, 1, 2)
@@ -79,9 +82,6 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.arms = {arm: METHODS[arm] for arm in ("reg", "reg_cls_100")}
     elif variant == "runlocal":
         shrink(config)
-    elif variant != "full":
-        known = ", ".join(("full", "quick", "runlocal", *METHODS))
-        raise ValueError(f"unknown variant {variant!r} of configs/imdb_wiki.py; one of {known}")
     return config
 
 

@@ -22,12 +22,14 @@ Here, all 21,600 trainings: 47.58 / 50.60 and 49.38 / 54.02; results/tab1/.
 from ml_collections import ConfigDict
 
 from configs import fig3
+from regcls_jax.config import check_variant
 
 LAMBDAS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, upto256, quick or runlocal."""
+    check_variant(__file__, variant, ("full", "upto256", "quick", "runlocal"))
     config = fig3.get_config("full")
     config.name = "tab1"
     config.data.scenarios, config.data.repetitions = ("clean", "noisy"), 3
@@ -49,6 +51,4 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = (4, 64)
     elif variant == "upto256":
         config.arms.reg_cls.classes = config.arms.reg_cls_bal.classes = fig3.CLASSES[:-1]
-    elif variant != "full":
-        raise ValueError(f"unknown variant {variant!r} of configs/tab1.py; one of full, upto256, quick, runlocal")
     return config

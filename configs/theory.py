@@ -19,10 +19,12 @@ cross-entropy, sample by sample too.
 from ml_collections import ConfigDict
 
 from configs import fig3
+from regcls_jax.config import check_variant
 
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick, runlocal or lambda."""
+    check_variant(__file__, variant, ("full", "quick", "runlocal", "lambda"))
     config = fig3.get_config("full")
     config.name = "theory"
     config.data.scenarios = ("clean", "noisy")
@@ -41,6 +43,4 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.run.trace = "lambda"
     elif variant == "runlocal":
         fig3.shrink(config)
-    elif variant != "full":
-        raise ValueError(f"unknown variant {variant!r} of configs/theory.py; one of full, quick, runlocal, lambda")
     return config

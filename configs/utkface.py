@@ -23,6 +23,7 @@ two cores with tests beside it; `quick` (180,000 images) 4 minutes, computed fro
 from ml_collections import ConfigDict
 
 from configs import imdb_wiki
+from regcls_jax.config import check_variant
 
 STANDARDISED = {"output": "standardised"}
 PUBLISHED = imdb_wiki.METHODS
@@ -39,6 +40,7 @@ ARMS = {
 
 def get_config(variant: str = "full") -> ConfigDict:
     """The config of one variant: full, quick, runlocal, or one arm by its name."""
+    check_variant(__file__, variant, ("full", "quick", "runlocal", *ARMS))
     config = imdb_wiki.get_config()
     config.name = "utkface"
     config.run.update({"dataset": "utkface", "image_size": 64, "padding": 4, "workers": 0})
@@ -52,7 +54,4 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.arms = {arm: ARMS[arm] for arm in ("reg", "reg_cls_100", "reg_std")}
     elif variant == "runlocal":
         imdb_wiki.shrink(config)
-    elif variant != "full":
-        known = ", ".join(("full", "quick", "runlocal", *ARMS))
-        raise ValueError(f"unknown variant {variant!r} of configs/utkface.py; one of {known}")
     return config

@@ -3,14 +3,15 @@
 Edges are made once, on the host, from the training targets; `assign` works on NumPy arrays and inside jit alike.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-ArrayT = TypeVar("ArrayT", np.ndarray, jax.Array)
+if TYPE_CHECKING:
+    import jax
+
+# Without JAX at run time: bins and weights serve those who only prepare data.
+ArrayT = TypeVar("ArrayT", np.ndarray, "jax.Array")
 
 ROUNDINGS = ("ceil", "round", "floor")
 
@@ -50,18 +51,6 @@ def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) 
     xp = targets.__array_namespace__()
     last = (len(edges) - 1 if classes is None else classes) - 1
     return xp.clip(xp.searchsorted(edges, targets, side="right") - 1, 0, last).astype(xp.int32)
-
-
-def memberships(targets: Array, edges: Array, sigma: float) -> Array:
-    """Soft class memberships [..., C] of `targets` [...], summing to 1: the mass of N(target, sigma^2) in each class.
-
-    As HL-Gauss has it (recipes 2.11): mass beyond the `edges` [C + 1] is left out and the rest scaled up; a target
-    outside counts as the nearest edge. `sigma` > 0 in target units, published: twice the width of a class.
-    """
-    targets = jnp.clip(targets, edges[0], edges[-1])
-    distances = jnp.expand_dims(edges, tuple(range(targets.ndim))) - jnp.expand_dims(targets, -1)
-    below = jax.scipy.special.ndtr(distances / sigma)
-    return jnp.diff(below, axis=-1) / (below[..., -1:] - below[..., :1])
 
 
 def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage, signal
 
-from regcls_jax import binning, theory
+from regcls_jax import binning, priors
 
 METHODS = ("none", "inverse", "sqrt_inv")
 KERNELS = ("gaussian", "triang", "laplace")
@@ -120,7 +120,7 @@ def label_weights(
     return class_weights(counts, method, lds=lds, clip=clip)[labels]
 
 
-def fit_mixture(targets: np.ndarray, components: int, seed: int = 0) -> theory.MixturePrior:
+def fit_mixture(targets: np.ndarray, components: int, seed: int = 0) -> priors.MixturePrior:
     """The Gaussian mixture of training `targets` [...] with K = `components`, by scikit-learn's EM.
 
     Published for GAI (recipes 2.4): seed 0, K = 8 on the IMDB-WIKI ages; K = 16 on NYUD2, fitted to the
@@ -132,4 +132,4 @@ def fit_mixture(targets: np.ndarray, components: int, seed: int = 0) -> theory.M
         raise ImportError("fit_mixture needs scikit-learn: pip install scikit-learn") from error
     targets = binning.check_targets(targets)
     fitted = GaussianMixture(components, random_state=seed).fit(targets.reshape(-1, 1))
-    return theory.mixture_prior(fitted.means_[:, 0], fitted.covariances_[:, 0, 0], fitted.weights_)
+    return priors.mixture_prior(fitted.means_[:, 0], fitted.covariances_[:, 0, 0], fitted.weights_)

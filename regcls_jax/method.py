@@ -1,41 +1,123 @@
-"""What every description of a training checks of its fields, with one message that names the arm and the field."""
+"""What both engines share of a training: which loss, over which classes, weighted how, and how it is optimised."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
 
-from regcls_jax.data.synthetic.spec import check_integer, is_real
+from regcls_jax import optimizer as optimizers
+from regcls_jax.binning import ROUNDINGS
+from regcls_jax.checks import check_fields, check_integer, choice, not_negative, positive, whole
+from regcls_jax.imbalance import KERNELS, METHODS
+from regcls_jax.losses.registry import AUXILIARY, HYPERPARAMETERS, REGRESSION, RegressionLoss
+
+OUTPUTS = ("target", "standardised")
+BUCKET_POINTS = ("centre", "mean")
+
+# One field per hyperparameter of a registered loss, so that a new loss brings its own.
+_Hyperparameters = dataclasses.make_dataclass(
+    "_Hyperparameters",
+    [
+        (name, float, (not_negative if hyperparameter.zero else positive)(hyperparameter.default))
+        for name, hyperparameter in HYPERPARAMETERS.items()
+    ],
+    frozen=True,
+    kw_only=True,
+)
 
 
-def check_fields(
-    run: Any,
-    *,
-    integers: Mapping[str, int],
-    positive: Sequence[str],
-    not_negative: Sequence[str],
-    choices: Mapping[str, Sequence[Any]],
-) -> None:
-    """Checks the dataclass `run` (which has an `arm`): all floats are numbers and all bools are bools.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method(_Hyperparameters):
+    """A loss and its optimisation. Field names are the config's, the rows' and the command line's.
 
-    `integers` gives the least value of whole numbers; `positive` and `not_negative` name finite numbers; `choices` the
-    known values. ValueError naming arm, field and value.
+    loss = scale * (lam * regression + auxiliary) (Eq. 3 and 4), with the hyperparameters of the losses by name
+    (`losses.registry`) as further fields.
+
+    Raises:
+      ValueError: a value that makes no sense, naming the arm and the field.
     """
-    where = f"arm {run.arm!r}"
-    for field in dataclasses.fields(run):
-        value = getattr(run, field.name)
-        if field.type is float and not is_real(value):
-            raise ValueError(f"{where}: {field.name} must be a number, got {value!r}")
-        if field.type is bool and not isinstance(value, bool):
-            raise ValueError(f"{where}: {field.name} must be True or False, got {value!r}")
-    for name, least in integers.items():
-        check_integer(f"{where}: {name}", getattr(run, name), least)
-    for name in positive:
-        if not 0 < getattr(run, name) < float("inf"):
-            hint = " (for plain regression set classes = 0)" if name == "lam" else ""
-            raise ValueError(f"{where}: {name} must be positive, got {getattr(run, name)}{hint}")
-    for name in not_negative:
-        if not 0 <= getattr(run, name) < float("inf"):
-            raise ValueError(f"{where}: {name} must not be negative, got {getattr(run, name)}")
-    for name, known in choices.items():
-        if getattr(run, name) not in known:
-            raise ValueError(f"{where}: unknown {name} {getattr(run, name)!r}; one of {', '.join(map(str, known))}")
+
+    # Loss
+    regression: str = choice("squared_error", REGRESSION)  # of the predicted value
+    lam: float = positive(1.0)  # lambda: weight of the regression loss, with or without classes
+    scale: float = positive(1.0)  # of the whole loss; the published "reg + cls / lambda" is scale = 1 / lambda
+    output: str = choice("target", OUTPUTS)  # of the value head: the target, or its standard score in training
+    noise_sigma: float = positive(1.0)  # Balanced MSE: first noise scale (target units)
+    noise_learning_rate: float = not_negative(1e-2)  # Balanced MSE: of the noise scale's own Adam; 0 keeps it fixed
+    components: int = whole(8, 1)  # Gaussians of a mixture that stands for p~(y)
+
+    # Classes
+    classes: int = whole(0, 0)  # 0: plain regression; else classes of the class head, before equalisation
+    auxiliary: str = choice("classification", AUXILIARY)  # what the class head is trained with
+    balanced: bool = False  # equalised classes and keep masks (Eq. 12 and 13)
+    rounding: str = choice("ceil", ROUNDINGS)  # of equalisation: "ceil" published 1-D code, "round" image code
+    low: float | None = None  # lower end of the classes (target units); None: `low_quantile` of the training targets
+    high: float | None = None  # upper end; None: `high_quantile` of the training targets
+    low_quantile: float = not_negative(0.0)  # 0: the smallest training target
+    high_quantile: float = positive(1.0)  # 1: the largest
+
+    # Weights by the density of the targets
+    reweight: str = choice("none", METHODS)  # weight of the regression loss: by the inverse (root of the) density
+    buckets: int = whole(100, 1)  # uniform buckets that the density is counted in
+    bucket_low: float | None = None  # lower end of the buckets (target units); None: smallest training target
+    bucket_high: float | None = None  # upper end; None: largest training target
+    bucket_point: str = choice("centre", BUCKET_POINTS)  # BNI: place of a bucket's mass; "mean" suits whole years
+    clip_low: float = not_negative(0.0)  # counts are limited to [clip_low, clip_high] ...
+    clip_high: float = not_negative(0.0)  # ... if this is above 0
+    lds: bool = False  # smooth the counts (label distribution smoothing)
+    lds_kernel: str = choice("gaussian", KERNELS)
+    lds_size: int = whole(5, 1)  # buckets, odd
+    lds_sigma: float = positive(2.0)  # buckets
+
+    # Optimisation
+    optimizer: str = choice("adam", optimizers.NAMES)
+    learning_rate: float = positive(1e-3)
+    schedule: str = choice("constant", optimizers.SCHEDULES)  # "cosine" falls to 0 over all steps
+    boundaries: tuple[int, ...] = ()  # epochs at whose end the learning rate is multiplied by .1
+    weight_decay: float = not_negative(0.0)
+    decay: str = choice("coupled", optimizers.DECAYS)  # "coupled" (torch.optim.Adam, published) or "decoupled" (AdamW)
+    momentum: float = not_negative(0.9)  # of SGD
+    batch_size: int = whole(256, 1)
+    epochs: int = whole(80, 1)
+
+    @property
+    def where(self) -> str:
+        """Begins every message about this training; a run names its arm."""
+        return "method"
+
+    @property
+    def loss(self) -> RegressionLoss:
+        """The registered regression loss."""
+        return REGRESSION[self.regression]
+
+    def hyperparameters(self) -> dict[str, float]:
+        """Those of the losses in use: field -> value."""
+        known = [*self.loss.hyperparameters]
+        if self.classes:
+            known += AUXILIARY[self.auxiliary].hyperparameters
+        return {name: getattr(self, name) for name in known}
+
+    def __post_init__(self) -> None:
+        where = self.where
+        check_fields(where, self)
+        if self.classes == 1:
+            raise ValueError(f"{where}: classes must be 0 (plain regression) or at least 2, got {self.classes}")
+        for field, given in (("balanced", self.balanced), ("auxiliary", self.auxiliary != "classification")):
+            if given and not self.classes:
+                raise ValueError(f"{where}: {field} {getattr(self, field)!r} needs classes >= 2")
+        for field in ("lds", "clip_high"):
+            if getattr(self, field) and self.reweight == "none":
+                raise ValueError(f"{where}: {field} shapes the weights of a re-weighting; set reweight, too")
+        if self.lds_size % 2 == 0:
+            raise ValueError(f"{where}: lds_size must be odd, got {self.lds_size}")
+        if self.clip_low > self.clip_high:
+            raise ValueError(f"{where}: clip_low {self.clip_low} is above clip_high {self.clip_high}")
+        for low, high in (("low", "high"), ("bucket_low", "bucket_high")):
+            ends = getattr(self, low), getattr(self, high)
+            if None not in ends and not ends[0] < ends[1]:
+                raise ValueError(f"{where}: {low} {ends[0]} is not below {high} {ends[1]}")
+        if not self.low_quantile < self.high_quantile <= 1:
+            raise ValueError(f"{where}: quantiles must be 0 <= low < high <= 1")
+        if not isinstance(self.boundaries, tuple):
+            raise ValueError(f"{where}: boundaries must be a tuple of epochs, got {self.boundaries!r}")
+        for boundary in self.boundaries:
+            check_integer(f"{where}: an epoch in boundaries", boundary, 1)
+        if self.schedule != "constant" and self.boundaries:
+            raise ValueError(f"{where}: boundaries go with schedule 'constant', not {self.schedule!r}")

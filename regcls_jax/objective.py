@@ -1,29 +1,41 @@
-"""The one place where losses meet: scale * (lambda * regression + cross-entropy) with masks (Eq. 4)."""
-
-from collections.abc import Callable
+"""The one place where losses meet: scale * (lambda * regression + auxiliary loss) with masks (Eq. 4)."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from regcls_jax import losses
+from regcls_jax.losses.auxiliary import Auxiliary, Given, classification
+from regcls_jax.losses.registry import Loss
+from regcls_jax.prediction import Prediction
 
-Loss = Callable[[Array, Array], Array]
+
+def _fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """`array` for values of a `shape`: itself, or [B] spread over the components of vector targets [B, t]."""
+    array = jnp.asarray(array)
+    if array.shape == shape:
+        return array
+    if array.shape == shape[:-1]:
+        return jnp.broadcast_to(array[..., None], shape)
+    raise ValueError(f"{name} {array.shape} and values {shape} differ in shape")
 
 
-def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
-    if jnp.shape(array) != shape:
-        raise ValueError(f"{name} {jnp.shape(array)} and values {shape} differ in shape")
+def _mask(name: str, mask: Array, shape: tuple[int, ...]) -> Array:
+    mask = _fitted(name, mask, shape)
+    if mask.dtype != bool:
+        raise ValueError(f"{name} must be bool (True: counts), got {mask.dtype}; numbers go into weights")
+    return mask
 
 
 def masked_mean(values: Array, mask: Array | None = None) -> Array:
     """The mean of `values` [...] where the bool `mask` [...] is True: sum(mask * values) / max(sum(mask), 1).
 
-    Without a mask the plain mean. With nothing kept the result is 0 with a zero gradient, not NaN.
+    Without a mask the plain mean. With nothing kept the result is 0 with a zero gradient, not NaN. A mask [B] fits
+    values [B, t].
     """
     if mask is None:
         return jnp.mean(values)
-    _check_shape("mask", mask, jnp.shape(values))
+    mask = _mask("mask", mask, jnp.shape(values))
     # where() rather than a product: an excluded value may be inf or NaN.
     return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)
 
@@ -37,50 +49,89 @@ def keep_mask(key: Array, labels: Array, keep: Array) -> Array:
 
 
 def objective(
-    value: Array,
+    prediction: Prediction,
     targets: Array,
-    logits: Array | None = None,
     labels: Array | None = None,
     *,
+    given: Given | None = None,
     lam: Array | float = 1.0,
     scale: Array | float = 1.0,
     regression: Loss = losses.squared_error,
+    auxiliary: Auxiliary = classification,
     weights: Array | None = None,
     mask: Array | None = None,
     class_mask: Array | None = None,
-    classes: Array | int | None = None,
-    class_axis: int = -1,
-    memberships: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """scale * (lam * mean regression + mean cross-entropy), and its two terms before weighting (Eq. 3 and 4).
+    """scale * (lam * mean regression loss + mean auxiliary loss), and its two terms before weighting (Eq. 3 and 4).
 
-    value, targets [...]; logits [..., C] (classes on `class_axis`) and labels int [...], or neither for plain
-    regression (then lam still multiplies the regression loss: the "reg x lambda" control). `regression` gives
-    per-example losses; `weights` [...] multiplies them (re-weighting, LDS); `mask` [...] selects the examples of the
-    regression mean, `class_mask` [...] those of the classification mean; `classes` as in `losses.cross_entropy`.
-    `memberships` [..., C] in place of labels: the head regresses them (`losses.membership_error`), a control.
-    lam, scale and classes may be traced. The published image code's "reg + cls / lambda" is scale = 1 / lambda.
+    Args:
+      prediction: value [...] of the shape of `targets`; logits and features as the auxiliary loss needs them.
+      targets: [...], or vectors [B, t].
+      labels: int [...], the classes of the targets; None for plain regression, which lam multiplies all the same (the
+        "reg x lambda" control).
+      given: in place of labels, all that an auxiliary loss may ask for. Its targets may have another shape than
+        `targets` (two resolutions).
+      lam: weight of the regression loss; may be traced.
+      scale: of the whole loss; may be traced. The published image code's "reg + cls / lambda" is scale = 1 / lambda.
+      regression: per-example loss of value and targets.
+      auxiliary: per-example loss of the whole prediction and `given`.
+      weights: [...] or [B], multiply the regression loss (re-weighting, LDS).
+      mask: bool [...] or [B], which examples count; it bounds both means where their shapes agree.
+      class_mask: bool [...], which of these count in the auxiliary mean. The only mask of that mean where the shapes of
+        `targets` and `given.targets` differ.
+
+    Returns:
+      The loss, and its terms "regression" and, with classes, "auxiliary".
+
+    Raises:
+      ValueError: shapes that do not fit, a mask that is not bool, logits without labels, or both labels and `given`.
     """
-    if (logits is None) != (labels is None and memberships is None) or (labels is not None and memberships is not None):
-        raise ValueError("logits go with either labels or memberships: give both or neither")
+    value = prediction.value
+    if jnp.shape(value) != jnp.shape(targets):
+        raise ValueError(f"predicted values {jnp.shape(value)} and targets {jnp.shape(targets)} differ in shape")
     if mask is not None:
-        _check_shape("mask", mask, jnp.shape(value))
+        mask = _mask("mask", mask, jnp.shape(value))
         # Before the loss as well as after it: an excluded inf or NaN would otherwise have the gradient 0 * inf.
         value, targets = jnp.where(mask, value, 0), jnp.where(mask, targets, 0)
     values = regression(value, targets)
     if weights is not None:
-        _check_shape("weights", weights, jnp.shape(values))
+        weights = _fitted("weights", weights, jnp.shape(values))
         values = values * (weights if mask is None else jnp.where(mask, weights, 0))
-    terms = {"regression": masked_mean(values, mask)}
+    # A loss that compares the examples of a batch gives one value [B] for a vector target.
+    bounds = mask if mask is None or mask.shape == jnp.shape(values) else mask.any(-1)
+    terms = {"regression": masked_mean(values, bounds)}
     total = lam * terms["regression"]
-    if logits is not None:
-        if class_mask is not None:
-            _check_shape("class_mask", class_mask, logits.shape[:class_axis] + logits.shape[class_axis:][1:])
-            logits = jnp.where(jnp.expand_dims(class_mask, class_axis), logits, 0)
-        if memberships is None:
-            values = losses.cross_entropy(logits, labels, classes=classes, axis=class_axis)
-        else:
-            values = losses.membership_error(logits, memberships, axis=class_axis)
-        terms["classification"] = masked_mean(values, class_mask)
-        total = total + terms["classification"]
+    if labels is not None:
+        if given is not None:
+            raise ValueError("give either labels or given, which holds them")
+        given = Given(targets, labels)
+    if given is not None:
+        kept = _kept(jnp.shape(given.targets), mask, class_mask)
+        seen = _masked(prediction._replace(value=value), kept, given.axis)
+        if kept is not None:
+            given = given._replace(targets=jnp.where(kept, given.targets, 0), mask=kept)
+        terms["auxiliary"] = masked_mean(auxiliary(seen, given), kept)
+        total = total + terms["auxiliary"]
+    elif prediction.logits is not None:
+        raise ValueError("the prediction has logits: give labels (or given) for them, or leave them out")
     return scale * total, terms
+
+
+def _kept(shape: tuple[int, ...], mask: Array | None, class_mask: Array | None) -> Array | None:
+    """Which examples count in the auxiliary mean; None: all."""
+    kept = None if class_mask is None else _mask("class_mask", class_mask, shape)
+    if mask is None or mask.shape != shape:
+        return kept
+    return mask if kept is None else kept & mask
+
+
+def _masked(prediction: Prediction, kept: Array | None, axis: int) -> Prediction:
+    """Zeros for what does not count: it may hold inf or NaN, as the values may."""
+
+    def masked(array: Array | None) -> Array | None:
+        # Features of another resolution than the classes are left as they are.
+        if array is None or kept is None or array.size // array.shape[axis] != kept.size:
+            return array
+        return jnp.where(jnp.expand_dims(kept, axis), array, 0)
+
+    return prediction._replace(logits=masked(prediction.logits), features=masked(prediction.features))

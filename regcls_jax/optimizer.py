@@ -1,10 +1,41 @@
-"""Optimisers by name, with weight decay as the published code applies it. Every number may be a traced value."""
+"""Optimisers and learning-rate schedules by name, with weight decay as the published code applies it.
 
+Every number may be a traced value.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
 import optax
 from jax import Array
 
 NAMES = ("adam", "sgd")
 DECAYS = ("coupled", "decoupled")
+SCHEDULES = ("constant", "cosine")
+
+
+def learning_rate(
+    rate: Array | float, schedule: str, *, boundaries: Sequence[int] = (), steps_per_epoch: Array | int, epochs: int
+) -> Array | float | optax.Schedule:
+    """The learning rate over the steps, from its first value `rate`.
+
+    "constant" is multiplied by .1 at the end of each epoch of `boundaries`; "cosine" falls to 0 over all steps.
+    `steps_per_epoch` may be traced. Raises ValueError for an unknown schedule.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"unknown schedule {schedule!r}; one of {', '.join(SCHEDULES)}")
+    if schedule == "cosine":
+        return lambda step: rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step / (steps_per_epoch * epochs), 1))) / 2
+    if not boundaries:
+        return rate
+
+    def fallen(step: Array) -> Array:
+        falling = jnp.float32(rate)
+        for boundary in boundaries:
+            falling = jnp.where(step >= boundary * steps_per_epoch, 0.1 * falling, falling)
+        return falling
+
+    return fallen
 
 
 def make(

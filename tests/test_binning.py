@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from regcls_jax import binning
+from regcls_jax import binning, losses
 from regcls_jax.data import imdb_wiki
 
 AGEDB = Path("/work/shared/data/agedb.csv")
@@ -301,7 +301,7 @@ def test_keep_probabilities_are_the_smallest_count_over_each_and_need_a_sample()
 @pytest.mark.parametrize("sigma", [2.0, 20.0])
 def test_memberships_are_those_of_hl_gauss(edges, sigma):
     targets = np.array([[-5, 0, 3.5, 20], [34, 99.9, 100, 186]])
-    got = jax.jit(binning.memberships)(jnp.float32(targets), jnp.float32(edges), sigma)
+    got = jax.jit(losses.memberships)(jnp.float32(targets), jnp.float32(edges), sigma)
     assert got.shape == (2, 4, len(edges) - 1)
     inside = np.clip(targets, 0, 100)
     for index in np.ndindex(targets.shape):
@@ -313,5 +313,5 @@ def test_memberships_are_those_of_hl_gauss(edges, sigma):
 
 def test_memberships_of_a_narrow_width_are_the_classes():
     edges, targets = jnp.linspace(0, 100, 11), jnp.array([3, 15, 47, 99.0])
-    got = binning.memberships(targets, edges, 1e-3)
+    got = losses.memberships(targets, edges, 1e-3)
     np.testing.assert_array_equal(got, jax.nn.one_hot(binning.assign(targets, edges), 10))

@@ -10,7 +10,10 @@ import pytest
 from scipy import stats
 
 from regcls_jax import losses
+from regcls_jax.losses.auxiliary import Given
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.objective import keep_mask, masked_mean, objective
+from regcls_jax.prediction import Prediction
 
 N, CLASSES = 24, 5
 
@@ -27,10 +30,14 @@ def batch(classified=True, shape=(N,)):
 
 
 def evaluate(outputs, data, **options):
-    return objective(outputs["value"], data["targets"], outputs.get("logits"), data.get("labels"), **options)
+    prediction = Prediction(outputs["value"], outputs.get("logits"))
+    if "classes" in options or "axis" in options:
+        layout = {name: options.pop(name) for name in ("classes", "axis") if name in options}
+        return objective(prediction, data["targets"], given=Given(data["targets"], data["labels"], **layout), **options)
+    return objective(prediction, data["targets"], data.get("labels"), **options)
 
 
-@functools.partial(jax.jit, static_argnames=("regression", "class_axis"))
+@functools.partial(jax.jit, static_argnames=("regression", "axis"))
 def total_and_gradient(outputs, data, **options):
     return jax.value_and_grad(lambda outputs: evaluate(outputs, data, **options)[0])(outputs)
 
@@ -52,9 +59,9 @@ def test_total_is_scale_times_lambda_regression_plus_cross_entropy(lam, scale):
     error = np.subtract(outputs["value"], data["targets"], dtype=np.float64)
     logits = np.asarray(outputs["logits"], np.float64)
     entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(N), data["labels"]]
-    assert set(terms) == {"regression", "classification"}
+    assert set(terms) == {"regression", "auxiliary"}
     assert terms["regression"] == pytest.approx(np.mean(error**2), rel=1e-6)
-    assert terms["classification"] == pytest.approx(entropy.mean(), rel=1e-6)
+    assert terms["auxiliary"] == pytest.approx(entropy.mean(), rel=1e-6)
     assert total == pytest.approx(scale * (lam * np.mean(error**2) + entropy.mean()), rel=1e-6)
 
 
@@ -109,13 +116,15 @@ def test_masks_select_the_subset_of_their_own_mean(regression):
     total, gradient = total_and_gradient(outputs, data, weights=weights, mask=MASK, class_mask=CLASS_MASK, **options)
 
     def on_subsets(outputs):
-        value, _ = objective(outputs["value"][MASK], data["targets"][MASK], weights=weights[MASK], **options)
-        entropy = losses.cross_entropy(outputs["logits"][CLASS_MASK], data["labels"][CLASS_MASK])
+        kept = Prediction(outputs["value"][MASK])
+        value, _ = objective(kept, data["targets"][MASK], weights=weights[MASK], **options)
+        both = MASK & CLASS_MASK  # the mask bounds both means
+        entropy = losses.cross_entropy(outputs["logits"][both], data["labels"][both])
         return value + jnp.mean(entropy)
 
     assert_close((total, gradient), jax.value_and_grad(on_subsets)(outputs))
     assert not gradient["value"][~MASK].any()
-    assert not gradient["logits"][~CLASS_MASK].any()
+    assert not gradient["logits"][~(MASK & CLASS_MASK)].any()
 
 
 def test_a_mask_of_everything_is_no_mask():
@@ -168,7 +177,7 @@ def test_padded_classes_on_the_first_axis_equal_the_plain_objective():
     outputs, data = batch()
     expected, gradient = total_and_gradient(outputs, data, lam=2.0)
     padded = outputs | {"logits": jnp.pad(outputs["logits"].T, ((0, 3), (0, 0)))}
-    total, padded_gradient = total_and_gradient(padded, data, lam=2.0, classes=CLASSES, class_axis=0)
+    total, padded_gradient = total_and_gradient(padded, data, lam=2.0, classes=CLASSES, axis=0)
     assert_close(total, expected)
     gradient["logits"] = jnp.pad(gradient["logits"].T, ((0, 3), (0, 0)))
     assert_close(padded_gradient, gradient)
@@ -205,7 +214,9 @@ def test_lambda_scale_and_classes_compile_once():
 def test_half_given_classification_is_refused(missing):
     outputs, data = batch()
     (outputs if missing == "logits" else data).pop(missing)
-    with pytest.raises(ValueError, match="logits go with either labels or memberships"):
+    with pytest.raises(
+        ValueError, match={"logits": "needs a prediction with logits", "labels": "give labels"}[missing]
+    ):
         evaluate(outputs, data)
 
 
@@ -216,6 +227,47 @@ def test_masks_and_weights_of_another_shape_are_refused(name, shape):
     # As users run it: only the tests forbid that ranks are promoted.
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match=r"differ in shape"):
         evaluate(outputs, data, **{name: jnp.ones(shape, bool)})
+
+
+@pytest.mark.parametrize("name", ["mask", "class_mask"])
+def test_a_mask_of_numbers_is_refused(name):
+    outputs, data = batch()
+    with pytest.raises(ValueError, match=f"{name} must be bool .* got float32"):
+        evaluate(outputs, data, **{name: 2 * jnp.ones(N)})
+
+
+def test_the_mask_bounds_the_auxiliary_loss_too():
+    outputs, data = batch()
+    _, terms = evaluate(outputs, data, mask=MASK)
+    expected = jnp.mean(losses.cross_entropy(outputs["logits"][MASK], data["labels"][MASK]))
+    assert terms["auxiliary"] == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_mask_or_weight_per_example_fits_vector_targets():
+    outputs, data = batch(classified=False, shape=(N, 3))
+    weights = jnp.linspace(0.1, 2, N)
+    total, gradient = total_and_gradient(outputs, data, mask=MASK, weights=weights)
+    error = np.square(np.asarray(outputs["value"], float) - data["targets"])[MASK]
+    assert total == pytest.approx((error * np.asarray(weights)[MASK, None]).mean(), rel=1e-6)
+    assert not gradient["value"][~MASK].any()
+
+
+def test_two_resolutions_have_a_mask_each():
+    """As in depth: the value coarse, the classes fine."""
+    coarse, targets = batch(classified=False, shape=(2, 3, 4))
+    fine, classes = batch(shape=(2, 6, 8))
+    mask = jnp.array(np.random.RandomState(3).uniform(size=(2, 3, 4)) < 0.5)
+    fine_mask = jnp.array(np.random.RandomState(4).uniform(size=(2, 6, 8)) < 0.5)
+    _, terms = objective(
+        Prediction(coarse["value"], fine["logits"]),
+        targets["targets"],
+        given=Given(classes["targets"], classes["labels"]),
+        mask=mask,
+        class_mask=fine_mask,
+    )
+    assert_close(terms["regression"], evaluate(coarse, targets, mask=mask)[1]["regression"])
+    entropy = losses.cross_entropy(fine["logits"], classes["labels"])
+    assert_close(terms["auxiliary"], masked_mean(entropy, fine_mask))
 
 
 def test_masked_mean_of_nothing_is_zero():
@@ -246,40 +298,52 @@ def test_keep_mask_is_drawn_afresh_at_every_step_and_alike_for_the_same_key():
     assert stats.binomtest(int((first == second).sum()), 10_000, 0.5).pvalue > 1e-6
 
 
-@pytest.mark.parametrize("class_axis", [-1, 0])
-def test_memberships_take_the_place_of_the_labels(class_axis):
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_memberships_take_the_place_of_the_labels(axis):
     outputs, data = batch()
-    memberships = jax.nn.softmax(outputs["logits"][::-1])
+    edges = jnp.linspace(-2, 2, CLASSES + 1)
     kept = np.asarray(CLASS_MASK)
-    error = np.square(np.asarray(outputs["logits"], float) - memberships).sum(1)[kept].mean()
+    soft = losses.memberships(data["targets"], edges, 0.5)
+    error = np.square(np.asarray(outputs["logits"], float) - soft).sum(1)[kept].mean()
     regression = np.square(np.asarray(outputs["value"], float) - data["targets"]).mean()
-    # Excluded memberships may hold anything, and leave no gradient.
-    memberships = jnp.where(CLASS_MASK[:, None], memberships, jnp.nan)
+    # The targets of excluded memberships may be anything, and leave no gradient.
+    targets = jnp.where(CLASS_MASK, data["targets"], jnp.nan)
+    membership = AUXILIARY["membership"].bind({"membership_sigma": 0.5})
 
     def total(logits):
-        arrays = [logits, memberships] if class_axis == -1 else [logits.T, memberships.T]
         return objective(
-            outputs["value"],
+            Prediction(outputs["value"], logits if axis == -1 else logits.T),
             data["targets"],
-            arrays[0],
-            memberships=arrays[1],
+            given=Given(targets, edges=edges, axis=axis),
+            auxiliary=membership,
             lam=0.1,
             scale=10.0,
             class_mask=CLASS_MASK,
-            class_axis=class_axis,
         )
 
     (value, terms), gradient = jax.value_and_grad(total, has_aux=True)(outputs["logits"])
-    assert_close(terms, {"regression": regression, "classification": error})
+    assert_close(terms, {"regression": regression, "auxiliary": error})
     assert_close(value, regression + 10 * error)
-    expected = np.where(kept[:, None], 20 * (outputs["logits"] - memberships) / kept.sum(), 0)
+    expected = np.where(kept[:, None], 20 * (outputs["logits"] - soft) / kept.sum(), 0)
     assert_close(gradient, expected)
 
 
-def test_memberships_and_labels_exclude_each_other_and_need_logits():
+def test_padded_memberships_equal_plain_ones():
     outputs, data = batch()
-    memberships = jnp.ones((N, CLASSES)) / CLASSES
-    with pytest.raises(ValueError, match="either labels or memberships"):
-        evaluate(outputs, data, memberships=memberships)
-    with pytest.raises(ValueError, match="either labels or memberships"):
-        objective(outputs["value"], data["targets"], memberships=memberships)
+    edges = jnp.linspace(-2, 2, CLASSES + 1)
+    padded = jnp.pad(outputs["logits"], ((0, 0), (0, 3)), constant_values=7.0)
+    more = jnp.pad(edges, (0, 3), mode="edge")
+    membership = AUXILIARY["membership"].bind({"membership_sigma": 0.5})
+
+    def terms(logits, edges, classes):
+        given = Given(data["targets"], edges=edges, classes=classes)
+        return objective(Prediction(outputs["value"], logits), data["targets"], given=given, auxiliary=membership)[1]
+
+    assert_close(terms(padded, more, CLASSES), terms(outputs["logits"], edges, None))
+
+
+def test_labels_and_given_exclude_each_other():
+    outputs, data = batch()
+    given = Given(data["targets"], data["labels"])
+    with pytest.raises(ValueError, match="either labels or given"):
+        objective(Prediction(**outputs), data["targets"], data["labels"], given=given)

@@ -12,6 +12,7 @@ import pytest
 from regcls_jax import binning
 from regcls_jax import optimizer as optimizers
 from regcls_jax.data import synthetic as synthetic_1d
+from regcls_jax.losses.auxiliary import Given
 from regcls_jax.models.mlp import MLP
 from regcls_jax.objective import objective
 from regcls_jax.study.step import init_state, train_step
@@ -183,8 +184,8 @@ def train(params, axis):
         def loss(params):
             prediction = model.apply({"params": params}, x if axis == -1 else x.T)
             if not classified:
-                return objective(prediction.value, y)
-            return objective(prediction.value, y, prediction.logits, label, lam=LAMBDA, class_axis=axis)
+                return objective(prediction, y)
+            return objective(prediction, y, given=Given(y, label, axis=axis), lam=LAMBDA)
 
         state, terms = train_step(state, loss, optimizer)
         return state, terms["loss"]

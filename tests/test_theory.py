@@ -9,14 +9,14 @@ import pytest
 from jax.test_util import check_grads
 from scipy import integrate, special, stats
 
-from regcls_jax import losses, theory
+from regcls_jax import losses, priors, theory
 
 EDGES = np.array([-2.0, -1.0, -0.5, 0.25, 1.0, 3.0])
-HISTOGRAM = theory.HistogramPrior(EDGES, np.array([0.1, 0.0, 0.6, 0.25, 0.05]))
-MIXTURE = theory.mixture_prior([-1.0, 0.5, 2.0], [0.04, 0.3, 1.0], [0.7, 0.2, 0.1])
+HISTOGRAM = priors.HistogramPrior(EDGES, np.array([0.1, 0.0, 0.6, 0.25, 0.05]))
+MIXTURE = priors.mixture_prior([-1.0, 0.5, 2.0], [0.04, 0.3, 1.0], [0.7, 0.2, 0.1])
 PADDED = {
-    "histogram": theory.HistogramPrior(np.append(EDGES, [np.inf] * 2), np.append(HISTOGRAM.probabilities, [0.0] * 2)),
-    "mixture": theory.MixturePrior(*(np.append(v, p) for v, p in zip(MIXTURE, (9.0, 1.0, 0.0), strict=True))),
+    "histogram": priors.HistogramPrior(np.append(EDGES, [np.inf] * 2), np.append(HISTOGRAM.probabilities, [0.0] * 2)),
+    "mixture": priors.MixturePrior(*(np.append(v, p) for v, p in zip(MIXTURE, (9.0, 1.0, 0.0), strict=True))),
 }
 PRIORS = {"histogram": HISTOGRAM, "mixture": MIXTURE}
 MEANS = np.array([-6.0, -2.0, -1.3, -1.0, 0.0, 0.25, 0.9, 2.5, 7.0])
@@ -31,7 +31,7 @@ def double():
 
 def density(prior, y):
     """p~(y) [n], written out."""
-    if isinstance(prior, theory.MixturePrior):
+    if isinstance(prior, priors.MixturePrior):
         return sum(w * stats.norm.pdf(y, m, np.sqrt(v)) for m, v, w in zip(*prior, strict=True))
     return sum(
         p / (high - low) * ((low <= y) & (y < high))
@@ -61,7 +61,7 @@ def log_mass(low, width):
 def test_evidence_against_quadrature(name, variance):
     prior = PRIORS[name]
     means = MEANS if variance > 0.1 else MEANS[1:-2]  # where quadrature itself still has digits
-    got = jax.jit(theory.log_evidence)(prior, jnp.asarray(means), variance)
+    got = jax.jit(priors.log_evidence)(prior, jnp.asarray(means), variance)
     deviation = np.sqrt(variance)
     expected = [np.log(quadrature(lambda y, m=m: stats.norm.pdf(y, m, deviation) * density(prior, y))) for m in means]
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9)
@@ -73,7 +73,7 @@ def test_bin_masses_in_the_tails(width, precision):
     low = np.array([0.0, 1e-3, 0.5, 3.0, 11.0, 40.0, 1e3, 3e4, 1e7], precision)
     low = low[low < 1e6 * width]  # beyond, float32 has no such bin
     edges = np.stack([low, low + np.array(width, precision)], -1)
-    masses = jax.jit(jax.vmap(theory.discretised_posterior, in_axes=(None, None, 0)))
+    masses = jax.jit(jax.vmap(priors.discretised_posterior, in_axes=(None, None, 0)))
     got = masses(np.zeros((), precision), np.ones((), precision), edges)[:, 0]
     mirrored = masses(np.zeros((), precision), np.ones((), precision), -edges[:, ::-1])[:, 0]
     assert got.dtype == precision
@@ -86,7 +86,7 @@ def test_bin_masses_in_the_tails(width, precision):
 def test_narrow_bin_away_from_the_mean_in_single_precision():
     # Positions 11.3 and 11.3001 have the width 1e-4 to three digits only; the edges themselves have it to eight.
     mean, edges = np.float32(-10.3), np.float32([1, 1.0001])
-    got = theory.discretised_posterior(mean, np.float32(1), edges)
+    got = priors.discretised_posterior(mean, np.float32(1), edges)
     low, high = np.float64(edges) - np.float64(mean)
     np.testing.assert_allclose(got, [log_mass(low, high - low)], rtol=5e-7)
 
@@ -95,7 +95,7 @@ def test_narrow_bin_away_from_the_mean_in_single_precision():
 def test_evidence_in_single_precision(name):
     @jax.jit
     def evidence(prior, means, variance):
-        function = jax.vmap(jax.value_and_grad(theory.log_evidence, argnums=1), in_axes=(None, 0, None))
+        function = jax.vmap(jax.value_and_grad(priors.log_evidence, argnums=1), in_axes=(None, 0, None))
         return function(prior, means, variance)
 
     means, variance = np.float32([-300, -6, -2, -1.3, 0, 0.25, 0.9, 7, 1e4, 1e6]), np.float32(0.0625)
@@ -110,7 +110,7 @@ def test_far_gradients_point_at_the_nearest_mass():
     # Mills: the slope of log Phi(-z) is -z - 1 / z + O(z^-3), with z the distance to the nearest edge that holds mass.
     prior = jax.tree.map(np.float32, HISTOGRAM)
     for mean, distance in ((1e5, 1e5 - 3), (-1e5, 1e5 - 2)):
-        slope = jax.jit(jax.grad(theory.log_evidence, argnums=1))(prior, np.float32(mean), np.float32(1))
+        slope = jax.jit(jax.grad(priors.log_evidence, argnums=1))(prior, np.float32(mean), np.float32(1))
         np.testing.assert_allclose(slope, -np.sign(mean) * distance, rtol=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_far_gradients_point_at_the_nearest_mass():
 def test_gradients(prior):
     @jax.jit
     def total(mean, variance):
-        return jnp.sum(theory.log_evidence(prior, mean, variance))
+        return jnp.sum(priors.log_evidence(prior, mean, variance))
 
     # Three means lie on an edge; from 0, edges are at -1 and 1 exactly, where the stand-ins of unused branches are.
     means = jnp.asarray(np.append(MEANS, [-40.0, 60.0]))
@@ -130,7 +130,7 @@ def test_gradients_under_infinite_outer_edges():
 
     @jax.jit
     def occupied(mean, variance):
-        return jnp.sum(theory.discretised_posterior(mean, variance, edges)[..., np.array([0, 2, 3, 4])])
+        return jnp.sum(priors.discretised_posterior(mean, variance, edges)[..., np.array([0, 2, 3, 4])])
 
     check_grads(occupied, (jnp.asarray(MEANS), jnp.float64(0.7)), order=2, rtol=1e-5, eps=1e-5)
 
@@ -140,45 +140,45 @@ def test_padding_changes_nothing(name):
     means = jnp.asarray(MEANS)
     for prior in (PADDED[name], jax.tree.map(jnp.asarray, PADDED[name])):
         np.testing.assert_allclose(
-            jax.jit(theory.log_evidence)(prior, means, 0.3), theory.log_evidence(PRIORS[name], means, 0.3), rtol=1e-14
+            jax.jit(priors.log_evidence)(prior, means, 0.3), priors.log_evidence(PRIORS[name], means, 0.3), rtol=1e-14
         )
         y = jnp.asarray([*EDGES, -2.1, 3.1, 0.4])
         np.testing.assert_allclose(
-            jax.jit(theory.log_density)(prior, y), theory.log_density(PRIORS[name], y), rtol=1e-14
+            jax.jit(priors.log_density)(prior, y), priors.log_density(PRIORS[name], y), rtol=1e-14
         )
 
 
 def test_stacked_priors_and_leading_dimensions():
-    priors = jax.tree.map(lambda a, b: jnp.stack([a, b]), HISTOGRAM, theory.HistogramPrior(EDGES + 1, np.full(5, 0.2)))
+    stacked = jax.tree.map(lambda a, b: jnp.stack([a, b]), HISTOGRAM, priors.HistogramPrior(EDGES + 1, np.full(5, 0.2)))
     means, variances = jnp.linspace(-3, 3, 6).reshape(2, 3), jnp.linspace(0.1, 2, 6).reshape(2, 3)
-    got = jax.jit(jax.vmap(theory.log_evidence))(priors, means, variances)
-    evidence = jax.jit(theory.log_evidence)
+    got = jax.jit(jax.vmap(priors.log_evidence))(stacked, means, variances)
+    evidence = jax.jit(priors.log_evidence)
     for i, j in np.ndindex(2, 3):
-        one = evidence(jax.tree.map(lambda a, i=i: a[i], priors), means[i, j], variances[i, j])
+        one = evidence(jax.tree.map(lambda a, i=i: a[i], stacked), means[i, j], variances[i, j])
         np.testing.assert_allclose(got[i, j], one, rtol=1e-13)
-    assert theory.discretised_posterior(means, variances, EDGES).shape == (2, 3, 5)
+    assert priors.discretised_posterior(means, variances, EDGES).shape == (2, 3, 5)
 
 
 def test_log_density():
     y = np.array([-2.0, -1.0, -0.75, -0.5, 0.3, 1.0, 3.0, 3.1, -2.1])
     expected = [0.1, 0, 0, 0.8, 1 / 3, 0.025, 0.025, 0, 0]  # the upper edge of the last bin is inside
-    np.testing.assert_allclose(np.exp(theory.log_density(HISTOGRAM, jnp.asarray(y))), expected, rtol=1e-12)
-    np.testing.assert_allclose(np.exp(theory.log_density(MIXTURE, jnp.asarray(y))), density(MIXTURE, y), rtol=1e-12)
+    np.testing.assert_allclose(np.exp(priors.log_density(HISTOGRAM, jnp.asarray(y))), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(priors.log_density(MIXTURE, jnp.asarray(y))), density(MIXTURE, y), rtol=1e-12)
 
 
 def test_histogram_prior():
     targets = np.random.default_rng(0).normal(size=(40, 5)).clip(-2, 3)
     targets[0, :2] = EDGES[0], EDGES[-1]
-    prior = theory.histogram_prior(targets, np.append(EDGES, np.inf))
+    prior = priors.histogram_prior(targets, np.append(EDGES, np.inf))
     expected, _ = np.histogram(targets, EDGES)
     np.testing.assert_array_equal(prior.probabilities, [*expected / 200, 0])
     with pytest.raises(ValueError, match=r"target 3\.5 is outside the edges \[-2\.0, 3\.0\]"):
-        theory.histogram_prior(np.array([0.0, 3.5]), EDGES)
+        priors.histogram_prior(np.array([0.0, 3.5]), EDGES)
     with pytest.raises(ValueError, match="not finite, the first at row 1"):
-        theory.histogram_prior(np.array([0.0, np.nan]), EDGES)
+        priors.histogram_prior(np.array([0.0, np.nan]), EDGES)
     for edges in ([0.0, 1.0, 1.0], [1.0, 0.0], [0.0, np.inf], [-np.inf, 0.0, 1.0], [0.0, np.inf, 1.0]):
         with pytest.raises(ValueError, match="edges must increase"):
-            theory.histogram_prior(np.array([0.5]), np.array(edges))
+            priors.histogram_prior(np.array([0.5]), np.array(edges))
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ def test_histogram_prior():
 )
 def test_mixture_prior_rejects(parameters, message):
     with pytest.raises(ValueError, match=message):
-        theory.mixture_prior(*parameters)
+        priors.mixture_prior(*parameters)
 
 
 def test_eq6_where_the_posterior_is_known():
     # One Gaussian as p~: the imbalanced posterior is the precision-weighted Gaussian (Bishop 2006, Eq. 2.116).
-    prior, variance = theory.mixture_prior([1.0], [0.5], [1.0]), 0.2
+    prior, variance = priors.mixture_prior([1.0], [0.5], [1.0]), 0.2
     y, mean = jnp.asarray([-1.0, 0.3, 2.0]), jnp.asarray([0.5, -2.0, 1.9])
     known = stats.norm((mean * 0.5 + 1.0 * variance) / (0.5 + variance), np.sqrt(0.5 * variance / (0.5 + variance)))
     imbalanced = theory.imbalanced_nll(prior, y, mean, variance)
@@ -225,7 +225,7 @@ def test_imbalanced_likelihood_is_a_density(variance):
 
 def test_eq5_against_bayes_rule_on_a_grid():
     """f(x) uniform over a wide range, Gaussian noise, p~(x | y) = p(x | y): everything else follows by counting."""
-    deviation, prior = 0.3, theory.mixture_prior([-1.0, 0.5], [0.04, 0.3], [0.7, 0.3])
+    deviation, prior = 0.3, priors.mixture_prior([-1.0, 0.5], [0.04, 0.3], [0.7, 0.3])
     f, y = np.linspace(-6, 6, 601), np.linspace(-8, 8, 1601)
     joint = stats.norm.pdf(y, f[:, None], deviation) / len(f)  # p(x, y), balanced
     x_given_y = joint / joint.sum(0)
@@ -238,7 +238,7 @@ def test_eq5_against_bayes_rule_on_a_grid():
     np.testing.assert_allclose(got, -np.log(y_given_x[np.ix_(rows, columns)]), rtol=0, atol=1e-8)
 
     # At the end of the range p(y) falls off: with p~ = p nothing is imbalanced, but Eq. 8 reports up to log 2.
-    uniform = theory.HistogramPrior(np.array([-6.0, 6.0]), np.ones(1))
+    uniform = priors.HistogramPrior(np.array([-6.0, 6.0]), np.ones(1))
     mean = jnp.asarray([0.0, 6.0])
     np.testing.assert_allclose(theory.l_extra_gaussian(uniform, mean, mean, deviation**2), [0, np.log(2)], atol=1e-12)
 

@@ -7,10 +7,10 @@ import pytest
 from jax.test_util import check_grads
 from scipy import stats
 
-from regcls_jax import theory
+from regcls_jax import priors, theory
 
 EDGES = np.array([-2.0, -1.0, -0.5, 0.25, 1.0, 3.0])
-MIXTURE = theory.mixture_prior([-1.0, 0.5, 2.0], [0.04, 0.3, 1.0], [0.7, 0.2, 0.1])
+MIXTURE = priors.mixture_prior([-1.0, 0.5, 2.0], [0.04, 0.3, 1.0], [0.7, 0.2, 0.1])
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def eq9_and_eq8(prior, class_log_prior, edges, labels, mean, variance):
     """Both at the centres of the bins `labels` [n]: [n], [n]."""
     centres = ((edges[1:] + edges[:-1]) / 2)[labels]
     means = jnp.full(centres.shape, mean)
-    log_masses = theory.discretised_posterior(means, variance, edges)
+    log_masses = priors.discretised_posterior(means, variance, edges)
     discrete = theory.l_extra_softmax(class_log_prior, log_masses, labels)
     return discrete, theory.l_extra_gaussian(prior, centres, means, variance)
 
@@ -97,7 +97,7 @@ def eq9_and_eq8(prior, class_log_prior, edges, labels, mean, variance):
 def test_discretised_posterior_against_cdfs():
     means = np.array([-6.0, -2.0, 0.0, 0.9, 7.0])
     edges = np.concatenate([[-np.inf], EDGES, [np.inf]])
-    got = np.exp(theory.discretised_posterior(jnp.asarray(means), 0.3, edges))
+    got = np.exp(priors.discretised_posterior(jnp.asarray(means), 0.3, edges))
     expected = np.diff(stats.norm.cdf(edges, means[:, None], np.sqrt(0.3)))
     np.testing.assert_allclose(got, expected, atol=1e-15)
     np.testing.assert_allclose(got.sum(-1), 1, rtol=3e-14)  # the quadrature's own precision
@@ -107,7 +107,7 @@ def test_coarsening_offsets():
     probabilities, variance, mean = np.array([0.1, 0.02, 0.5, 0.3, 0.08]), 0.4, 0.3
     labels = np.arange(5)
     for edges, equal in ((np.linspace(-2, 3, 6), True), (EDGES, False)):
-        prior, widths = theory.HistogramPrior(edges, probabilities), np.diff(edges)
+        prior, widths = priors.HistogramPrior(edges, probabilities), np.diff(edges)
         masses = np.diff(stats.norm.cdf(edges, mean, np.sqrt(variance)))
         offset = np.log(masses.sum())
         posterior = masses * probabilities / widths
@@ -118,7 +118,7 @@ def test_coarsening_offsets():
         discrete, _ = eq9_and_eq8(prior, np.log(probabilities / widths), edges, labels, mean, variance)
         np.testing.assert_allclose(discrete - continuous, offset, atol=1e-12)
     # Classes balanced by their edges: Eq. 9 sees nothing of an imbalance that Eq. 8 does see.
-    balanced = theory.HistogramPrior(EDGES, np.full(5, 0.2))
+    balanced = priors.HistogramPrior(EDGES, np.full(5, 0.2))
     discrete, continuous = eq9_and_eq8(balanced, np.log(balanced.probabilities), EDGES, labels, mean, variance)
     np.testing.assert_allclose(discrete, 0, atol=1e-14)
     assert np.ptp(continuous) > 1
@@ -131,14 +131,14 @@ def test_coarsening_of_a_smooth_prior_is_second_order():
         value = jnp.exp(log_function(at))
         return jax.grad(jax.grad(lambda v: jnp.exp(log_function(v))))(at) / value
 
-    at_target = curvature(lambda y: theory.log_density(MIXTURE, y), jnp.asarray(target))
-    at_mean = curvature(lambda m: theory.log_evidence(MIXTURE, m, variance), jnp.asarray(mean))
+    at_target = curvature(lambda y: priors.log_density(MIXTURE, y), jnp.asarray(target))
+    at_mean = curvature(lambda m: priors.log_evidence(MIXTURE, m, variance), jnp.asarray(mean))
     coefficient = at_target / 24 - at_mean / 12
     errors = []
     for width in (0.04, 0.02):
         bins = round(9 / width)
         edges = target + width * (np.arange(-bins, bins + 2) - 0.5)  # `target` is the centre of bin `bins`
-        parts = jax.jit(theory.discretised_posterior)(jnp.asarray(MIXTURE.means), MIXTURE.variances, edges)
+        parts = jax.jit(priors.discretised_posterior)(jnp.asarray(MIXTURE.means), MIXTURE.variances, edges)
         class_log_prior = jax.nn.logsumexp(parts + np.log(MIXTURE.weights)[:, None], axis=0)
         discrete, continuous = eq9_and_eq8(MIXTURE, class_log_prior, edges, np.array([bins]), mean, variance)
         errors.append(float((discrete - continuous)[0]) / width**2 - float(coefficient))

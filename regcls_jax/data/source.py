@@ -1,31 +1,63 @@
-"""What the study engine trains on: one training split and the named splits that the trained model is evaluated on."""
+"""What the study engine trains on: a problem, and a source of problems. A data set is a file here and in SOURCES."""
 
-import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from regcls_jax.data.synthetic.generator import Dataset, Split
-from regcls_jax.data.synthetic.spec import DataSpec
+import numpy as np
+
+
+class Spec(Protocol):
+    """What determines one problem: small, frozen, hashable.
+
+    `name` names it in messages; `scenario` is the part of the config's section `scenario` that applies to it ("" none);
+    `seed` is that of its trainings, and `key` is folded into their initial weights, so that problems of one seed may
+    start apart; specs of equal `shared` have the same inputs and targets and differ in their splits alone (folds).
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def scenario(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def key(self) -> int: ...
+    @property
+    def shared(self) -> Hashable: ...
+
+    def content(self) -> tuple[Any, ...]:
+        """Plain values: specs of equal content are the same problem. Seeds the draws of a budget."""
+
+    def columns(self) -> dict[str, Any]:
+        """What a result row says of the problem."""
 
 
 class Problem(NamedTuple):
-    """A training split and evaluation splits by name; inputs [n, D], targets [n] in target units."""
+    """inputs [n, D]; targets [n] or [n, t] in target units; splits: name -> row numbers int [m].
 
-    train: Split
-    evals: dict[str, Split]
-
-
-def synthetic_problem(spec: DataSpec, read: Callable[[DataSpec], Dataset]) -> Problem:
-    """The 1-D problem of `spec`: trained on its training set, tested on the test set of the *uniform* sampling.
-
-    `val` follows the sampling under study, `val_balanced` is the validation set of the uniform sampling of the same
-    scenario, function and repetition: the two ways of choosing a hyperparameter.
+    The split "train" is trained on; all splits are evaluated. A row may be in several.
     """
-    own, uniform = read(spec), read(uniform_spec(spec))
-    evals = {"train": own.train, "val": own.val, "val_balanced": uniform.val, "test": uniform.test}
-    return Problem(own.train, evals)
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    splits: dict[str, np.ndarray]
+
+    @property
+    def train_targets(self) -> np.ndarray:
+        """The targets [m] or [m, t] that are trained on."""
+        return self.targets[self.splits["train"]]
 
 
-def uniform_spec(spec: DataSpec) -> DataSpec:
-    """The uniform sampling of the same scenario, function and repetition."""
-    return dataclasses.replace(spec, sampling="uniform")
+class Source(NamedTuple):
+    """Where problems come from.
+
+    `specs(data)` lists those of a config's section `data` (without its key `source`) and raises ValueError for what
+    makes no sense; `ensure(specs, cache_dir, progress)` makes or fetches what reading them takes; `read(spec,
+    cache_dir)` returns a problem; `scenarios` are the names that a config's section `scenario` may have.
+    """
+
+    specs: Callable[[Mapping[str, Any]], list[Any]]
+    ensure: Callable[[Sequence[Any], str | os.PathLike, bool], None]
+    read: Callable[[Any, str | os.PathLike], Problem]
+    scenarios: tuple[str, ...] = ()

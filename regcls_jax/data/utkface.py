@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from regcls_jax.checks import check_integer
 from regcls_jax.data.images.table import AgeTable
-from regcls_jax.data.synthetic.spec import check_integer
 
 # Most images per age in val and in test. DIR takes 150 of 213,553 images; of UTKFace's 23,708 images 20 leave 86 % to
 # train, and val and test (about 1,680 images each) are balanced over all ages to 63 and most to 80.

@@ -21,8 +21,8 @@ from regcls_jax.loop.age_tables import AgeTables
 from regcls_jax.loop.mesh import IN_FLIGHT, replicated, to_devices
 from regcls_jax.loop.runs import ImageRun
 from regcls_jax.loop.steps import Engine, ImageState, eval_step
-from regcls_jax.metrics.errors import oracle_bin, trivial_predictors
 from regcls_jax.metrics.shots import ClassErrorSums, class_error_sums, shot_metrics
+from regcls_jax.metrics.trivial import oracle_bin, trivial_predictors
 from regcls_jax.store.files import write_atomic
 from regcls_jax.store.rows import write_csv_atomic
 

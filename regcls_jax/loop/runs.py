@@ -4,154 +4,79 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from regcls_jax import feature_smoothing, optimizer
+from regcls_jax import feature_smoothing
 from regcls_jax.binning import ROUNDINGS
-from regcls_jax.imbalance import KERNELS, METHODS
-from regcls_jax.method import check_fields
-from regcls_jax.metrics.errors import TRIVIAL_PREDICTORS
+from regcls_jax.checks import check_integer, choice, positive, whole
+from regcls_jax.config import check_arms, check_keys, check_runs
+from regcls_jax.losses.registry import REGRESSION
+from regcls_jax.method import Method
 from regcls_jax.models.resnet import DEPTHS
-from regcls_jax.study.runs import check_keys
-from regcls_jax.study.train import BALANCED_MSE
-
-CHOICES = {
-    "dataset": ("imdb_wiki_dir", "agedb_dir", "utkface"),
-    "depth": tuple(DEPTHS),
-    "dtype": ("float32", "bfloat16"),
-    "output": ("target", "standardised"),
-    "auxiliary": ("classification", "membership"),
-    "rounding": ROUNDINGS,
-    "regression": (
-        *("squared_error", "absolute_error", "huber", "focal_squared_error", "focal_absolute_error"),
-        *BALANCED_MSE,
-    ),
-    "reweight": METHODS,
-    "lds_kernel": KERNELS,
-    "fds": ("none", *feature_smoothing.MODES),
-    "trainable": ("all", "value_head"),
-    "decay": optimizer.DECAYS,
-    "optimizer": optimizer.NAMES,
-    "select": ("mse", "mae", "gm", "bmae"),
-}
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageRun:
-    """One training of one network on images with ages. Field names are the config's, the rows' and the tables'.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageRun(Method):
+    """One training of one network on images with ages: a method, the data, the network, and what streaming needs.
 
-    Data: `dataset` as prepared by launch/prepare.py; images of `image_size` pixels, shifted by up to `padding` pixels
-    and mirrored (`flip`) in training, read by `workers` processes (which change no number).
-    Model: ResNet of `depth` layers with `width` channels in its first stage, arithmetic in `dtype`. The value head
-    predicts years ("target") or standard deviations around the training mean ("standardised": same loss in years, but
-    the output starts at the mean instead of 0). `init_from`: an arm of the same folder and seed whose best weights are
-    the start, or a file of PyTorch weights (.pth, .safetensors; heads keep their own start); `trainable` "value_head"
-    then trains a fresh value head on frozen features (RRT).
-    Loss (Eq. 3 and 4): scale * (lam * `regression` + cross-entropy over `classes`), classes over [low, high] years,
-    `balanced` by equalisation with `rounding` and keep masks (Eq. 12, 13). The published "reg + cls / lambda" is
-    scale = 1 / lambda. `auxiliary` "membership" regresses soft class memberships of width `membership_sigma` years
-    with the same head instead of classifying. `balanced_data` > 0 draws the samples of *both* losses balanced over
-    that many equalised classes (Table 4).
-    Baselines: `focal_beta` (per year) and `focal_gamma` of Focal-R; Balanced MSE as in the 1-D study (`noise_sigma`,
-    `noise_learning_rate`, `components` of gai); `reweight` by training counts per year up to `buckets` - 1, limited to
-    [clip_low, clip_high] if clip_high > 0, smoothed by `lds` (kernel, size, sigma); `fds`: "published" or "corrected"
-    feature smoothing with the same kernel over the years `fds_start` (AgeDB: 3) to `fds_buckets` - 1.
-    Optimisation: `learning_rate` times .1 at each epoch of `boundaries`; batches of `batch_size`, in `accumulate`
-    parts; `select` is the validation metric whose lowest value decides which epoch is tested.
+    Field names are the config's, the rows' and config.json's.
     """
 
     arm: str
     seed: int
-    dataset: str = "imdb_wiki_dir"
-    image_size: int = 224
-    padding: int = 16
-    flip: bool = True
-    workers: int = 0
-    depth: int = 50
-    width: int = 64
-    dtype: str = "float32"
-    output: str = "target"
+
+    # Data
+    dataset: str = choice("imdb_wiki_dir", ("imdb_wiki_dir", "agedb_dir", "utkface"))  # as launch/prepare.py made it
+    image_size: int = whole(224, 1)  # pixels
+    padding: int = whole(16, 0)  # pixels that a training image is shifted by at most
+    flip: bool = True  # mirror every second training image
+    workers: int = whole(0, 0)  # processes that read images; change no number
+    balanced_data: int = whole(0, 0)  # draw the samples of *both* losses balanced over so many classes (Table 4)
+
+    # Network
+    depth: int = choice(50, tuple(DEPTHS))  # layers of the ResNet
+    width: int = whole(64, 1)  # channels of its first stage
+    dtype: str = choice("float32", ("float32", "bfloat16"))  # of its arithmetic
+    # An arm of the same folder and seed whose best weights are the start, or a file of PyTorch weights.
     init_from: str = ""
-    trainable: str = "all"
-    classes: int = 0
-    low: float = 0.0
-    high: float = 100.0
-    balanced: bool = False
-    rounding: str = "round"
-    lam: float = 1.0
-    scale: float = 1.0
-    regression: str = "absolute_error"
-    auxiliary: str = "classification"
-    membership_sigma: float = 2.0
-    balanced_data: int = 0
-    focal_beta: float = 0.2
-    focal_gamma: float = 1.0
-    noise_sigma: float = 10.0
-    noise_learning_rate: float = 1e-2
-    components: int = 8
-    reweight: str = "none"
-    buckets: int = 121
-    clip_low: float = 0.0
-    clip_high: float = 0.0
-    lds: bool = False
-    lds_kernel: str = "gaussian"
-    lds_size: int = 5
-    lds_sigma: float = 2.0
-    fds: str = "none"
-    fds_buckets: int = 100
-    fds_start: int = 0
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    decay: str = "coupled"
-    momentum: float = 0.9
+    trainable: str = choice("all", ("all", "value_head"))  # "value_head": a fresh one on frozen features (RRT)
+
+    # Feature distribution smoothing, with the kernel of LDS
+    fds: str = choice("none", ("none", *feature_smoothing.MODES))
+    fds_buckets: int = whole(100, 1)  # whole years from fds_start to fds_buckets - 1
+    fds_start: int = whole(0, 0)  # AgeDB: 3
+
+    # Published recipe of the ages
+    regression: str = choice("absolute_error", REGRESSION)
+    rounding: str = choice("round", ROUNDINGS)
+    low: float | None = 0.0  # years
+    high: float | None = 100.0
+    buckets: int = whole(121, 1)  # whole years; the last has all above
+    bucket_low: float | None = 0.0
+    bucket_high: float | None = 121.0
+    noise_sigma: float = positive(10.0)
     boundaries: tuple[int, ...] = (60, 80)
-    batch_size: int = 128
-    accumulate: int = 1
-    epochs: int = 90
-    select: str = "mse"
+    batch_size: int = whole(128, 2)
+    epochs: int = whole(90, 1)
+
+    accumulate: int = whole(1, 1)  # parts that a batch is taken in
+    select: str = choice("mse", ("mse", "mae", "gm", "bmae"))  # validation metric whose lowest value decides the epoch
+
+    @property
+    def where(self) -> str:
+        """Begins every message about this training."""
+        return f"arm {self.arm!r}"
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            integers={
-                **dict.fromkeys(("image_size", "width", "components", "buckets", "fds_buckets"), 1),
-                **dict.fromkeys(("lds_size", "accumulate", "epochs"), 1),
-                **dict.fromkeys(("seed", "padding", "workers", "classes", "balanced_data", "fds_start"), 0),
-                "batch_size": 2,
-            },
-            positive=("lam", "scale", "learning_rate", "noise_sigma", "membership_sigma", "focal_beta", "lds_sigma"),
-            not_negative=(
-                *("weight_decay", "momentum", "noise_learning_rate", "focal_gamma", "clip_low", "clip_high"),
-            ),
-            choices=CHOICES,
-        )
-        where = f"arm {self.arm!r}"
-        for field in ("classes", "balanced_data"):
-            if getattr(self, field) == 1:
-                raise ValueError(f"{where}: {field} must be 0 (none) or at least 2, got 1")
-        for field, given in (("balanced", self.balanced), ("auxiliary", self.auxiliary == "membership")):
-            if given and not self.classes:
-                raise ValueError(f"{where}: {field} {getattr(self, field)!r} needs classes >= 2")
-        if self.lds and self.reweight == "none":
-            raise ValueError(f"{where}: lds smooths the density of a re-weighting; set reweight, too")
-        if self.lds_size % 2 == 0:
-            raise ValueError(f"{where}: lds_size must be odd, got {self.lds_size}")
-        if self.clip_high and self.reweight == "none":
-            raise ValueError(f"{where}: clip_high limits the counts of a re-weighting; set reweight, too")
-        if self.clip_low > self.clip_high:
-            raise ValueError(f"{where}: clip_low {self.clip_low} is above clip_high {self.clip_high}")
+        super().__post_init__()
+        where = self.where
+        check_integer(f"{where}: seed", self.seed, 0)
+        if self.balanced_data == 1:
+            raise ValueError(f"{where}: balanced_data must be 0 (none) or at least 2, got 1")
         if self.trainable == "value_head" and not self.init_from:
             raise ValueError(f"{where}: trainable 'value_head' needs init_from, the weights of the frozen features")
         if self.trainable == "value_head" and (self.classes or self.fds != "none"):
             raise ValueError(f"{where}: classes and fds shape the features, which trainable 'value_head' freezes")
         if self.batch_size % self.accumulate:
             raise ValueError(f"{where}: batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
-        if not -float("inf") < self.low < self.high < float("inf"):
-            raise ValueError(f"{where}: low {self.low} and high {self.high} are no range of years")
-        if not isinstance(self.boundaries, tuple):
-            raise ValueError(f"{where}: boundaries must be a tuple of epochs, got {self.boundaries!r}")
-        for boundary in self.boundaries:
-            if not isinstance(boundary, int) or boundary < 1:
-                raise ValueError(f"{where}: boundaries must be epochs from 1 on, got {self.boundaries}")
 
 
 # What an arm may set: every field of a run that is not its name or its repetition.
@@ -166,18 +91,13 @@ def expand_images(config: Mapping[str, Any]) -> list[ImageRun]:
     check_keys("", config, ("name", "run", "arms", "seeds"))
     config = {"run": {}, "arms": {}, "seeds": (), **config}
     check_keys("run.", config["run"], ARM_FIELDS)
+    check_arms(config["arms"], ARM_FIELDS)
     runs = []
     for name, arm in config["arms"].items():
-        check_keys(f"arms.{name}.", arm, ARM_FIELDS)
-        if name in TRIVIAL_PREDICTORS:
-            raise ValueError(f"an arm cannot be called {name!r}: that is a trivial predictor")
         settings = {**config["run"], **arm}
         if isinstance(settings.get("boundaries"), list):
             settings["boundaries"] = tuple(settings["boundaries"])
         runs.extend(ImageRun(arm=name, seed=seed, **settings) for seed in config["seeds"])
     runs.sort(key=lambda run: run.init_from in config["arms"])
-    if len(set(runs)) < len(runs):
-        raise ValueError(f"seeds {tuple(config['seeds'])} list one twice")
-    if not runs:
-        raise ValueError("the config asks for no training: `arms` or `seeds` is empty")
+    check_runs(runs)
     return runs

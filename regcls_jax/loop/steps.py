@@ -9,20 +9,19 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from regcls_jax import binning, feature_smoothing, losses
+from regcls_jax import binning, feature_smoothing
 from regcls_jax import optimizer as optimizers
 from regcls_jax.feature_smoothing import FdsConfig
 from regcls_jax.loop.age_tables import AgeTables
 from regcls_jax.loop.runs import ImageRun
-from regcls_jax.losses import balanced_mse
+from regcls_jax.losses.auxiliary import Given, classification
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.metrics.shots import ClassErrorSums, class_error_sums
-from regcls_jax.models.prediction import Prediction
 from regcls_jax.models.resnet import ResNet, resnet
-from regcls_jax.objective import Loss, keep_mask, objective
-from regcls_jax.study.train import BALANCED_MSE
+from regcls_jax.objective import keep_mask, objective
+from regcls_jax.prediction import Prediction
 
 Batch = Mapping[str, Array]
-FOCAL = ("focal_squared_error", "focal_absolute_error")
 # What the run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS = 0, 1
 
@@ -47,8 +46,12 @@ class Engine(NamedTuple):
 
 
 def _optimizer(run: ImageRun, steps_per_epoch: int) -> optax.GradientTransformation:
-    schedule = optax.piecewise_constant_schedule(
-        run.learning_rate, {epoch * steps_per_epoch: 0.1 for epoch in run.boundaries}
+    schedule = optimizers.learning_rate(
+        run.learning_rate,
+        run.schedule,
+        boundaries=run.boundaries,
+        steps_per_epoch=steps_per_epoch,
+        epochs=run.epochs,
     )
     model = optimizers.make(
         run.optimizer,
@@ -91,7 +94,7 @@ def init_image_state(engine: Engine, variables: Mapping[str, Any] | None = None)
     if variables is None:
         variables = init_variables(engine)
     params = {"model": variables["params"]}
-    if run.regression in BALANCED_MSE:
+    if run.loss.noise:
         params["noise_sigma"] = jnp.float32(run.noise_sigma)
     fds = None
     if run.fds != "none":
@@ -110,16 +113,6 @@ def init_variables(engine: Engine) -> dict[str, Any]:
 def normalise(images: Array) -> Array:
     """uint8 [...] -> float32 in [-1, 1]: (x / 255 - .5) / .5 (recipes 5.1)."""
     return images.astype(jnp.float32) / 127.5 - 1
-
-
-def _regression(run: ImageRun, tables: AgeTables, params: dict[str, Any], mask: Array) -> Loss:
-    if run.regression in FOCAL:
-        return functools.partial(getattr(losses, run.regression), beta=run.focal_beta, gamma=run.focal_gamma)
-    if run.regression == "bmc":
-        return functools.partial(balanced_mse.bmc, noise_sigma=params["noise_sigma"], mask=mask)
-    if run.regression in BALANCED_MSE:
-        return functools.partial(balanced_mse.gai, prior=tables.prior, noise_sigma=params["noise_sigma"])
-    return getattr(losses, run.regression)
 
 
 def _smoothing(run: ImageRun, fds: feature_smoothing.State, batch: Batch, epoch: Array) -> Callable[[Array], Array]:
@@ -160,29 +153,29 @@ def _loss(
     if tables.data_edges is not None:
         mask = valid & keep_mask(key, binning.assign(ages, tables.data_edges), jnp.asarray(tables.data_keep))
         class_mask = mask
-    labels = memberships = None
+    given = None
     if tables.edges is not None:
         labels = binning.assign(ages, tables.edges)
         if run.balanced:
             # The key of the data's draw: where both are balanced alike, both losses see the same samples (Table 4).
             class_mask = class_mask & keep_mask(key, labels, jnp.asarray(tables.keep))
-        if run.auxiliary == "membership":
-            memberships = binning.memberships(ages, jnp.asarray(tables.edges), run.membership_sigma)
+        given = Given(ages, labels, jnp.asarray(tables.edges))
     weights = None
     if tables.weights is not None:
-        weights = jnp.asarray(tables.weights)[jnp.clip(ages.astype(jnp.int32), 0, run.buckets - 1)]
+        weights = jnp.asarray(tables.weights)[binning.assign(ages, tables.bucket_edges)]
+    hyperparameters = run.hyperparameters()
+    noise_sigma = params.get("noise_sigma")
     total, terms = objective(
-        prediction.value,
+        prediction,
         ages,
-        prediction.logits,
-        None if memberships is not None else labels,
+        given=given,
         lam=run.lam,
         scale=run.scale,
-        regression=_regression(run, tables, params, mask),
+        regression=run.loss.bind(hyperparameters, prior=tables.prior, noise_sigma=noise_sigma, mask=mask),
+        auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters) if given else classification,
         weights=weights,
         mask=mask,
-        class_mask=class_mask if labels is not None else None,
-        memberships=memberships,
+        class_mask=class_mask if given else None,
     )
     return total, ({**terms, "kept": jnp.sum(mask)}, batch_stats)
 

@@ -1,109 +1,29 @@
-"""Per-example losses, optax style: arrays in, per-example values [...] out; the caller reduces once (objective.py)."""
+"""Losses as pure functions of arrays, and their registries by name (`registry.py`)."""
 
-import jax
-import jax.numpy as jnp
-from jax import Array
-from jax.typing import ArrayLike
+from regcls_jax.losses.balanced_mse import bmc, bni, gai
+from regcls_jax.losses.classification import cross_entropy, membership_error, memberships
+from regcls_jax.losses.regression import (
+    absolute_error,
+    check_pair,
+    focal_absolute_error,
+    focal_squared_error,
+    gaussian_nll,
+    huber,
+    squared_error,
+)
 
-FOCAL_ACTIVATIONS = ("sigmoid", "tanh")
-
-
-def check_pair(predictions: Array, targets: Array) -> None:
-    """The one check of every loss of a prediction and a target: same shape (no broadcasting), floating point."""
-    if jnp.shape(predictions) != jnp.shape(targets):
-        raise ValueError(f"predictions {jnp.shape(predictions)} and targets {jnp.shape(targets)} differ in shape")
-    if not jnp.issubdtype(jnp.result_type(predictions), jnp.floating):
-        raise ValueError(f"predictions must be floating point, got {jnp.result_type(predictions)}")
-
-
-def squared_error(predictions: Array, targets: Array) -> Array:
-    """(p - y)^2, [...] -> [...] (Eq. 3), in squared target units."""
-    check_pair(predictions, targets)
-    return jnp.square(predictions - targets)
-
-
-def absolute_error(predictions: Array, targets: Array) -> Array:
-    """|p - y|, [...] -> [...], in target units. The gradient at p = y is 0."""
-    check_pair(predictions, targets)
-    error = predictions - targets
-    # jnp.abs alone has gradient 1 at 0.
-    return jnp.where(error == 0, 0, jnp.abs(error))
-
-
-def huber(predictions: Array, targets: Array, *, beta: float = 1.0) -> Array:
-    """Smooth L1, [...] -> [...]: a^2 / (2 beta) for a = |p - y| < beta, else a - beta / 2 (recipes 2.1).
-
-    `beta` in target units. This is optax.huber_loss(delta=beta) / beta, so that it tends to |p - y| for small beta.
-    """
-    check_pair(predictions, targets)
-    error = jnp.abs(predictions - targets)
-    # min() keeps the unused quadratic branch from overflowing, whose gradient would be inf * 0.
-    return jnp.where(error < beta, jnp.square(jnp.minimum(error, beta)) / (2 * beta), error - beta / 2)
-
-
-def _focal_factor(predictions: Array, targets: Array, beta: ArrayLike, gamma: ArrayLike, activation: str) -> Array:
-    """The factor of Focal-R, [...] in [0, 1]."""
-    if activation not in FOCAL_ACTIVATIONS:
-        raise ValueError(f"unknown activation {activation!r}; one of {', '.join(FOCAL_ACTIVATIONS)}")
-    # 2 sigmoid(x) - 1 = tanh(x / 2), which does not cancel near 0.
-    hardness = jnp.tanh(jnp.abs(predictions - targets) * (beta / 2 if activation == "sigmoid" else beta))
-    # For gamma < 1 the slope of the power is infinite at 0, but what it is multiplied by is 0: no gradient there.
-    easy = hardness == 0
-    return jnp.where(easy, gamma == 0, jnp.power(jnp.where(easy, 1, hardness), gamma))
-
-
-def focal_squared_error(
-    predictions: Array,
-    targets: Array,
-    *,
-    beta: ArrayLike = 0.2,
-    gamma: ArrayLike = 1.0,
-    activation: str = "sigmoid",
-) -> Array:
-    """Focal-R on the squared error, (p - y)^2 f(beta |p - y|)^gamma, [...] -> [...].
-
-    From Yang et al. (2021), recipes 2.1. f(x) is 2 sigmoid(x) - 1 or, for `activation` "tanh", tanh(x); the
-    gradient goes through it. `beta` > 0 is per target unit (published: 0.2 per year, 20 on STS-B scores divided
-    by 5), `gamma` >= 0; both may be traced. Value and gradient at p = y are 0 for every gamma, below 1 too.
-    """
-    return squared_error(predictions, targets) * _focal_factor(predictions, targets, beta, gamma, activation)
-
-
-def focal_absolute_error(
-    predictions: Array,
-    targets: Array,
-    *,
-    beta: ArrayLike = 0.2,
-    gamma: ArrayLike = 1.0,
-    activation: str = "sigmoid",
-) -> Array:
-    """|p - y| f(beta |p - y|)^gamma, [...] -> [...]: Focal-R on the absolute error; see `focal_squared_error`."""
-    return absolute_error(predictions, targets) * _focal_factor(predictions, targets, beta, gamma, activation)
-
-
-def cross_entropy(logits: Array, labels: Array, *, classes: Array | int | None = None, axis: int = -1) -> Array:
-    """-log softmax(logits)[label]: logits [..., C], labels int [...] in [0, C) -> [...] in nats.
-
-    `axis` is where the classes stand in `logits`. `classes` (may be traced): only the first `classes` logits exist,
-    the rest is padding that gets no probability and no gradient. Labels come from `binning.assign` and are not checked.
-    """
-    axis = axis % logits.ndim
-    if logits.shape[:axis] + logits.shape[axis + 1 :] != jnp.shape(labels):
-        raise ValueError(f"logits {logits.shape} with classes on axis {axis} do not fit labels {jnp.shape(labels)}")
-    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-        raise ValueError(f"labels must be integers, got {jnp.result_type(labels)}")
-    index = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis)
-    if classes is not None:
-        logits = jnp.where(index < classes, logits, -jnp.inf)
-    # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.
-    chosen = jnp.sum(jnp.where(index == jnp.expand_dims(labels, axis), logits, 0), axis)
-    return jax.nn.logsumexp(logits, axis) - chosen
-
-
-def membership_error(outputs: Array, memberships: Array, *, axis: int = -1) -> Array:
-    """Sum over classes (on `axis`) of (output - membership)^2, [..., C] and [..., C] -> [...].
-
-    A class head trained to *regress* `binning.memberships` instead of classifying: the control that tells whether a
-    gain of reg+cls is that of a second task on the same features, or of classification.
-    """
-    return jnp.sum(squared_error(outputs, memberships), axis=axis)
+__all__ = [
+    "absolute_error",
+    "bmc",
+    "bni",
+    "check_pair",
+    "cross_entropy",
+    "focal_absolute_error",
+    "focal_squared_error",
+    "gai",
+    "gaussian_nll",
+    "huber",
+    "membership_error",
+    "memberships",
+    "squared_error",
+]

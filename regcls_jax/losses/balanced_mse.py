@@ -13,25 +13,27 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from regcls_jax import losses, theory
+from regcls_jax import priors
+from regcls_jax.losses.classification import cross_entropy
+from regcls_jax.losses.regression import check_pair, gaussian_nll
 
 
 def _scale(values: Array, variance: Array, scaled: bool) -> Array:
     return values * jax.lax.stop_gradient(2 * variance) if scaled else values
 
 
-def _points(prior: theory.HistogramPrior) -> theory.MixturePrior:
+def _points(prior: priors.HistogramPrior) -> priors.MixturePrior:
     """All mass of a bucket at its centre; an empty bucket, which may be padding up to infinity, has none."""
     edges, probabilities = jnp.asarray(prior.edges), jnp.asarray(prior.probabilities)
     centres = jnp.where(probabilities > 0, (edges[:-1] + edges[1:]) / 2, 0)
-    return theory.MixturePrior(centres, jnp.zeros_like(centres), probabilities)
+    return priors.MixturePrior(centres, jnp.zeros_like(centres), probabilities)
 
 
 def gai(
     predictions: Array,
     targets: Array,
     *,
-    prior: theory.Prior,
+    prior: priors.Prior,
     noise_sigma: ArrayLike,
     scaled: bool = True,
     true_nll: bool = False,
@@ -42,11 +44,9 @@ def gai(
     `scaled=False` the value is then -log of a density that integrates to 1 over y (+inf where p~(y) = 0).
     """
     variance = jnp.square(noise_sigma)
+    values = gaussian_nll(predictions, targets, variance) + priors.log_evidence(prior, predictions, variance)
     if true_nll:
-        values = theory.imbalanced_nll(prior, targets, predictions, variance)
-    else:
-        evidence = theory.log_evidence(prior, predictions, variance)
-        values = theory.balanced_nll(targets, predictions, variance) + evidence
+        values = values - priors.log_density(prior, targets)
     return _scale(values, variance, scaled)
 
 
@@ -54,7 +54,7 @@ def bni(
     predictions: Array,
     targets: Array,
     *,
-    prior: theory.HistogramPrior,
+    prior: priors.HistogramPrior,
     noise_sigma: ArrayLike,
     scaled: bool = True,
     true_nll: bool = False,
@@ -92,7 +92,7 @@ def bmc(
     ValueError for a batch of one, whose loss is 0 whatever the prediction (as it is, unnoticed, if `mask`
     keeps one row): take GAI or BNI, which need no batch.
     """
-    losses.check_pair(predictions, targets)
+    check_pair(predictions, targets)
     if not 1 <= jnp.ndim(predictions) <= 2:
         raise ValueError(f"BMC needs predictions [B] or [B, D], got {jnp.shape(predictions)}")
     batch = len(predictions)
@@ -108,4 +108,4 @@ def bmc(
     variance = jnp.square(noise_sigma)
     logits = -jnp.sum(jnp.square(predictions[:, None] - targets[None]), axis=-1) / (2 * variance)
     logits = jnp.where(kept[None], logits, -jnp.inf)
-    return jnp.where(kept, _scale(losses.cross_entropy(logits, jnp.arange(batch)), variance, scaled), 0)
+    return jnp.where(kept, _scale(cross_entropy(logits, jnp.arange(batch)), variance, scaled), 0)

@@ -6,9 +6,23 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from regcls_jax.models.prediction import Prediction
+from regcls_jax.prediction import Prediction
 
 Initializer = nn.initializers.Initializer
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": nn.relu,
+    "gelu": nn.gelu,
+    "sigmoid": nn.sigmoid,
+    "silu": nn.silu,
+    "tanh": nn.tanh,
+}
+INITIALIZERS: dict[str, Initializer] = {
+    "xavier_uniform": nn.initializers.xavier_uniform(),
+    "xavier_normal": nn.initializers.xavier_normal(),
+    "he_uniform": nn.initializers.he_uniform(),
+    "he_normal": nn.initializers.he_normal(),
+    "lecun_normal": nn.initializers.lecun_normal(),
+}
 
 
 class Dense(nn.Module):
@@ -44,6 +58,8 @@ class Dense(nn.Module):
 class MLP(nn.Module):
     """inputs [..., D] -> Prediction(value [...], logits [..., classes] or None, features [..., hidden[-1]]).
 
+    With `outputs` > 0 the targets are vectors: value [..., outputs], the last axis whatever `feature_axis` is.
+
     Fig. 3 uses hidden = (6, 15) (the paper's text says 16: recipes 4.1-7), ReLU, Xavier-uniform weights, zero biases.
     `classes` = 0 leaves the class head out. With `feature_axis` = 0 inputs, logits and features have their feature
     axis first instead of last. Trunk and value head draw the same initial weights with and without a class head.
@@ -51,6 +67,7 @@ class MLP(nn.Module):
 
     hidden: tuple[int, ...] = (6, 15)
     classes: int = 0
+    outputs: int = 0
     activation: Callable[[Array], Array] = nn.relu
     kernel_init: Initializer = nn.initializers.xavier_uniform()
     feature_axis: int = -1
@@ -67,6 +84,7 @@ class MLP(nn.Module):
         features = inputs
         for layer, width in enumerate(self.hidden):
             features = self.activation(dense(width, f"hidden_{layer}")(features))
-        value = jnp.squeeze(dense(1, "value_head")(features), self.feature_axis)
+        value = dense(max(self.outputs, 1), "value_head")(features)
+        value = jnp.moveaxis(value, self.feature_axis, -1) if self.outputs else jnp.squeeze(value, self.feature_axis)
         logits = dense(self.classes, "class_head", fold_bias=True)(features) if self.classes else None
         return Prediction(value, logits, features)

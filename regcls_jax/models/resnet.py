@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
-from regcls_jax.models.prediction import Prediction
+from regcls_jax.prediction import Prediction
 
 
 def conv(features: int, kernel: int, stride: int, dtype: DTypeLike, name: str) -> nn.Conv:

@@ -19,7 +19,7 @@ from regcls_jax.report.studies import choose
 from regcls_jax.report.tables import Report
 from regcls_jax.store.files import read_json, write_atomic
 from regcls_jax.store.meta import read_meta
-from regcls_jax.store.rows import METRICS, RUN, diverged, read_rows, write_csv_atomic
+from regcls_jax.store.rows import METRICS, diverged, read_rows, run_columns, write_csv_atomic
 from regcls_jax.store.traces import export_files, read_trace
 from regcls_jax.study.runs import expand
 
@@ -71,7 +71,7 @@ def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.Dat
         .astype(dict.fromkeys(METRICS, np.float32))
         .astype(dict.fromkeys(METRICS, float))
     )
-    return kept.sort_values([*RUN, "split"]).reset_index(drop=True)
+    return kept.sort_values([*run_columns(rows), "split"]).reset_index(drop=True)
 
 
 def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool = False) -> Report:
@@ -120,7 +120,7 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         rows=export_rows(rows, study.splits),
         trace={} if trace is None else export_files(trace, study.splits),
         signs=study.signs,
-        models=len(rows.drop_duplicates(list(RUN))),
+        models=len(rows.drop_duplicates(run_columns(rows))),
         remarks="\n\n".join(filter(None, (missing, _diverged_note(rows), unseen))),
         tables=made,
         figures=figures,

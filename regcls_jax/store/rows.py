@@ -11,17 +11,23 @@ import pandas as pd
 
 from regcls_jax.store.files import write_atomic
 
-COLUMNS = (
-    "run arm scenario sampling noise function repetition seed classes classes_kept balanced "
-    "lam scale learning_rate weight_decay split n mse mae"
-).split()
-TEXT_COLUMNS = ("arm", "scenario", "sampling", "split", "shot", "trace")
 METRICS = ("mse", "mae")
-# What names a trained model, whichever split it is evaluated on.
+# What every row of a study has; beside it stand the columns of its source and the other settings of its runs.
+COLUMNS = (
+    *("run", "arm", "seed", "classes", "classes_kept", "balanced", "lam", "scale", "learning_rate", "weight_decay"),
+    *("split", "n", *METRICS),
+)
+TEXT_COLUMNS = ("arm", "dataset", "scenario", "sampling", "split", "shot", "trace")
+# What names a trained model, whichever split it is evaluated on, as far as the rows have it.
 RUN = (
-    *("arm", "scenario", "sampling", "noise", "function", "repetition", "seed", "classes"),
+    *("arm", "dataset", "scenario", "sampling", "noise", "function", "repetition", "fold", "seed", "classes"),
     *("lam", "scale", "learning_rate", "weight_decay", "run"),
 )
+
+
+def run_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of RUN that a frame of rows has."""
+    return [name for name in RUN if name in frame]
 
 
 def write_csv_atomic(frame: pd.DataFrame, path: str | os.PathLike) -> None:
@@ -77,7 +83,7 @@ def read_rows(workdir: str | os.PathLike) -> pd.DataFrame:
 def diverged(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs with a NaN or infinite metric on any split, one line each: the columns `RUN` and `splits`."""
     bad = frame[~np.isfinite(frame[list(METRICS)].astype(float)).all(axis=1)]
-    return bad.groupby(list(RUN), dropna=False)["split"].agg(" ".join).rename("splits").reset_index()
+    return bad.groupby(run_columns(frame), dropna=False)["split"].agg(" ".join).rename("splits").reset_index()
 
 
 def finished_runs(workdir: str | os.PathLike) -> set[int]:

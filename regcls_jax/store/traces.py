@@ -8,16 +8,21 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from regcls_jax.report.paper.published import CELL
-from regcls_jax.store.rows import COLUMNS, METRICS, read_file
-from regcls_jax.study.trace import Trace
+from regcls_jax.store.rows import read_file
 
-QUANTITIES = Trace._fields
-_OF_A_ROW = tuple(name for name in COLUMNS if name not in ("split", "n", *METRICS))
+# What is measured: the fields of `study.trace.Trace`.
+QUANTITIES = (
+    *("mse", "balanced_nll", "imbalanced_nll", "l_extra_gaussian", "l_extra_softmax", "cross_entropy"),
+    *("assumption_gap", "true_class_share", "correlation_softmax", "correlation_cross_entropy", "unseen"),
+)
+_OF_A_ROW = (
+    *("run", "arm", "scenario", "sampling", "noise", "function", "repetition", "seed", "classes", "classes_kept"),
+    *("balanced", "lam", "scale", "learning_rate", "weight_decay"),
+)
 # What names a trained model, as in the rows, then the place in its training, then what was measured.
 TRACE_COLUMNS = (*_OF_A_ROW, "trace", "epoch", "split", *QUANTITIES)
 # Runs that agree in these are the ones that a mean is taken over.
-ARM = (*CELL, "noise", "arm", "classes", "balanced", "lam", "trace")
+ARM = ("scenario", "sampling", "noise", "arm", "classes", "balanced", "lam", "trace")
 GROUP = (*ARM, "epoch", "split")
 SUMMARY_COLUMNS = (*GROUP, "runs", *QUANTITIES, *(f"{name}_std" for name in QUANTITIES))
 # The split whose MSE is sigma^2 where `trace` is "mse".

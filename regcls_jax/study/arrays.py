@@ -1,45 +1,55 @@
-"""The arrays of one device call: every data set, label, permutation once, and for each run where to find its own."""
+"""The arrays of one device call: every data set, split, label and order once, and where each run finds its own."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regcls_jax import binning, imbalance
-from regcls_jax.data.source import Problem
-from regcls_jax.data.synthetic.spec import DataSpec
-from regcls_jax.study.plan import MAX_ORDERS, MAX_TASKS, Part, Sized, Task, order_of, orders_of, task_of
-from regcls_jax.study.runs import Run
-from regcls_jax.study.trace import TraceTables
-from regcls_jax.study.train import SEPARATE_MODEL, RunArrays, Shape, Tables
-from regcls_jax.theory import MixturePrior
+from regcls_jax import binning, targets
+from regcls_jax.data.source import Problem, Spec
+from regcls_jax.losses.registry import HYPERPARAMETERS
+from regcls_jax.priors import MixturePrior
+from regcls_jax.study.plan import Order, Part, Sized, order_of, orders_of
+from regcls_jax.study.runs import Run, TrainingSet
+from regcls_jax.study.trace import TraceArrays
+from regcls_jax.study.train import SEPARATE_MODEL, Arrays, RunArrays, Shape
+
+Read = Callable[[Spec], Problem]
+Sizes = Mapping[TrainingSet, Sized]
 
 
 class Padding(NamedTuple):
     """Sizes that all parts of a shape are padded to, so that it compiles once."""
 
-    tasks: int
-    orders: int
+    data: int
+    rows: int
+    problems: int
+    sets: int
     samples: int
     eval_samples: int
+    orders: int
 
 
-def padding(parts: Sequence[Part], runs: Sequence[Run], sizes: Mapping[Task, Sized]) -> Padding:
+def padding(parts: Sequence[Part], runs: Sequence[Run], sizes: Sizes) -> Padding:
     """The largest sizes among the parts of one shape."""
-    tasks = [{task_of(runs[n]) for n in part.runs} for part in parts]
-    every = [sizes[task] for task in set().union(*tasks)]
+    sets = [{runs[n].trained_on for n in part.runs} for part in parts]
+    every = [sizes[each] for each in set().union(*sets)]
     return Padding(
-        tasks=max(map(len, tasks)),
-        orders=max(len(orders_of(part.runs, runs, sizes)) for part in parts),
+        data=max(len({each.data.shared for each in of_part}) for of_part in sets),
+        rows=max(sized.rows for sized in every),
+        problems=max(len({each.data for each in of_part}) for of_part in sets),
+        sets=max(map(len, sets)),
         samples=max(sized.samples for sized in every),
         eval_samples=max(sized.eval_samples for sized in every),
+        orders=max(len(orders_of(part.runs, runs, sizes)) for part in parts),
     )
 
 
-@functools.lru_cache(maxsize=MAX_ORDERS)
+# Sixteen of the paper's data sets: 8 MB each at 25,000 samples x 80 epochs.
+@functools.lru_cache(maxsize=16)
 def sample_orders(seed: int, samples: int, epochs: int) -> np.ndarray:
     """The order of the samples in every epoch, int32 [epochs, samples]: a fresh permutation each, from the seed.
 
@@ -50,42 +60,58 @@ def sample_orders(seed: int, samples: int, epochs: int) -> np.ndarray:
 
 
 def run_keys(runs: Sequence[Run]) -> jax.Array:
-    """The key of each run [n], from its seed and its function (and its model, if `initial_weights` is "separate").
+    """The key of each run [n], from its seed, its problem's key and its model, if `initial_weights` is "separate".
 
-    Arms, samplings and scenarios of one seed and function share it. (In the published code all functions of a
-    repetition share the initial weights; separate ones make the mean over functions say more.)
+    Arms, and problems of one seed and key (in 1-D: samplings and scenarios of one function), share it.
     """
 
-    def key(seed: jax.Array, function: jax.Array, separate: jax.Array) -> jax.Array:
-        shared = jax.random.fold_in(jax.random.key(seed), function)
+    def key(seed: jax.Array, problem: jax.Array, separate: jax.Array) -> jax.Array:
+        shared = jax.random.fold_in(jax.random.key(seed), problem)
         return jnp.where(separate, jax.random.fold_in(shared, SEPARATE_MODEL), shared)
 
     seeds = jnp.array([run.seed for run in runs])
-    functions = jnp.array([run.data.function for run in runs])
+    problems = jnp.array([run.data.key for run in runs])
     separate = jnp.array([run.initial_weights == "separate" and run.classes > 0 for run in runs])
-    return jax.vmap(key)(seeds, functions, separate)
+    return jax.vmap(key)(seeds, problems, separate)
+
+
+class _Places(NamedTuple):
+    """Where everything of a part stands in its arrays."""
+
+    data: dict[Hashable, int]
+    problems: dict[Spec, int]
+    sets: dict[TrainingSet, int]
+    orders: dict[Order, int]
+    train_rows: dict[str, Spec]
+
+
+def _places(part: Part, runs: Sequence[Run], sizes: Sizes) -> _Places:
+    members = [runs[n] for n in part.runs]
+
+    def numbered(values: Sequence[Hashable]) -> dict[Hashable, int]:
+        return {value: place for place, value in enumerate(dict.fromkeys(values))}
+
+    return _Places(
+        numbered([run.data.shared for run in members]),
+        numbered([run.data for run in members]),
+        numbered([run.trained_on for run in members]),
+        numbered(sorted(orders_of(part.runs, runs, sizes))),
+        {sizes[run.trained_on].train_rows: run.data for run in members},
+    )
 
 
 def build(
-    part: Part,
-    padding: Padding,
-    runs: Sequence[Run],
-    sizes: Mapping[Task, Sized],
-    read: Callable[[DataSpec], Problem],
-    devices: int,
-) -> tuple[RunArrays, np.ndarray, Tables]:
-    """The arguments of `grid_step.train_grid`: runs [length, chunk], batches per epoch [length], tables.
+    part: Part, padding: Padding, runs: Sequence[Run], sizes: Sizes, read: Read, devices: int
+) -> tuple[RunArrays, np.ndarray, Arrays]:
+    """The arguments of `train.train_runs`: runs [length, chunk], batches per epoch [length], arrays.
 
     Missing runs repeat one of the part; missing chunks get 0 batches. Chunk i stands at place
     `chunk_places(part, devices)[i]`.
     """
-    tasks = sorted({task_of(runs[n]) for n in part.runs}, key=repr)
-    orders = sorted(orders_of(part.runs, runs, sizes))
-    places = chunk_places(part, devices)
+    at, places = _places(part, runs, sizes), chunk_places(part, devices)
     batches = np.zeros(part.length, np.int32)
     batches[places] = part.batches
-    run_arrays = _run_arrays(part, places, tasks, orders, runs, sizes)
-    return run_arrays, batches, _tables(part, padding, tasks, orders, sizes, read)
+    return _run_arrays(part, places, at, runs, sizes), batches, _arrays(part.shape, padding, at, sizes, read)
 
 
 def chunk_places(part: Part, devices: int) -> np.ndarray:
@@ -93,115 +119,112 @@ def chunk_places(part: Part, devices: int) -> np.ndarray:
     return np.arange(part.length).reshape(devices, -1).T.ravel()[: len(part.chunks)]
 
 
-def _tables(
-    part: Part,
-    padding: Padding,
-    tasks: Sequence[Task],
-    orders: Sequence[tuple[int, int]],
-    sizes: Mapping[Task, Sized],
-    read: Callable[[DataSpec], Problem],
-) -> Tables:
+def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) -> Arrays:
     """Zeros of the padded size, filled row by row: one copy of every array."""
-    problems = [read(task.data) for task in tasks]
-    classes, epochs = part.shape.classes, part.shape.epochs
-    count, _, n, m = padding
-    width, splits = problems[0].train.x.shape[1], len(problems[0].evals)
-    tables = Tables(
-        inputs=np.zeros((count, n, width), np.float32),
-        targets=np.zeros((count, n), np.float32),
-        labels=np.zeros((count, n if classes else 0), np.int32),
-        weights=np.zeros((count, n if part.shape.weighted else 0), np.float32),
-        classes=np.zeros(count, np.int32),
-        keep=np.zeros((count, classes), np.float32),
-        prior=MixturePrior(*(np.zeros((count, part.shape.points), np.float32) for _ in range(3))),
-        orders=np.zeros((padding.orders, epochs, n), np.int32),
-        eval_inputs=np.zeros((count, splits, m, width), np.float32),
-        eval_targets=np.zeros((count, splits, m), np.float32),
-        eval_sizes=np.zeros((count, splits), np.int32),
-        trace=_trace_tables(part.shape, padding, tasks, problems, sizes),
+    problems = {spec: read(spec) for spec in at.problems}
+    first = next(iter(problems.values()))
+    width, splits, classes = first.inputs.shape[1], len(first.splits), shape.classes
+    scaled = width if shape.inputs == "standardised" else 0
+    arrays = Arrays(
+        inputs=np.zeros((size.data, size.rows, width), np.float32),
+        targets=np.zeros((size.data, size.rows, *first.targets.shape[1:]), np.float32),
+        data=np.zeros(size.problems, np.int32),
+        centre=np.zeros((size.problems, scaled), np.float32),
+        spread=np.ones((size.problems, scaled), np.float32),
+        eval_rows=np.zeros((size.problems, splits, size.eval_samples), np.int32),
+        eval_sizes=np.zeros((size.problems, splits), np.int32),
+        problem=np.zeros(size.sets, np.int32),
+        labels=np.zeros((size.sets, size.rows if classes else 0), np.int32),
+        weights=np.zeros((size.sets, size.rows if shape.weighted else 0), np.float32),
+        classes=np.zeros(size.sets, np.int32),
+        keep=np.zeros((size.sets, classes), np.float32),
+        edges=np.zeros((size.sets, classes + 1 if shape.auxiliary != "classification" else 0), np.float32),
+        prior=MixturePrior(*(np.zeros((size.sets, shape.points), np.float32) for _ in range(3))),
+        mean=np.zeros(size.sets, np.float32),
+        std=np.ones(size.sets, np.float32),
+        orders=np.zeros((size.orders, shape.epochs, size.samples), np.int32),
+        trace=_trace_arrays(shape, size, at, problems, sizes),
     )
-    for row, (task, problem) in enumerate(zip(tasks, problems, strict=True)):
-        bins = sizes[task].bins
-        samples = len(problem.train.y)
-        tables.inputs[row, :samples], tables.targets[row, :samples] = problem.train
-        if bins is not None:
-            tables.labels[row, :samples] = binning.assign(problem.train.y, bins.edges)
-            tables.classes[row] = bins.classes
-            tables.keep[row, : bins.classes] = bins.keep
-        if part.shape.weighted:
-            tables.weights[row, :samples] = sample_weights(task, problem.train.y)
-        if part.shape.points:
-            for table, values in zip(tables.prior, prior(task, problem.train.y), strict=True):
-                table[row] = values
-        for column, split in enumerate(problem.evals.values()):
-            size = tables.eval_sizes[row, column] = len(split.y)
-            tables.eval_inputs[row, column, :size], tables.eval_targets[row, column, :size] = split
-    for row, (seed, samples) in enumerate(orders):
-        tables.orders[row, :, :samples] = sample_orders(seed, samples, epochs)
-    return tables
+    for spec, place in at.problems.items():
+        _fill_problem(arrays, place, at.data[spec.shared], problems[spec])
+    for trained_on, place in at.sets.items():
+        arrays.problem[place] = at.problems[trained_on.data]
+        _fill_set(arrays, shape, place, trained_on, problems[trained_on.data], sizes[trained_on].bins)
+    for (seed, samples, train_rows), place in at.orders.items():
+        rows = problems[at.train_rows[train_rows]].splits["train"]
+        arrays.orders[place, :, :samples] = rows[sample_orders(seed, samples, shape.epochs)]
+    return arrays
 
 
-@functools.lru_cache(maxsize=MAX_TASKS)
-def _mixture(targets: bytes, components: int) -> MixturePrior:
-    """`imbalance.fit_mixture` of float64 targets; it takes a second, and every class count asks for it."""
-    return imbalance.fit_mixture(np.frombuffer(targets), components)
+def _fill_problem(arrays: Arrays, place: int, data: int, problem: Problem) -> None:
+    rows = len(problem.targets)
+    arrays.inputs[data, :rows], arrays.targets[data, :rows] = problem.inputs, problem.targets
+    arrays.data[place] = data
+    if arrays.centre.shape[1]:
+        inputs = problem.inputs[problem.splits["train"]].astype(np.float64)
+        arrays.centre[place] = inputs.mean(0)
+        # A constant input carries nothing, and stays at 0 for the rows that are trained on.
+        arrays.spread[place] = np.where(inputs.std(0) > 0, inputs.std(0), 1)
+    for number, split in enumerate(problem.splits.values()):
+        arrays.eval_sizes[place, number] = len(split)
+        arrays.eval_rows[place, number, : len(split)] = split
 
 
-def _trace_tables(
-    shape: Shape, padding: Padding, tasks: Sequence[Task], problems: Sequence[Problem], sizes: Mapping[Task, Sized]
-) -> TraceTables | None:
-    """What the trace needs of every task beside its evaluation splits; None without trace."""
+def _fill_set(
+    arrays: Arrays,
+    shape: Shape,
+    place: int,
+    trained_on: TrainingSet,
+    problem: Problem,
+    bins: binning.Bins | None,
+) -> None:
+    method, train, train_targets = trained_on.method, problem.splits["train"], problem.train_targets
+    if bins is not None:
+        arrays.labels[place, train] = binning.assign(train_targets, bins.edges)
+        arrays.classes[place] = bins.classes
+        arrays.keep[place, : bins.classes] = bins.keep
+        if arrays.edges.shape[1]:
+            # The last edge again: classes without width, so without a member.
+            arrays.edges[place] = np.pad(bins.edges, (0, shape.classes - bins.classes), mode="edge")
+    if shape.weighted:
+        arrays.weights[place, train] = targets.sample_weights(method, train_targets)
+    if shape.points:
+        for array, values in zip(arrays.prior, targets.prior(method, train_targets), strict=True):
+            array[place] = values
+    if shape.output == "standardised":
+        name = f"{trained_on.data.name}, training targets"
+        arrays.mean[place], arrays.std[place] = targets.standardisation(method, train_targets, name)
+
+
+def _trace_arrays(
+    shape: Shape, size: Padding, at: _Places, problems: Mapping[Spec, Problem], sizes: Sizes
+) -> TraceArrays | None:
+    """What the trace needs of every training set beside its evaluation splits; None without trace."""
     if shape.trace == "none":
         return None
-    count, splits, samples = padding.tasks, len(problems[0].evals), padding.eval_samples
-    trace = TraceTables(
-        labels=np.zeros((count, splits, samples if shape.classes else 0), np.int32),
-        class_log_prior=np.full((count, shape.classes), -np.inf, np.float32),
-        prior=MixturePrior(*(np.zeros((count, shape.trace_points), np.float32) for _ in range(3))),
-        train_split=np.zeros(count, np.int32),
+    splits = next(iter(problems.values())).splits
+    trace = TraceArrays(
+        labels=np.zeros((size.sets, len(splits), size.eval_samples if shape.classes else 0), np.int32),
+        class_log_prior=np.full((size.sets, shape.classes), -np.inf, np.float32),
+        prior=MixturePrior(*(np.zeros((size.sets, shape.trace_points), np.float32) for _ in range(3))),
+        train_split=np.full(size.sets, list(splits).index("train"), np.int32),
     )
-    for row, (task, problem) in enumerate(zip(tasks, problems, strict=True)):
-        trace.train_split[row] = list(problem.evals).index("train")
-        mixture = _mixture(problem.train.y.astype(np.float64).tobytes(), task.components)
-        for table, values in zip(trace.prior, mixture, strict=True):
-            table[row] = values
-        if (bins := sizes[task].bins) is not None:
+    for trained_on, place in at.sets.items():
+        problem = problems[trained_on.data]
+        mixture = targets.mixture(problem.train_targets, trained_on.method.components)
+        for array, values in zip(trace.prior, mixture, strict=True):
+            array[place] = values
+        if (bins := sizes[trained_on].bins) is not None:
             shares = bins.counts / bins.counts.sum()
-            trace.class_log_prior[row, : bins.classes] = np.log(
+            trace.class_log_prior[place, : bins.classes] = np.log(
                 shares, out=np.full(bins.classes, -np.inf), where=shares > 0
             )
-            for column, split in enumerate(problem.evals.values()):
-                trace.labels[row, column, : len(split.y)] = binning.assign(split.y, bins.edges)
+            for number, rows in enumerate(problem.splits.values()):
+                trace.labels[place, number, : len(rows)] = binning.assign(problem.targets[rows], bins.edges)
     return trace
 
 
-def _buckets(task: Task, targets: np.ndarray) -> np.ndarray:
-    return binning.uniform_edges(float(targets.min()), float(targets.max()), task.buckets)
-
-
-def sample_weights(task: Task, targets: np.ndarray) -> np.ndarray:
-    """The weight of every training target [n], mean 1 (recipes 2.2; no clipping: that was for counts of years)."""
-    lds = imbalance.LdsKernel() if task.lds else None
-    return imbalance.label_weights(targets, _buckets(task, targets), task.reweight, lds=lds)
-
-
-def prior(task: Task, targets: np.ndarray) -> MixturePrior:
-    """p~(y) of Balanced MSE: a Gaussian mixture (GAI), or one point per bucket of the training targets (BNI)."""
-    if task.prior == "gai":
-        return imbalance.fit_mixture(targets, task.components)
-    edges = _buckets(task, targets)
-    counts = np.bincount(binning.assign(targets, edges), minlength=task.buckets)
-    return MixturePrior((edges[:-1] + edges[1:]) / 2, np.zeros(task.buckets), counts / counts.sum())
-
-
-def _run_arrays(
-    part: Part,
-    places: np.ndarray,
-    tasks: Sequence[Task],
-    orders: Sequence[tuple[int, int]],
-    runs: Sequence[Run],
-    sizes: Mapping[Task, Sized],
-) -> RunArrays:
+def _run_arrays(part: Part, places: np.ndarray, at: _Places, runs: Sequence[Run], sizes: Sizes) -> RunArrays:
     shape = part.length, part.chunk
     numbers = np.full(shape, part.chunks[0][0])
     for place, chunk in zip(places, part.chunks, strict=True):
@@ -211,15 +234,10 @@ def _run_arrays(
     def array(values: Sequence[float], dtype: type = np.float32) -> np.ndarray:
         return np.array(values, dtype).reshape(shape)
 
+    traced = (*RunArrays.TRACED, *(name for name in members[0].hyperparameters() if name in HYPERPARAMETERS))
     return RunArrays(
-        task=array([tasks.index(task_of(run)) for run in members], np.int32),
-        order=array([orders.index(order_of(run, sizes[task_of(run)])) for run in members], np.int32),
+        training_set=array([at.sets[run.trained_on] for run in members], np.int32),
+        order=array([at.orders[order_of(run, sizes[run.trained_on])] for run in members], np.int32),
         key=run_keys(members).reshape(shape),
-        lam=array([run.lam for run in members]),
-        scale=array([run.scale for run in members]),
-        learning_rate=array([run.learning_rate for run in members]),
-        weight_decay=array([run.weight_decay for run in members]),
-        momentum=array([run.momentum for run in members]),
-        noise_sigma=array([run.noise_sigma for run in members]),
-        noise_learning_rate=array([run.noise_learning_rate for run in members]),
+        numbers={name: array([getattr(run, name) for run in members]) for name in traced},
     )

@@ -3,46 +3,29 @@
 Several processes may work on one study, on one machine or on many that share its folder (see `parts`).
 """
 
-import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pandas as pd
 import tqdm
 
-from regcls_jax.data.source import Problem, synthetic_problem, uniform_spec
-from regcls_jax.data.synthetic import cache
-from regcls_jax.data.synthetic.spec import DataSpec
-from regcls_jax.metrics.errors import ErrorSums, trivial_predictors
+from regcls_jax.data.source import Problem, Source, Spec
+from regcls_jax.data.sources import source_of
 from regcls_jax.store.claims import Claims, open_claims
 from regcls_jax.store.meta import note_time
 from regcls_jax.store.rows import write_csv_atomic
-from regcls_jax.store.traces import TRACE_COLUMNS
 from regcls_jax.store.workdir import CLAIMS, share_workdir
-from regcls_jax.study import arrays as tables
-from regcls_jax.study import parts
-from regcls_jax.study.plan import Part, Sized, Task, measure, plan, task_of
-from regcls_jax.study.runs import Run, expand
-from regcls_jax.study.trace import Trace
-from regcls_jax.study.train import train_grid
-
-# Data sets kept in memory (1 MB each): what one part reads, and the uniform sampling that several are tested on.
-MEMORY = 256
-
-# What a trivial predictor has in the columns of a trained model.
-NOTHING_TRAINED = {"seed": -1, "classes": 0, "classes_kept": 0, "balanced": False} | dict.fromkeys(
-    ("lam", "scale", "learning_rate", "weight_decay"), float("nan")
-)
-
-Read = Callable[[DataSpec], Problem]
-Sizes = Mapping[Task, Sized]
-Row = dict[str, Any]
+from regcls_jax.study import arrays, parts
+from regcls_jax.study.arrays import Read, Sizes
+from regcls_jax.study.plan import Part, Sized, measure, plan
+from regcls_jax.study.rows import Row, part_rows, part_trace, trivial_rows
+from regcls_jax.study.runs import Run, TrainingSet, expand
+from regcls_jax.study.train import Trained, train_runs
 
 
 def run_study(
@@ -53,7 +36,7 @@ def run_study(
     command: str = "",
     progress: bool = True,
 ) -> int:
-    """Trains what is not yet trained of a study (config: `grid.expand`); returns how many trainings it did.
+    """Trains what is not yet trained of a study (config: `runs.expand`); returns how many trainings it did.
 
     Rows go to workdir/rows and traces to workdir/trace, one file per part, whole or not at all; the same call after a
     kill continues and ends with the same files. Processes that are given the same study divide its trainings and end
@@ -69,7 +52,8 @@ def run_study(
     trained = 0
     if len(finished.runs) < len(runs):
         with parts.sigterm_as_interrupt(), open_claims(folder / CLAIMS) as claims:
-            sizes, read = _prepare(runs, folder, Path(cache_dir), progress)
+            source, _ = source_of(config.get("data", {}))
+            sizes, read = _prepare(runs, source, folder, Path(cache_dir), progress)
             devices = jax.devices()
             planned = plan(
                 runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=config.get("chunk", 0)
@@ -124,23 +108,22 @@ def _remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _prepare(runs: Sequence[Run], folder: Path, cache_dir: Path, progress: bool) -> tuple[Sizes, Read]:
-    """Makes the data, measures every task and writes the rows of the trivial predictors."""
-    by_data: dict[DataSpec, list[Task]] = {}
-    for task in dict.fromkeys(map(task_of, runs)):
-        by_data.setdefault(task.data, []).append(task)
-    cache.ensure([*by_data, *map(uniform_spec, by_data)], cache_dir, progress=progress)
-    read_set = functools.lru_cache(maxsize=MEMORY)(lambda spec: cache.read(spec, cache_dir))
+def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path, progress: bool) -> tuple[Sizes, Read]:
+    """Makes the data, measures every training set and writes the rows of the trivial predictors."""
+    by_problem: dict[Spec, list[TrainingSet]] = {}
+    for trained_on in dict.fromkeys(run.trained_on for run in runs):
+        by_problem.setdefault(trained_on.data, []).append(trained_on)
+    source.ensure([*by_problem], cache_dir, progress)
 
-    def read(spec: DataSpec) -> Problem:
-        return synthetic_problem(spec, read_set)
+    def read(spec: Spec) -> Problem:
+        return source.read(spec, cache_dir)
 
-    sizes: dict[Task, Sized] = {}
+    sizes: dict[TrainingSet, Sized] = {}
     trivial: list[Row] = []
-    for spec, tasks in tqdm.tqdm(by_data.items(), desc="classes", disable=not progress, leave=False):
+    for spec, sets in tqdm.tqdm(by_problem.items(), desc="classes", disable=not progress, leave=False):
         problem = read(spec)
-        sizes.update((task, measure(task, problem)) for task in tasks)
-        trivial.extend(_trivial_rows(spec, problem))
+        sizes.update((trained_on, measure(trained_on, problem)) for trained_on in sets)
+        trivial.extend(trivial_rows(spec, problem))
     if not (folder / "rows" / "trivial.csv").exists():
         write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / "trivial.csv")
     return sizes, read
@@ -159,12 +142,13 @@ def _results(
     done.
     """
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    running: tuple[Part, tuple[ErrorSums, Trace | None]] | None = None
-    padding = functools.cache(lambda shape: tables.padding(planned[shape], runs, sizes))
+    running: tuple[Part, Trained] | None = None
+    padding = functools.cache(lambda shape: arrays.padding(planned[shape], runs, sizes))
 
-    def results(part: Part, trained: tuple[ErrorSums, Trace | None]) -> tuple[list[Row], pd.DataFrame | None]:
-        places = tables.chunk_places(part, mesh.size)
-        return _rows(part, places, trained[0], runs, sizes), _trace_frame(part, places, trained[1], runs, sizes)
+    def results(part: Part, trained: Trained) -> tuple[list[Row], pd.DataFrame | None]:
+        places = arrays.chunk_places(part, mesh.size)
+        trace = part_trace(part, places, trained.trace, runs, sizes)
+        return part_rows(part, places, trained.errors, runs, sizes), trace
 
     clock = time.monotonic()
     for claimed in mine:
@@ -173,70 +157,10 @@ def _results(
             shape, part = claimed
             if running is None:
                 clock = time.monotonic()  # other processes may have been waited for
-            arguments = tables.build(part, padding(shape), runs, sizes, read, mesh.size)
-            started = part, train_grid(*arguments, shape=part.shape, mesh=mesh)
+            arguments = arrays.build(part, padding(shape), runs, sizes, read, mesh.size)
+            started = part, train_runs(*arguments, shape=part.shape, mesh=mesh)
         if running is not None:
             made = results(*running)
             clock, before = time.monotonic(), clock
             yield running[0], clock - before, *made
         running = started
-
-
-def _data_columns(spec: DataSpec) -> Row:
-    return {**dataclasses.asdict(spec), "noise": spec.noise if spec.scenario == "noisy" else 0.0}
-
-
-def _run_columns(number: int, run: Run, sized: Sized) -> Row:
-    """What was trained. `trace` is not part of that: it says what was looked at."""
-    columns = {"run": number, **vars(run), "hidden": "-".join(map(str, run.hidden))}
-    del columns["data"], columns["trace"]
-    return columns | _data_columns(run.data) | {"classes_kept": sized.bins.classes if sized.bins else 0}
-
-
-def _members(part: Part, places: np.ndarray) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Every run number of a part, and its place in what the devices return."""
-    for place, numbers in zip(places, part.chunks, strict=True):
-        yield from ((number, (place, member)) for member, number in enumerate(numbers))
-
-
-def _rows(part: Part, places: np.ndarray, sums: ErrorSums, runs: Sequence[Run], sizes: Sizes) -> list[Row]:
-    """The result rows of a trained part: one per run and evaluation split."""
-    count, mse, mae = map(np.asarray, (sums.count, sums.squared / sums.count, sums.absolute / sums.count))
-    rows = []
-    for number, at in _members(part, places):
-        sized = sizes[task_of(runs[number])]
-        columns = _run_columns(number, runs[number], sized)
-        for split, name in enumerate(sized.splits):
-            scores = {"n": count[at][split], "mse": mse[at][split], "mae": mae[at][split]}
-            rows.append({**columns, "split": name, **scores})
-    return rows
-
-
-def _trace_frame(
-    part: Part, places: np.ndarray, trace: Trace | None, runs: Sequence[Run], sizes: Sizes
-) -> pd.DataFrame | None:
-    """The trace of a trained part: one line per run, epoch (0: before training) and evaluation split."""
-    if trace is None:
-        return None
-    quantities = {name: np.asarray(values) for name, values in trace._asdict().items()}
-    frames = []
-    for number, at in _members(part, places):
-        sized = sizes[task_of(runs[number])]
-        columns = _run_columns(number, runs[number], sized)
-        named = {name: columns[name] for name in TRACE_COLUMNS if name in columns} | {"trace": runs[number].trace}
-        epochs = np.repeat(np.arange(part.shape.epochs + 1), len(sized.splits))
-        places_in_time = {"epoch": epochs, "split": list(sized.splits) * (part.shape.epochs + 1)}
-        values = {name: array[at].ravel() for name, array in quantities.items()}
-        frames.append(pd.DataFrame(places_in_time | values).assign(**named))
-    return pd.concat(frames, ignore_index=True)[list(TRACE_COLUMNS)]
-
-
-def _trivial_rows(spec: DataSpec, problem: Problem) -> list[Row]:
-    """The rows of the trivial predictors on one data set; `run` -1 says that nothing was trained."""
-    rows = []
-    for arm, prediction in trivial_predictors(problem.train.y).items():
-        for split, (_, targets) in problem.evals.items():
-            error = prediction - targets
-            scores = {"n": len(targets), "mse": np.mean(error**2), "mae": np.mean(np.abs(error))}
-            rows.append({"run": -1, "arm": arm, **_data_columns(spec), **NOTHING_TRAINED, "split": split, **scores})
-    return rows

@@ -6,13 +6,16 @@ part    chunks of one shape sent to the devices in one call and written in one f
 """
 
 import dataclasses
+import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from regcls_jax import binning
+import numpy as np
+
+from regcls_jax import binning, targets
 from regcls_jax.data.source import Problem
-from regcls_jax.data.synthetic.spec import DataSpec
-from regcls_jax.study.runs import Run
+from regcls_jax.study.runs import Run, TrainingSet
 from regcls_jax.study.train import Shape
 
 # Activations of a chunk that a core's cache holds; measured best with 1 MB of second-level cache.
@@ -27,41 +30,38 @@ PART_COST = 6e9
 STEP_COST = 40
 # Training with a trace costs about as much as this many trainings without: it sees four splits after every epoch.
 TRACE_COST = 5
-# Orders of one part: bounds its memory where every data set has its own size (8 MB each at 25,000 samples x 80 epochs).
-MAX_ORDERS = 16
-# Tasks of one part: bounds its memory where trainings are short (about 1 MB each).
-MAX_TASKS = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """A data set with its classes, weights and prior: what a run trains on. The fields are the run's."""
-
-    data: DataSpec
-    classes: int
-    balanced: bool
-    rounding: str
-    reweight: str
-    lds: bool
-    buckets: int
-    prior: str
-    components: int
-
-    @property
-    def name(self) -> str:
-        """The data set by name, for messages."""
-        data = self.data
-        return f"{data.scenario}/{data.sampling}/function {data.function}/repetition {data.repetition}"
+# Of the arrays of one part: data, labels and weights, orders of the samples.
+PART_BYTES = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
 class Sized:
-    """What planning needs to know of a task: training samples, its evaluation splits and the largest, its classes."""
+    """What planning needs to know of a training set.
+
+    Training samples, a digest of their row numbers, rows of the data set and numbers per row (inputs and targets),
+    components of vector targets (0: plain ones), rows of the splits by name, classes.
+    """
 
     samples: int
-    eval_samples: int
-    splits: tuple[str, ...]
+    train_rows: str
+    rows: int
+    width: int
+    outputs: int
+    splits: dict[str, int]
     bins: binning.Bins | None
+
+    @property
+    def eval_samples(self) -> int:
+        """Rows of the largest split."""
+        return max(self.splits.values())
+
+
+class Order(NamedTuple):
+    """Decides the order of the samples: the seed, their number, and a digest of their row numbers."""
+
+    seed: int
+    samples: int
+    train_rows: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,35 +90,23 @@ class Part:
         return dataclasses.replace(self, chunks=chunks, batches=batches)
 
 
-def task_of(run: Run) -> Task:
-    """What a run trains on."""
-    return Task(
-        data=run.data,
-        classes=run.classes,
-        balanced=run.balanced,
-        rounding=run.rounding,
-        reweight=run.reweight,
-        lds=run.lds,
-        buckets=run.buckets,
-        prior=run.regression if run.regression in ("gai", "bni") else "none",
-        components=run.components,
-    )
-
-
-def measure(task: Task, problem: Problem) -> Sized:
-    """The sizes and classes of a task. Raises ValueError, naming the data set, for NaN or too few samples."""
-    for split, (inputs, targets) in {"train": problem.train, **problem.evals}.items():
-        binning.check_targets(targets, f"{task.name}, {split} targets")
-        binning.check_targets(inputs, f"{task.name}, {split} inputs")
-    bins = None
-    if task.classes:
-        name = f"{task.name}, training targets"
-        bins = binning.fit(problem.train.y, task.classes, balanced=task.balanced, rounding=task.rounding, name=name)
+def measure(trained_on: TrainingSet, problem: Problem) -> Sized:
+    """The sizes and classes of a training set. Raises ValueError, naming the problem, for data it cannot train on."""
+    name, method = trained_on.data.name, trained_on.method
+    for split, rows in problem.splits.items():
+        binning.check_targets(problem.targets[rows], f"{name}, {split} targets")
+        binning.check_targets(problem.inputs[rows], f"{name}, {split} inputs")
+    outputs = 0 if problem.targets.ndim == 1 else problem.targets.shape[1]
+    if outputs and (method.classes or method.reweight != "none" or method.loss.prior != "none"):
+        raise ValueError(f"{name}: classes, weights and priors need one target, not vectors of {outputs}")
     return Sized(
-        samples=len(problem.train.y),
-        eval_samples=max(len(split.y) for split in problem.evals.values()),
-        splits=tuple(problem.evals),
-        bins=bins,
+        samples=len(problem.splits["train"]),
+        train_rows=hashlib.blake2b(np.ascontiguousarray(problem.splits["train"], np.int32), digest_size=8).hexdigest(),
+        rows=len(problem.targets),
+        width=problem.inputs.shape[1] + max(outputs, 1),
+        outputs=outputs,
+        splits={split: len(rows) for split, rows in problem.splits.items()},
+        bins=targets.class_bins(method, problem.train_targets, f"{name}, training targets"),
     )
 
 
@@ -130,18 +118,29 @@ def padded_classes(classes: int) -> int:
 
 
 def shape_of(run: Run, sized: Sized) -> Shape:
-    """The compiled program a run needs."""
+    """The compiled program a run needs. Raises ValueError where `best_on` names no split."""
+    if run.best_on and run.best_on not in sized.splits:
+        raise ValueError(f"{run.where}: unknown best_on {run.best_on!r}; the splits are {', '.join(sized.splits)}")
     return Shape(
         hidden=run.hidden,
+        activation=run.activation,
+        initializer=run.initializer,
+        inputs=run.inputs,
+        output=run.output,
+        outputs=sized.outputs,
         classes=padded_classes(sized.bins.classes) if run.balanced and sized.bins else run.classes,
+        auxiliary=run.auxiliary,
         balanced=run.balanced,
         optimizer=run.optimizer,
+        schedule=run.schedule,
+        boundaries=run.boundaries,
         decay=run.decay,
         regression=run.regression,
         weighted=run.reweight != "none",
-        points={"gai": run.components, "bni": run.buckets}.get(run.regression, 0),
+        points={"mixture": run.components, "points": run.buckets}.get(run.loss.prior, 0),
         batch_size=run.batch_size,
         epochs=run.epochs,
+        best_on=list(sized.splits).index(run.best_on) if run.best_on else -1,
         trace=run.trace,
         trace_points=0 if run.trace == "none" else run.components,
     )
@@ -159,26 +158,26 @@ def chunk_size(shape: Shape, platform: str) -> int:
 def batches_per_epoch(run: Run, sized: Sized) -> int:
     """Full batches per epoch (the remainder is dropped). Raises ValueError where there is none."""
     if sized.samples < run.batch_size:
-        name, size = task_of(run).name, run.batch_size
+        name, size = run.data.name, run.batch_size
         raise ValueError(f"{name}: {sized.samples} training samples do not fill one batch of {size}")
     return sized.samples // run.batch_size
 
 
-def order_of(run: Run, sized: Sized) -> tuple[int, int]:
-    """What decides the order of the samples: (seed, number of samples), so that compared runs see the same batches.
+def order_of(run: Run, sized: Sized) -> Order:
+    """What decides the order of the samples, so that compared runs see the same batches.
 
     The published code shuffles from the training seed alone, too.
     """
-    return run.seed, sized.samples
+    return Order(run.seed, sized.samples, sized.train_rows)
 
 
-def orders_of(numbers: Iterable[int], runs: Sequence[Run], sizes: Mapping[Task, Sized]) -> set[tuple[int, int]]:
+def orders_of(numbers: Iterable[int], runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]) -> set[Order]:
     """The different orders of some runs."""
-    return {order_of(runs[n], sizes[task_of(runs[n])]) for n in numbers}
+    return {order_of(runs[n], sizes[runs[n].trained_on]) for n in numbers}
 
 
 def plan(
-    runs: Sequence[Run], sizes: Mapping[Task, Sized], *, platform: str, devices: int, chunk: int = 0
+    runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized], *, platform: str, devices: int, chunk: int = 0
 ) -> list[list[Part]]:
     """The parts of a study, one list per shape, small programs first. `chunk` 0 chooses the chunk size.
 
@@ -186,7 +185,7 @@ def plan(
     """
     by_shape: dict[Shape, list[int]] = {}
     for number, run in enumerate(runs):
-        by_shape.setdefault(shape_of(run, sizes[task_of(run)]), []).append(number)
+        by_shape.setdefault(shape_of(run, sizes[run.trained_on]), []).append(number)
     return [
         _plan_shape(shape, by_shape[shape], runs, sizes, chunk or chunk_size(shape, platform), devices)
         for shape in sorted(by_shape, key=lambda shape: (shape.classes, repr(shape)))
@@ -197,17 +196,17 @@ def _plan_shape(
     shape: Shape,
     numbers: list[int],
     runs: Sequence[Run],
-    sizes: Mapping[Task, Sized],
+    sizes: Mapping[TrainingSet, Sized],
     chunk: int,
     devices: int,
 ) -> list[Part]:
-    batches = {n: batches_per_epoch(runs[n], sizes[task_of(runs[n])]) for n in numbers}
-    in_order = sorted(numbers, key=lambda n: (batches[n], order_of(runs[n], sizes[task_of(runs[n])])))
+    batches = {n: batches_per_epoch(runs[n], sizes[runs[n].trained_on]) for n in numbers}
+    in_order = sorted(numbers, key=lambda n: (batches[n], order_of(runs[n], sizes[runs[n].trained_on])))
     chunks = []
     for _, group in itertools.groupby(in_order, key=batches.get):
         same = tuple(group)
         chunks.extend(same[start : start + chunk] for start in range(0, len(same), chunk))
-    samples = max(sizes[task_of(runs[n])].samples for n in numbers)
+    samples = max(sizes[runs[n].trained_on].samples for n in numbers)
     run_cost = shape.epochs * samples * (shape.classes + STEP_COST) * (1 if shape.trace == "none" else TRACE_COST)
     per_device = max(1, round(PART_COST / (run_cost * chunk)))
     length = min(per_device, -(-len(chunks) // devices)) * devices
@@ -217,21 +216,37 @@ def _plan_shape(
     ]
 
 
+class _Bytes:
+    """Memory of the arrays of a part that grows: every data set, its splits, training set and order once."""
+
+    def __init__(self, runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]) -> None:
+        self._runs, self._sizes = runs, sizes
+        self._numbers: dict[Hashable, int] = {}
+
+    def add(self, chunk: Iterable[int]) -> int:
+        """Adds the runs of a chunk; returns the bytes so far."""
+        for run in (self._runs[n] for n in chunk):
+            sized, method = self._sizes[run.trained_on], run.trained_on.method
+            self._numbers[run.data.shared] = sized.rows * sized.width
+            self._numbers["splits", run.data] = sum(sized.splits.values())
+            columns = bool(method.classes) + (method.reweight != "none")
+            self._numbers[run.trained_on] = sized.rows * columns
+            self._numbers[order_of(run, sized)] = sized.samples * run.epochs
+        return 4 * sum(self._numbers.values())
+
+
 def _cut(
-    chunks: list[tuple[int, ...]], length: int, runs: Sequence[Run], sizes: Mapping[Task, Sized]
+    chunks: list[tuple[int, ...]], length: int, runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]
 ) -> Iterator[list[tuple[int, ...]]]:
-    """Cuts chunks into parts of at most `length` chunks, MAX_ORDERS orders, MAX_TASKS tasks (at least one chunk)."""
+    """Cuts chunks into parts of at most `length` chunks and PART_BYTES (at least one chunk)."""
     part: list[tuple[int, ...]] = []
-    orders: set[tuple[int, int]] = set()
-    tasks: set[Task] = set()
+    size = _Bytes(runs, sizes)
     for chunk in chunks:
-        more_orders, more_tasks = orders_of(chunk, runs, sizes), {task_of(runs[n]) for n in chunk}
-        too_large = len(orders | more_orders) > MAX_ORDERS or len(tasks | more_tasks) > MAX_TASKS
+        too_large = size.add(chunk) > PART_BYTES
         if part and (len(part) == length or too_large):
             yield part
-            part, orders, tasks = [], set(), set()
+            part, size = [], _Bytes(runs, sizes)
+            size.add(chunk)
         part.append(chunk)
-        orders |= more_orders
-        tasks |= more_tasks
     if part:
         yield part

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from regcls_jax import losses, theory
+from regcls_jax import losses, priors, theory
 from regcls_jax.objective import masked_mean
 
 # Which sigma^2 the Gaussian likelihood has: the model's own MSE on its training split, or Eq. 3's 1 / (2 lambda).
@@ -39,17 +39,17 @@ class Trace(NamedTuple):
     unseen: Array
 
 
-class TraceTables(NamedTuple):
-    """What runs share beside the evaluation splits: T tasks, S splits, m samples, C classes (with padding).
+class TraceArrays(NamedTuple):
+    """What runs share beside the evaluation splits: T training sets, S splits, m samples, C classes (with padding).
 
     labels int32 [T, S, m] ([T, S, 0] without classes); class_log_prior [T, C], the log of the classes' shares of the
     training targets, -inf where empty or padded; prior, the mixture p~(y) of Eq. 8, three [T, K]; train_split [T], the
-    place of the training split among the S. A task's own (`[T]` taken) is what the functions below take.
+    place of the training split among the S. One's own (`[T]` taken) is what the functions below take.
     """
 
     labels: Array
     class_log_prior: Array
-    prior: theory.MixturePrior
+    prior: priors.MixturePrior
     train_split: Array
 
 
@@ -59,7 +59,7 @@ def watch(
     inputs: Array,
     targets: Array,
     sizes: Array,
-    task: TraceTables,
+    own: TraceArrays,
     *,
     variance: Array | None,
     classes: Array | None = None,
@@ -68,23 +68,23 @@ def watch(
     """The quantities of a model now, each [S].
 
     Args:
-      model: features first, with as many classes as `task` (0: none).
+      model: features first, with as many classes as `own` (0: none).
       params: its parameters.
       inputs: [S, m, D] of every split; rows from sizes[s] on are padding.
       targets: [S, m].
       sizes: [S] real rows.
-      task: its own tables, without their axis T.
+      own: its own arrays, without their axis T.
       variance: sigma^2 of Eq. 2, 5 and 8; None is the MSE on the training split.
       classes: how many of the classes are real; None is all.
       block: samples whose logits are in memory at once.
     """
     real = jnp.arange(targets.shape[1])[None] < sizes[:, None]
-    value, cross_entropy, gap = _predict(model, params, inputs, task, classes, block)
+    value, cross_entropy, gap = _predict(model, params, inputs, own, classes, block)
     mse = _mean(losses.squared_error(value, targets), real)
     if variance is None:
-        variance = mse[task.train_split]
+        variance = mse[own.train_split]
     balanced = theory.balanced_nll(targets, value, variance)
-    extra = theory.l_extra_gaussian(task.prior, targets, value, variance)
+    extra = theory.l_extra_gaussian(own.prior, targets, value, variance)
     nothing = jnp.full(mse.shape, jnp.nan)
     trace = Trace(*[nothing] * len(Trace._fields))._replace(
         mse=mse,
@@ -94,7 +94,7 @@ def watch(
     )
     if cross_entropy is None or gap is None:
         return trace
-    seen = real & (jnp.take(task.class_log_prior, task.labels) > -jnp.inf)
+    seen = real & (jnp.take(own.class_log_prior, own.labels) > -jnp.inf)
     softmax = cross_entropy - gap
     return trace._replace(
         l_extra_softmax=_mean(softmax, seen),
@@ -119,7 +119,7 @@ def _correlation(a: Array, b: Array, mask: Array) -> Array:
 
 
 def _predict(
-    model: nn.Module, params: optax.Params, inputs: Array, task: TraceTables, classes: Array | None, block: int
+    model: nn.Module, params: optax.Params, inputs: Array, own: TraceArrays, classes: Array | None, block: int
 ) -> tuple[Array, Array | None, Array | None]:
     """Predicted value, Eq. 11 and assumption gap of every sample, each [S, m] (the last two None without classes).
 
@@ -137,12 +137,12 @@ def _predict(
         if rows[1] is None:
             return prediction.value, None, None
         # As theory.l_extra_cross_entropy and theory.assumption_gap, but classes first: half the time.
-        adjusted = prediction.logits + task.class_log_prior[:, None]
+        adjusted = prediction.logits + own.class_log_prior[:, None]
         return (
             prediction.value,
             losses.cross_entropy(prediction.logits, rows[1], classes=classes, axis=0),
             losses.cross_entropy(adjusted, rows[1], axis=0),
         )
 
-    blocks = in_blocks(inputs), in_blocks(task.labels) if task.class_log_prior.size else None
+    blocks = in_blocks(inputs), in_blocks(own.labels) if own.class_log_prior.size else None
     return jax.tree.map(lambda out: out.ravel()[: splits * samples].reshape(splits, samples), jax.lax.map(one, blocks))

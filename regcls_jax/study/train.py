@@ -7,7 +7,7 @@ lambda compiles nothing.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,83 +15,154 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
-from regcls_jax import losses
 from regcls_jax import optimizer as optimizers
-from regcls_jax.losses import balanced_mse
+from regcls_jax.losses.auxiliary import Given
+from regcls_jax.losses.registry import AUXILIARY, REGRESSION
 from regcls_jax.metrics.errors import ErrorSums, error_sums
-from regcls_jax.models.mlp import MLP
-from regcls_jax.objective import Loss, keep_mask, objective
+from regcls_jax.models.mlp import ACTIVATIONS, INITIALIZERS, MLP
+from regcls_jax.objective import keep_mask, objective
+from regcls_jax.prediction import Prediction
+from regcls_jax.priors import MixturePrior
 from regcls_jax.study.step import State, init_state, train_step
-from regcls_jax.study.trace import Trace, TraceTables, watch
-from regcls_jax.theory import MixturePrior
+from regcls_jax.study.trace import Trace, TraceArrays, watch
 
-BALANCED_MSE = ("gai", "bni", "bmc")
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
 
 
 class Shape(NamedTuple):
-    """What makes a separate program: everything here changes shapes or operations.
+    """What makes a separate program: everything here changes shapes or operations. Fields are as in `runs.Run`.
 
-    `classes` counts padding; `points` are the components of the prior p~(y) of Balanced MSE, `trace_points` those of
-    the trace, 0 without one.
+    `classes` counts padding; `outputs` are the components of vector targets, 0 for plain ones; `points` are the
+    components of the prior p~(y) of Balanced MSE, `trace_points` those of the trace, 0 without one; `best_on` is the
+    number of the split, -1 where the last epoch counts.
     """
 
     hidden: tuple[int, ...]
+    activation: str
+    initializer: str
+    inputs: str
+    output: str
+    outputs: int
     classes: int
+    auxiliary: str
     balanced: bool
     optimizer: str
+    schedule: str
+    boundaries: tuple[int, ...]
     decay: str
     regression: str
     weighted: bool
     points: int
     batch_size: int
     epochs: int
+    best_on: int
     trace: str
     trace_points: int
 
 
 class RunArrays(NamedTuple):
-    """What a run may vary freely, each [...] over runs: indices into the tables, key, and hyperparameters."""
+    """What a run may vary freely, each [...] over runs: places in the arrays, its key, and numbers by field."""
 
-    task: Array
+    training_set: Array
     order: Array
     key: Array
-    lam: Array
-    scale: Array
-    learning_rate: Array
-    weight_decay: Array
-    momentum: Array
-    noise_sigma: Array
-    noise_learning_rate: Array
+    numbers: dict[str, Array]
+
+    # The fields of a run in `numbers`, beside the hyperparameters of its losses.
+    TRACED = ("lam", "scale", "learning_rate", "weight_decay", "momentum", "noise_sigma", "noise_learning_rate")
 
 
-class Tables(NamedTuple):
-    """What runs share, padded to the largest. T tasks (a data set with its classes), O orders, S evaluation splits.
+class Arrays(NamedTuple):
+    """What runs share, padded to the largest: every data set, problem, training set and order once.
 
-    inputs [T, n, D], targets [T, n], labels [T, n] (int32; [T, 0] without classes), weights [T, n] ([T, 0] without),
-    classes [T], keep [T, C] and prior (three [T, K]) of each task; orders [O, epochs, n] permutations of the samples;
-    eval_inputs [T, S, m, D], eval_targets [T, S, m], and eval_sizes [T, S] the number of real rows; `trace` is None
-    where nothing is traced.
+    Data sets P: inputs [P, n, D], targets [P, n] or [P, n, t]. Problems F, the splits of a data set as row numbers:
+    data [F], the place of its data set; centre and spread [F, D] of the training inputs ([F, 0] where they are not
+    standardised); eval_rows [F, S, m] of S splits, of which eval_sizes [F, S] are real. Training sets T, problems with
+    classes and weights: problem [T]; labels int32 [T, n] ([T, 0] without classes) and weights [T, n] ([T, 0] without)
+    of the rows that are trained on; classes [T], keep [T, C] and edges [T, C + 1] ([T, 0] where the auxiliary loss
+    needs none); prior, three [T, K]; mean, std [T] of the targets. orders [O, epochs, s]: the row numbers of the s
+    training samples, in a fresh order each epoch. `trace` is None where nothing is traced.
     """
 
     inputs: Array
     targets: Array
+    data: Array
+    centre: Array
+    spread: Array
+    eval_rows: Array
+    eval_sizes: Array
+    problem: Array
     labels: Array
     weights: Array
     classes: Array
     keep: Array
+    edges: Array
     prior: MixturePrior
+    mean: Array
+    std: Array
     orders: Array
-    eval_inputs: Array
-    eval_targets: Array
-    eval_sizes: Array
-    trace: TraceTables | None
+    trace: TraceArrays | None
 
 
-def _initial_params(shape: Shape, key: Array, inputs: Array, classes: Array) -> optax.Params:
-    model = MLP(shape.hidden, shape.classes, feature_axis=0)
-    params = model.init(jax.random.fold_in(key, INITIAL_WEIGHTS), inputs.T)["params"]
+class Trained(NamedTuple):
+    """What a training leaves: error sums [S], the trace [epochs + 1, S] or None, the model's parameters or None."""
+
+    errors: ErrorSums
+    trace: Trace | None
+    params: optax.Params | None
+
+
+def network(shape: Shape, classes: bool = True) -> MLP:
+    """The network of a run, features first; without its class head where only the value is asked for."""
+    return MLP(
+        shape.hidden,
+        shape.classes if classes else 0,
+        shape.outputs,
+        activation=ACTIVATIONS[shape.activation],
+        kernel_init=INITIALIZERS[shape.initializer],
+        feature_axis=0,
+    )
+
+
+class Own(NamedTuple):
+    """The arrays of one run, and its places in them. Rows are taken epoch by epoch."""
+
+    arrays: Arrays
+    set: Array
+    problem: Array
+    data: Array
+
+    @classmethod
+    def of(cls, arrays: Arrays, run: RunArrays) -> "Own":
+        """Looks the places up: once, not in every step."""
+        problem = arrays.problem[run.training_set]
+        return cls(arrays, run.training_set, problem, arrays.data[problem])
+
+    def inputs(self, rows: Array) -> Array:
+        """Inputs [..., D] of some rows of the data set, standardised where the run asks for it."""
+        found = self.arrays.inputs.at[self.data, rows].get(mode="promise_in_bounds")
+        if self.arrays.centre.shape[1]:
+            found = (found - self.arrays.centre[self.problem]) / self.arrays.spread[self.problem]
+        return found
+
+    def targets(self, rows: Array) -> Array:
+        """Targets [...] or [..., t] of some rows of the data set."""
+        return self.arrays.targets.at[self.data, rows].get(mode="promise_in_bounds")
+
+    def column(self, column: Array, rows: Array) -> Array:
+        """Labels or weights [B] of some rows that are trained on."""
+        return column.at[self.set, rows].get(mode="promise_in_bounds")
+
+    def value(self, shape: Shape, prediction: Prediction) -> Array:
+        """The predicted value in target units."""
+        if shape.output == "target":
+            return prediction.value
+        return self.arrays.mean[self.set] + self.arrays.std[self.set] * prediction.value
+
+
+def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
+    params = network(shape).init(jax.random.fold_in(key, INITIAL_WEIGHTS), jnp.zeros((width, 1)))["params"]
     if shape.balanced:
         # Xavier's bound depends on the number of outputs: that of the real classes, not of the padded head.
         fan_in = shape.hidden[-1]
@@ -99,153 +170,195 @@ def _initial_params(shape: Shape, key: Array, inputs: Array, classes: Array) -> 
     return params
 
 
-def _optimizer(shape: Shape, run: RunArrays) -> optax.GradientTransformation:
+def _optimizer(shape: Shape, run: RunArrays, batches: Array) -> optax.GradientTransformation:
     """The optimiser of all parameters; the noise scale of Balanced MSE has an Adam of its own, without decay."""
+    rate = optimizers.learning_rate(
+        run.numbers["learning_rate"],
+        shape.schedule,
+        boundaries=shape.boundaries,
+        steps_per_epoch=batches,
+        epochs=shape.epochs,
+    )
     # One flat vector: Adam is then one operation instead of one per layer. The result is the same, it is elementwise.
     model = optax.flatten(
         optimizers.make(
             shape.optimizer,
-            learning_rate=run.learning_rate,
-            weight_decay=run.weight_decay,
+            learning_rate=rate,
+            weight_decay=run.numbers["weight_decay"],
             decay=shape.decay,
-            momentum=run.momentum,
+            momentum=run.numbers["momentum"],
         )
     )
-    if shape.regression not in BALANCED_MSE:
+    if not REGRESSION[shape.regression].noise:
         return model
-    noise = optimizers.make(learning_rate=run.noise_learning_rate)
+    noise = optimizers.make(learning_rate=run.numbers["noise_learning_rate"])
     return optax.partition({"model": model, "noise_sigma": noise}, {"model": "model", "noise_sigma": "noise_sigma"})
 
 
-def _regression(shape: Shape, tables: Tables, run: RunArrays, params: optax.Params) -> Loss:
-    """The regression loss by name; Balanced MSE takes the noise scale and (but for BMC) the prior of the task."""
-    if shape.regression not in BALANCED_MSE:
-        return getattr(losses, shape.regression)
-    if shape.regression == "bmc":
-        return functools.partial(balanced_mse.bmc, noise_sigma=params["noise_sigma"])
-    # BNI's histogram comes as points, a mixture without width: GAI of it is BNI.
-    prior = jax.tree.map(lambda table: table[run.task], tables.prior)
-    return functools.partial(balanced_mse.gai, prior=prior, noise_sigma=params["noise_sigma"])
-
-
-def _watch(shape: Shape, tables: Tables, run: RunArrays, params: optax.Params) -> Trace | None:
+def _watch(shape: Shape, own: Own, run: RunArrays, params: optax.Params) -> Trace | None:
     """The quantities of section 2.2 on every evaluation split, if the run asks for them."""
-    if tables.trace is None:
+    arrays = own.arrays
+    if arrays.trace is None:
         return None
+    rows = arrays.eval_rows[own.problem]
     return watch(
-        MLP(shape.hidden, shape.classes, feature_axis=0),
+        network(shape),
         params["model"],
-        tables.eval_inputs[run.task],
-        tables.eval_targets[run.task],
-        tables.eval_sizes[run.task],
-        jax.tree.map(lambda table: table[run.task], tables.trace),
-        variance=1 / (2 * run.lam) if shape.trace == "lambda" else None,
-        classes=tables.classes[run.task] if shape.balanced else None,
+        own.inputs(rows),
+        own.targets(rows),
+        arrays.eval_sizes[own.problem],
+        jax.tree.map(lambda array: array[run.training_set], arrays.trace),
+        variance=1 / (2 * run.numbers["lam"]) if shape.trace == "lambda" else None,
+        classes=arrays.classes[run.training_set] if shape.balanced else None,
         block=shape.batch_size,
     )
 
 
-def train(shape: Shape, tables: Tables, batches: Array, run: RunArrays) -> tuple[State, Trace | None]:
+class Batch(NamedTuple):
+    """Some rows that are trained on: inputs [B, D], targets [B] or [B, t], labels int [B] and weights [B] or None."""
+
+    inputs: Array
+    targets: Array
+    labels: Array | None
+    weights: Array | None
+
+
+def _gather(shape: Shape, own: Own, rows: Array) -> Batch:
+    """Some `rows` [B] that are trained on."""
+    return Batch(
+        own.inputs(rows),
+        own.targets(rows),
+        own.column(own.arrays.labels, rows) if shape.classes else None,
+        own.column(own.arrays.weights, rows) if shape.weighted else None,
+    )
+
+
+def _loss(
+    shape: Shape, own: Own, run: RunArrays, batch: Batch, key: Array, params: optax.Params
+) -> tuple[Array, dict[str, Array]]:
+    """The objective of a batch; `key` draws its class masks."""
+    arrays = own.arrays
+    prediction = network(shape).apply({"params": params["model"]}, batch.inputs.T)
+    given = class_mask = None
+    if batch.labels is not None:
+        real = arrays.classes[own.set] if shape.balanced else None
+        edges = arrays.edges[own.set] if arrays.edges.shape[1] else None
+        given = Given(batch.targets, batch.labels, edges, real, axis=0)
+        if shape.balanced:
+            class_mask = keep_mask(key, batch.labels, arrays.keep[own.set])
+    prior = jax.tree.map(lambda array: array[own.set], arrays.prior)
+    return objective(
+        prediction._replace(value=own.value(shape, prediction)),
+        batch.targets,
+        given=given,
+        lam=run.numbers["lam"],
+        scale=run.numbers["scale"],
+        regression=REGRESSION[shape.regression].bind(run.numbers, prior=prior, noise_sigma=params.get("noise_sigma")),
+        auxiliary=AUXILIARY[shape.auxiliary].bind(run.numbers),
+        weights=batch.weights,
+        class_mask=class_mask,
+    )
+
+
+class _Best(NamedTuple):
+    """The epoch of the lowest MSE so far."""
+
+    mse: Array
+    params: optax.Params
+
+
+def _train(shape: Shape, arrays: Arrays, batches: Array, run: RunArrays) -> tuple[optax.Params, Trace | None]:
     """One whole training: `shape.epochs` passes of `batches` batches each (the remainder of a pass is dropped).
 
-    The parameters are those of the "model" and, for Balanced MSE, "noise_sigma". The trace is [epochs + 1, S]: before
-    training, and after every epoch.
+    Returns the parameters of the "model" and, for Balanced MSE, "noise_sigma", after the epoch that counts. The trace
+    is [epochs + 1, S]: before training, and after every epoch.
     """
-    task = {
-        "inputs": tables.inputs[run.task],
-        "targets": tables.targets[run.task],
-        "labels": tables.labels[run.task] if shape.classes else None,
-        "weights": tables.weights[run.task] if shape.weighted else None,
-    }
-    classes = tables.classes[run.task]
-    optimizer = _optimizer(shape, run)
-    model = MLP(shape.hidden, shape.classes, feature_axis=0)
+    own = Own.of(arrays, run)
+    optimizer = _optimizer(shape, run, batches)
     mask_key = jax.random.fold_in(run.key, CLASS_MASKS)
 
-    def epoch(state: State, number_and_order: tuple[Array, Array]) -> tuple[State, Trace | None]:
-        number, order = number_and_order
-        shuffled = jax.tree.map(lambda column: column[order], task)
+    def epoch(carry: tuple[State, _Best | None], number_and_order: tuple[Array, Array]) -> tuple[Any, Trace | None]:
+        (state, best), (number, order) = carry, number_and_order
+
+        # A whole epoch at once: gathering rows in every step was a third slower with one input, two cores.
+        shuffled = _gather(shape, own, order)
 
         def step(batch: Array, state: State) -> State:
-            rows = jax.tree.map(
-                lambda column: jax.lax.dynamic_slice_in_dim(column, batch * shape.batch_size, shape.batch_size),
-                shuffled,
-            )
-            kept = None
-            if shape.balanced:
-                key = jax.random.fold_in(mask_key, number * batches + batch)
-                kept = keep_mask(key, rows["labels"], tables.keep[run.task])
-
-            def loss(params: optax.Params) -> tuple[Array, dict[str, Array]]:
-                prediction = model.apply({"params": params["model"]}, rows["inputs"].T)
-                return objective(
-                    prediction.value,
-                    rows["targets"],
-                    prediction.logits,
-                    rows["labels"],
-                    lam=run.lam,
-                    scale=run.scale,
-                    regression=_regression(shape, tables, run, params),
-                    weights=rows["weights"],
-                    class_mask=kept,
-                    classes=classes if shape.balanced else None,
-                    class_axis=0,
-                )
-
+            start, size = batch * shape.batch_size, shape.batch_size
+            rows = jax.tree.map(lambda column: jax.lax.dynamic_slice_in_dim(column, start, size), shuffled)
+            key = jax.random.fold_in(mask_key, number * batches + batch)
+            loss = functools.partial(_loss, shape, own, run, rows, key)
             return train_step(state, loss, optimizer)[0]
 
-        steps = batches if tables.trace is None else jnp.where(number < 0, 0, batches)
+        steps = batches if arrays.trace is None else jnp.where(number < 0, 0, batches)
         state = jax.lax.fori_loop(0, steps, step, state)
-        return state, _watch(shape, tables, run, state.params)
+        if best is not None:
+            errors = _split_errors(shape, own, state.params["model"], shape.best_on)
+            now = _Best(errors.squared / errors.count, state.params)
+            best = jax.tree.map(functools.partial(jnp.where, now.mse < best.mse), now, best)
+        return (state, best), _watch(shape, own, run, state.params)
 
-    params = {"model": _initial_params(shape, run.key, task["inputs"][:1], classes)}
-    if shape.regression in BALANCED_MSE:
-        params["noise_sigma"] = run.noise_sigma
+    params = {"model": _initial_params(shape, run.key, arrays.inputs.shape[-1], arrays.classes[own.set])}
+    if REGRESSION[shape.regression].noise:
+        params["noise_sigma"] = run.numbers["noise_sigma"]
     state = init_state(params, optimizer)
-    numbers, orders = jnp.arange(shape.epochs), tables.orders[run.order]
-    if tables.trace is not None:
+    numbers, orders = jnp.arange(shape.epochs), arrays.orders[run.order]
+    if arrays.trace is not None:
         # An epoch -1 of no batches, after which the trace looks at the initial model: it is then compiled once.
         numbers, orders = jnp.arange(-1, shape.epochs), jnp.concatenate([jnp.zeros_like(orders[:1]), orders])
-    return jax.lax.scan(epoch, state, (numbers, orders))
+    best = _Best(jnp.float32(jnp.inf), params) if shape.best_on >= 0 else None
+    (state, best), trace = jax.lax.scan(epoch, (state, best), (numbers, orders))
+    return state.params if best is None else best.params, trace
 
 
-def evaluate(shape: Shape, tables: Tables, run: RunArrays, params: optax.Params) -> ErrorSums:
-    """Error sums [S] of the value head on every evaluation split."""
-    inputs, targets = tables.eval_inputs[run.task], tables.eval_targets[run.task]
+def _split_errors(shape: Shape, own: Own, params: optax.Params, split: Array | int) -> ErrorSums:
+    """Error sums of the value head on one evaluation split."""
+    arrays = own.arrays
+    rows = arrays.eval_rows[own.problem, split]
     trunk = {name: layer for name, layer in params.items() if name != "class_head"}
-
-    def split(inputs: Array, targets: Array, size: Array) -> ErrorSums:
-        value = MLP(shape.hidden, feature_axis=0).apply({"params": trunk}, inputs.T).value
-        return error_sums(value, targets, jnp.arange(len(targets)) < size)
-
-    return jax.vmap(split)(inputs, targets, tables.eval_sizes[run.task])
+    prediction = network(shape, classes=False).apply({"params": trunk}, own.inputs(rows).T)
+    real = jnp.arange(len(rows)) < arrays.eval_sizes[own.problem, split]
+    return error_sums(own.value(shape, prediction), own.targets(rows), real)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "mesh"))
-def train_grid(
-    runs: RunArrays, batches: Array, tables: Tables, *, shape: Shape, mesh: Mesh
-) -> tuple[ErrorSums, Trace | None]:
-    """Trains and evaluates runs [chunks, chunk] -> error sums [chunks, chunk, S], trace [chunks, chunk, epochs + 1, S].
+def _evaluate(shape: Shape, arrays: Arrays, run: RunArrays, params: optax.Params) -> ErrorSums:
+    """Error sums [S] of the value head on every evaluation split."""
+    own = Own.of(arrays, run)
+    return jax.vmap(functools.partial(_split_errors, shape, own, params))(jnp.arange(arrays.eval_rows.shape[1]))
 
-    `batches` [chunks]: batches per epoch, common to a chunk; 0 for padding, which costs nothing. The chunks are split
-    over the devices of the one-axis mesh "data", whose size divides their number.
+
+@functools.partial(jax.jit, static_argnames=("shape", "mesh", "keep_params"))
+def train_runs(
+    runs: RunArrays, batches: Array, arrays: Arrays, *, shape: Shape, mesh: Mesh, keep_params: bool = False
+) -> Trained:
+    """Trains and evaluates runs [chunks, chunk]; every leaf of the result is [chunks, chunk, ...].
+
+    Args:
+      runs: what each run varies.
+      batches: [chunks] batches per epoch, common to a chunk; 0 for padding, which costs nothing.
+      arrays: what the runs share.
+      shape: what makes the program.
+      mesh: the one-axis mesh "data" whose size divides the number of chunks: they are split over its devices.
+      keep_params: whether to return the parameters, for a caller who wants to predict.
     """
 
-    def one(tables: Tables, batches: Array, run: RunArrays) -> tuple[ErrorSums, Trace | None]:
-        state, trace = train(shape, tables, batches, run)
-        return evaluate(shape, tables, run, state.params["model"]), trace
+    def chunk(arrays: Arrays, runs_and_batches: tuple[RunArrays, Array]) -> Trained:
+        runs, batches = runs_and_batches
 
-    def share(runs: RunArrays, batches: Array, tables: Tables) -> tuple[ErrorSums, Trace | None]:
-        def chunk(runs_and_batches: tuple[RunArrays, Array]) -> tuple[ErrorSums, Trace | None]:
-            runs, batches = runs_and_batches
-            trained = jax.vmap(functools.partial(one, tables, batches))
-            nothing = jax.tree.map(lambda sums: jnp.zeros(sums.shape, sums.dtype), jax.eval_shape(trained, runs))
-            return jax.lax.cond(batches > 0, trained, lambda runs: nothing, runs)
+        def trained(runs: RunArrays) -> Trained:
+            params, trace = jax.vmap(functools.partial(_train, shape, arrays, batches))(runs)
+            # One run after another: its predictions on whole splits are what takes memory here.
+            errors = jax.lax.map(lambda one: _evaluate(shape, arrays, *one), (runs, params["model"]))
+            return Trained(errors, trace, params["model"] if keep_params else None)
 
-        return jax.lax.map(chunk, (runs, batches))
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(trained, runs))
+        return jax.lax.cond(batches > 0, trained, lambda runs: nothing, runs)
+
+    def share(runs: RunArrays, batches: Array, arrays: Arrays) -> Trained:
+        return jax.lax.map(functools.partial(chunk, arrays), (runs, batches))
 
     split, whole = PartitionSpec("data"), PartitionSpec()
     # No device talks to another, so there is nothing for the replication check to find.
     return jax.shard_map(share, mesh=mesh, in_specs=(split, split, whole), out_specs=split, check_vma=False)(
-        runs, batches, tables
+        runs, batches, arrays
     )

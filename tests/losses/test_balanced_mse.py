@@ -9,12 +9,12 @@ import pytest
 from jax.test_util import check_grads
 from scipy import special, stats
 
-from regcls_jax import theory
+from regcls_jax import priors, theory
 from regcls_jax.losses import balanced_mse
 from regcls_jax.objective import masked_mean
 
-MIXTURE = theory.mixture_prior([20.0, 45.0, 70.0], [30.0, 80.0, 60.0], [0.3, 0.5, 0.2])
-HISTOGRAM = theory.HistogramPrior(np.array([0.0, 10.0, 25.0, 40.0, 90.0]), np.array([0.2, 0.0, 0.7, 0.1]))
+MIXTURE = priors.mixture_prior([20.0, 45.0, 70.0], [30.0, 80.0, 60.0], [0.3, 0.5, 0.2])
+HISTOGRAM = priors.HistogramPrior(np.array([0.0, 10.0, 25.0, 40.0, 90.0]), np.array([0.2, 0.0, 0.7, 0.1]))
 # Compiled: operation by operation they are slow to start.
 gai = jax.jit(balanced_mse.gai, static_argnames=("scaled", "true_nll"))
 bni = jax.jit(balanced_mse.bni, static_argnames=("scaled", "true_nll"))
@@ -55,11 +55,11 @@ def test_golden(golden, name):
     data = np.load(golden / "losses.npz")
     edges = np.arange(101.0)
     np.testing.assert_array_equal(data["bni_centers"], (edges[:-1] + edges[1:]) / 2)
-    priors = {
-        "gai": theory.mixture_prior(data["gmm_means"], data["gmm_variances"], data["gmm_weights"]),
-        "bni": theory.HistogramPrior(edges, data["bni_weights"]),
+    made = {
+        "gai": priors.mixture_prior(data["gmm_means"], data["gmm_variances"], data["gmm_weights"]),
+        "bni": priors.HistogramPrior(edges, data["bni_weights"]),
     }
-    prior = {"prior": priors[name]} if name in priors else {}
+    prior = {"prior": made[name]} if name in made else {}
 
     def mean(predictions, sigma):
         loss = {"gai": gai, "bni": bni, "bmc": bmc}[name]
@@ -132,7 +132,7 @@ def test_the_constant_of_gai_is_the_density_of_the_target():
 def test_centres_stand_for_a_histogram_whose_buckets_are_narrow():
     predictions, targets = pair()
     counts = np.bincount(np.int64(targets), minlength=90)
-    prior = theory.HistogramPrior(np.arange(91.0), counts / counts.sum())
+    prior = priors.HistogramPrior(np.arange(91.0), counts / counts.sum())
     loss = functools.partial(bni, predictions, targets, prior=prior, noise_sigma=6.0, scaled=False)
     constant = np.log(prior.probabilities[np.int64(targets)])
     # The midpoint rule on a bucket of width 1 is off by about 1 / (24 sigma^2) times the curvature's size, of
@@ -151,8 +151,8 @@ def test_bni_can_be_negative_and_its_true_nll_is_not_on_wide_buckets():
 def test_empty_buckets_count_for_nothing(padding):
     predictions, targets = pair()
     # Without its empty bucket this histogram has other edges, hence the centres as such.
-    points = theory.MixturePrior(np.array([5, 32.5, 65]), np.zeros(3), np.array([0.2, 0.7, 0.1]))
-    padded = theory.HistogramPrior(
+    points = priors.MixturePrior(np.array([5, 32.5, 65]), np.zeros(3), np.array([0.2, 0.7, 0.1]))
+    padded = priors.HistogramPrior(
         np.append(HISTOGRAM.edges, [90 + padding] * 2), np.append(HISTOGRAM.probabilities, [0, 0])
     )
 

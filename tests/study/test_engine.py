@@ -19,15 +19,13 @@ from study_config import small
 
 from regcls_jax import binning
 from regcls_jax import optimizer as optimizers
-from regcls_jax.data.source import synthetic_problem
-from regcls_jax.data.synthetic import cache
+from regcls_jax.data.synthetic import problems
 from regcls_jax.models.mlp import MLP
 from regcls_jax.objective import keep_mask, objective
 from regcls_jax.store import files
 from regcls_jax.store.rows import read_rows
-from regcls_jax.study import arrays as tables
-from regcls_jax.study import plan
-from regcls_jax.study import train as grid_step
+from regcls_jax.study import arrays, plan
+from regcls_jax.study import train as training
 from regcls_jax.study.engine import run_study
 from regcls_jax.study.runs import expand
 from regcls_jax.study.step import init_state, train_step
@@ -54,15 +52,15 @@ def rows_of(workdir):
 
 def one_by_one(run, cache_dir):
     """The slow reading of a training: batch-major model, no chunk, no padding, one jitted step per batch."""
-    problem = synthetic_problem(run.data, lambda spec: cache.read(spec, cache_dir))
-    x, y = problem.train.x.astype(np.float32), problem.train.y.astype(np.float32)
-    bins = binning.fit(problem.train.y, run.classes, balanced=run.balanced) if run.classes else None
+    problem = problems.read(run.data, cache_dir)
+    x, y = problem.inputs[problem.splits["train"]].astype(np.float32), problem.train_targets.astype(np.float32)
+    bins = binning.fit(problem.train_targets, run.classes, balanced=run.balanced) if run.classes else None
     classes = bins.classes if bins else 0
-    label = np.asarray(binning.assign(problem.train.y, bins.edges)) if bins else None
+    label = np.asarray(binning.assign(problem.train_targets, bins.edges)) if bins else None
     model = MLP(run.hidden, classes)
-    key = tables.run_keys([run])[0]
+    key = arrays.run_keys([run])[0]
     padded = plan.padded_classes(classes) if run.balanced else classes
-    params = MLP(run.hidden, padded).init(jax.random.fold_in(key, grid_step.INITIAL_WEIGHTS), x[:1])["params"]
+    params = MLP(run.hidden, padded).init(jax.random.fold_in(key, training.INITIAL_WEIGHTS), x[:1])["params"]
     if run.balanced:
         # Xavier's bound of the real head over that of the padded one, for the same uniform draws.
         bound = np.sqrt((run.hidden[-1] + padded) / (run.hidden[-1] + classes))
@@ -75,23 +73,22 @@ def one_by_one(run, cache_dir):
         def loss(params):
             prediction = model.apply({"params": params}, x)
             kept = keep_mask(mask_key, label, jnp.asarray(bins.keep, jnp.float32)) if run.balanced else None
-            return objective(prediction.value, y, prediction.logits, label, lam=run.lam, class_mask=kept)
+            return objective(prediction, y, label, lam=run.lam, class_mask=kept)
 
         return train_step(state, loss, optimizer)[0]
 
     state = init_state(params, optimizer)
-    orders = tables.sample_orders(run.seed, len(y), run.epochs)
+    orders = arrays.sample_orders(run.seed, len(y), run.epochs)
     batches = len(y) // run.batch_size
-    mask_key = jax.random.fold_in(key, grid_step.CLASS_MASKS)
+    mask_key = jax.random.fold_in(key, training.CLASS_MASKS)
     for number, (order, batch) in enumerate(itertools.product(orders, range(batches))):
         rows = order[batch * run.batch_size : (batch + 1) * run.batch_size]
         labels = label[rows] if bins else None
         state = step(state, x[rows], y[rows], labels, jax.random.fold_in(mask_key, number))
     trunk = {name: layer for name, layer in state.params.items() if name != "class_head"}
-    value = {
-        k: MLP(run.hidden).apply({"params": trunk}, e.x.astype(np.float32)).value for k, e in problem.evals.items()
-    }
-    return {k: float(np.mean((np.asarray(value[k], np.float64) - e.y) ** 2)) for k, e in problem.evals.items()}
+    value = MLP(run.hidden).apply({"params": trunk}, problem.inputs.astype(np.float32)).value
+    squared = (np.asarray(value, np.float64) - problem.targets) ** 2
+    return {name: float(np.mean(squared[rows])) for name, rows in problem.splits.items()}
 
 
 @pytest.mark.parametrize("arm", ["reg", "reg_cls", "bal"])
@@ -123,25 +120,22 @@ def test_rows_say_what_was_trained_and_beside_it_the_trivial_predictors(finished
         trained[trained["arm"] == "reg_cls"]["classes_kept"] == trained[trained["arm"] == "reg_cls"]["classes"]
     ).all()
     data = next(run.data for run in runs if run.data.sampling == "severe")
-    problem = synthetic_problem(data, lambda spec: cache.read(spec, cache_dir))
+    problem = problems.read(data, cache_dir)
     constant = rows[(rows["arm"] == "constant") & (rows["sampling"] == "severe") & (rows["repetition"] == 0)]
-    expected = np.mean((problem.evals["test"].y - problem.train.y.mean()) ** 2)
+    expected = np.mean((problem.targets[problem.splits["test"]] - problem.train_targets.mean()) ** 2)
     assert constant.set_index("split")["mse"]["test"] == pytest.approx(expected, rel=1e-12)
     median = rows[(rows["arm"] == "median") & (rows["sampling"] == "severe") & (rows["repetition"] == 0)]
-    expected = np.mean(np.abs(problem.evals["val"].y - np.median(problem.train.y)))
+    expected = np.mean(np.abs(problem.targets[problem.splits["val"]] - np.median(problem.train_targets)))
     assert median.set_index("split")["mae"]["val"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_repetitions_differ_in_initial_weights_and_in_batches():
     first, second = (next(run for run in expand(small()) if run.data.repetition == r) for r in (0, 1))
-    shape = plan.shape_of(first, plan.Sized(1000, 10, ("test",), None))
-    weights = [
-        grid_step._initial_params(shape, tables.run_keys([run])[0], jnp.ones((1, 1)), jnp.zeros(()))
-        for run in (first, second)
-    ]
+    shape = plan.shape_of(first, plan.Sized(1000, "", 1010, 2, 0, {"test": 10}, None))
+    weights = [training._initial_params(shape, arrays.run_keys([run])[0], 1, jnp.zeros(())) for run in (first, second)]
     for a, b in zip(*map(jax.tree.leaves, weights), strict=True):
         assert not a.any() or (a != b).all()
-    assert (tables.sample_orders(first.seed, 1000, 1) != tables.sample_orders(second.seed, 1000, 1)).mean() > 0.9
+    assert (arrays.sample_orders(first.seed, 1000, 1) != arrays.sample_orders(second.seed, 1000, 1)).mean() > 0.9
 
 
 def test_one_device_equals_four(finished, tmp_path, cache_dir):
@@ -222,10 +216,10 @@ def test_new_learning_rates_and_lambdas_compile_nothing(cache_dir, tmp_path):
     """What a run may vary freely is traced: a second study of the same shapes reuses the programs of the first."""
     arms = {"reg": {"lam": 1.0}}
     run_study(small(arms=arms), tmp_path / "first", cache_dir, progress=False)
-    before = grid_step.train_grid._cache_size()
+    before = training.train_runs._cache_size()
     arms = {"reg": {"lam": 3.0, "scale": 2.0, "learning_rate": 0.01, "weight_decay": 0.0}}
     run_study(small(arms=arms), tmp_path / "second", cache_dir, progress=False)
-    assert grid_step.train_grid._cache_size() == before
+    assert training.train_runs._cache_size() == before
 
 
 def test_a_diverged_run_is_a_row_with_nan_not_a_crash(cache_dir, tmp_path):

@@ -9,14 +9,13 @@ import optax
 import pytest
 from study_config import small
 
-from regcls_jax import imbalance, theory
-from regcls_jax.data.source import synthetic_problem
-from regcls_jax.data.synthetic import cache
+from regcls_jax import imbalance, priors
+from regcls_jax.data.synthetic import problems
 from regcls_jax.losses import balanced_mse
 from regcls_jax.models.mlp import MLP
 from regcls_jax.store.rows import read_rows
-from regcls_jax.study import arrays as tables
-from regcls_jax.study import train as grid_step
+from regcls_jax.study import arrays
+from regcls_jax.study import train as training
 from regcls_jax.study.engine import run_study
 from regcls_jax.study.runs import expand
 
@@ -46,7 +45,7 @@ def per_example(run, targets):
         prior = imbalance.fit_mixture(targets, run.components)
         return lambda p, y, sigma: balanced_mse.gai(p, y, prior=prior, noise_sigma=sigma), None
     if run.regression == "bni":
-        prior = theory.histogram_prior(targets, edges)
+        prior = priors.histogram_prior(targets, edges)
         return lambda p, y, sigma: balanced_mse.bni(p, y, prior=prior, noise_sigma=sigma), None
     if run.regression == "bmc":
         return lambda p, y, sigma: balanced_mse.bmc(p, y, noise_sigma=sigma), None
@@ -60,11 +59,11 @@ def test_the_engine_trains_as_a_plain_loop_does(folders, arm):
     runs = expand(CONFIG)
     number = next(n for n, run in enumerate(runs) if run.arm == arm)
     run = runs[number]
-    problem = synthetic_problem(run.data, lambda spec: cache.read(spec, cache_dir))
-    x, y = problem.train.x.astype(np.float32), problem.train.y.astype(np.float32)
-    values, weights = per_example(run, problem.train.y)
+    problem = problems.read(run.data, cache_dir)
+    x, y = problem.inputs[problem.splits["train"]].astype(np.float32), problem.train_targets.astype(np.float32)
+    values, weights = per_example(run, problem.train_targets)
     weights = np.ones_like(y) if weights is None else weights.astype(np.float32)
-    key = jax.random.fold_in(tables.run_keys([run])[0], grid_step.INITIAL_WEIGHTS)
+    key = jax.random.fold_in(arrays.run_keys([run])[0], training.INITIAL_WEIGHTS)
     model = MLP(run.hidden)
     params = model.init(key, x[:1])["params"], jnp.float32(run.noise_sigma)
     labels = ("model", "noise")
@@ -81,12 +80,13 @@ def test_the_engine_trains_as_a_plain_loop_does(folders, arm):
         return optax.apply_updates(params, updates), state
 
     state = optimizer.init(params)
-    orders = tables.sample_orders(run.seed, len(y), run.epochs)
+    orders = arrays.sample_orders(run.seed, len(y), run.epochs)
     for order, batch in itertools.product(orders, range(len(y) // run.batch_size)):
         rows = order[batch * run.batch_size : (batch + 1) * run.batch_size]
         params, state = step(params, state, x[rows], y[rows], weights[rows])
-    value = model.apply({"params": params[0]}, problem.evals["test"].x.astype(np.float32)).value
-    expected = np.mean((np.asarray(value, np.float64) - problem.evals["test"].y) ** 2)
+    test = problem.splits["test"]
+    value = model.apply({"params": params[0]}, problem.inputs[test].astype(np.float32)).value
+    expected = np.mean((np.asarray(value, np.float64) - problem.targets[test]) ** 2)
     rows = read_rows(workdir)
     mine = rows[(rows["run"] == number) & (rows["split"] == "test")]["mse"].item()
     assert mine == pytest.approx(expected, rel=5e-4)
@@ -101,7 +101,7 @@ def test_the_arms_differ(folders):
 @pytest.mark.parametrize(
     ("arm", "message"),
     [
-        ({"lds": True}, "lds smooths the density of a re-weighting"),
+        ({"lds": True}, "lds shapes the weights of a re-weighting"),
         ({"reweight": "log"}, "unknown reweight 'log'; one of none, inverse, sqrt_inv"),
         ({"regression": "gai", "components": 0}, "components must be an integer of at least 1"),
         ({"regression": "bmc", "noise_sigma": 0.0}, "noise_sigma must be positive"),

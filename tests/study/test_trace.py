@@ -14,7 +14,7 @@ from report_rows import round_trip
 from scipy import stats
 from study_config import small
 
-from regcls_jax import theory
+from regcls_jax import priors
 from regcls_jax.data.source import Problem
 from regcls_jax.data.synthetic.generator import Split
 from regcls_jax.data.synthetic.spec import DataSpec
@@ -22,15 +22,14 @@ from regcls_jax.models.mlp import MLP
 from regcls_jax.report.build import build
 from regcls_jax.store.rows import write_csv_atomic
 from regcls_jax.store.traces import QUANTITIES, read_trace
-from regcls_jax.study import arrays as tables
+from regcls_jax.study import arrays, plan
 from regcls_jax.study import engine as study
-from regcls_jax.study import plan
-from regcls_jax.study import train as grid_step
+from regcls_jax.study import train as training
 from regcls_jax.study.runs import Run, expand
-from regcls_jax.study.trace import TraceTables, watch
+from regcls_jax.study.trace import TraceArrays, watch
 
 EPOCHS = 2
-alone = jax.jit(grid_step.train, static_argnums=0)
+alone = jax.jit(training._train, static_argnums=0)
 ARMS = {
     "reg": {"trace": "lambda", "lam": 3.0},
     "reg_cls": {"classes": 4, "trace": "mse", "lam": 5.0},
@@ -43,32 +42,33 @@ def problem(data):
     rng = np.random.default_rng(data.function)
     x = np.clip(rng.normal(0.2, 0.25, (400, 1)), -1, 1)
     wide = np.linspace(-1.2, 1.2, 90)[:, None]
-    splits = {name: Split(x, np.sin(2 * x[:, 0])) for name, x in (("val", x[::3]), ("train", x), ("wide", wide))}
-    return Problem(splits["train"], splits)
+    splits = {"val": np.arange(0, 400, 3), "train": np.arange(400), "wide": np.arange(400, 490)}
+    inputs = np.concatenate([x, wide])
+    return Problem(inputs, np.sin(2 * inputs[:, 0]), splits)
 
 
 def built(arm):
     """Two runs of an arm on two functions: what `train` takes."""
     settings = {"batch_size": 64, "epochs": EPOCHS, "components": 3, **ARMS[arm]}
-    runs = [Run(arm, DataSpec("clean", "mild", f, 0), seed=7, **settings) for f in (0, 1)]
-    sizes = {plan.task_of(run): plan.measure(plan.task_of(run), problem(run.data)) for run in runs}
+    runs = [Run(arm=arm, data=DataSpec("clean", "mild", f, 0), seed=7, **settings) for f in (0, 1)]
+    sizes = {run.trained_on: plan.measure(run.trained_on, problem(run.data)) for run in runs}
     ((part, *more),) = plan.plan(runs, sizes, platform="cpu", devices=1)
     assert not more
-    padding = tables.padding([part], runs, sizes)
-    return part, *tables.build(part, padding, runs, sizes, problem, 1), [sizes[plan.task_of(run)] for run in runs]
+    padding = arrays.padding([part], runs, sizes)
+    return part, *arrays.build(part, padding, runs, sizes, problem, 1), [sizes[run.trained_on] for run in runs]
 
 
-def one_run(arrays, number):
-    return jax.tree.map(lambda values: values[0, number], arrays)
+def one_run(runs, number):
+    return jax.tree.map(lambda values: values[0, number], runs)
 
 
-def snapshot(shape, table, batches, run, epochs):
+def snapshot(shape, shared, batches, run, epochs):
     """The parameters after some epochs of a training without trace."""
     shape = shape._replace(epochs=epochs, trace="none", trace_points=0)
-    table = table._replace(trace=None, orders=table.orders[:, :epochs])
-    state, trace = alone(shape, table, batches, run)
+    shared = shared._replace(trace=None, orders=shared.orders[:, :epochs])
+    params, trace = alone(shape, shared, batches, run)
     assert trace is None
-    return state.params["model"]
+    return params["model"]
 
 
 def naive(params, split, train, variance, mixture, bins):
@@ -110,34 +110,36 @@ def naive(params, split, train, variance, mixture, bins):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_trace_is_what_numpy_says_of_snapshots(arm):
-    part, arrays, batches, table, sizes = built(arm)
-    assert table.eval_targets.shape[2] > min(table.eval_sizes[0])  # rows of padding
-    run, sized = one_run(arrays, 1), sizes[1]
+    part, members, batches, shared, sizes = built(arm)
+    assert shared.eval_rows.shape[2] > min(shared.eval_sizes[0])  # rows of padding
+    run, sized = one_run(members, 1), sizes[1]
     if arm == "bal":
         assert part.shape.classes > sized.bins.classes  # classes of padding
-    state, trace = alone(part.shape, table, batches[0], run)
+    trained, trace = alone(part.shape, shared, batches[0], run)
     assert np.shape(trace.mse) == (EPOCHS + 1, 3)
     data = problem(DataSpec("clean", "mild", 1, 0))
-    mixture = jax.tree.map(lambda values: values[int(run.task)], table.trace.prior)
+    mixture = jax.tree.map(lambda values: values[int(run.training_set)], shared.trace.prior)
     for epoch in range(EPOCHS + 1) if arm == "reg" else (0, EPOCHS):  # to compile less
-        params = snapshot(part.shape, table, batches[0], run, epoch)
-        for column, split in enumerate(data.evals.values()):
+        params = snapshot(part.shape, shared, batches[0], run, epoch)
+        train = data.splits["train"]
+        for column, rows in enumerate(data.splits.values()):
             variance = 1 / (2 * ARMS[arm]["lam"]) if ARMS[arm]["trace"] == "lambda" else None
-            expected = naive(params, split, data.train, variance, mixture, sized.bins)
+            split, whole = (Split(data.inputs[chosen], data.targets[chosen]) for chosen in (rows, train))
+            expected = naive(params, split, whole, variance, mixture, sized.bins)
             for name, values in trace._asdict().items():
                 wanted = expected.get(name, np.nan)
                 assert values[epoch, column] == pytest.approx(wanted, rel=2e-4, abs=2e-5, nan_ok=True), (name, epoch)
     # Looking on changes nothing.
-    jax.tree.map(np.testing.assert_array_equal, state.params["model"], params)
+    jax.tree.map(np.testing.assert_array_equal, trained["model"], params)
     np.testing.assert_allclose(trace.balanced_nll, trace.imbalanced_nll + trace.l_extra_gaussian, rtol=1e-5, atol=1e-6)
 
 
 def test_side_by_side_equals_one_by_one():
-    part, arrays, batches, table, _ = built("bal")
+    part, members, batches, shared, _ = built("bal")
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    sums, together = grid_step.train_grid(arrays, batches, table, shape=part.shape, mesh=mesh)
+    sums, together, _ = training.train_runs(members, batches, shared, shape=part.shape, mesh=mesh)
     for number in range(2):
-        _, trace = alone(part.shape, table, batches[0], one_run(arrays, number))
+        _, trace = alone(part.shape, shared, batches[0], one_run(members, number))
         for name, values in trace._asdict().items():
             np.testing.assert_allclose(getattr(together, name)[0, number], values, rtol=1e-4, atol=1e-5, err_msg=name)
     np.testing.assert_allclose(together.mse[:, :, -1], sums.squared / sums.count, rtol=1e-5)
@@ -147,8 +149,8 @@ def hand_made(log_prior, labels, classes=None):
     """`watch` of a constant model with logits (0, 0, ...) on two real samples and one of padding."""
     model = MLP((2,), len(log_prior), feature_axis=0)
     params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.ones((1, 1)))["params"])
-    prior = theory.MixturePrior(*np.float32([[0.0], [1.0], [1.0]]))
-    task = TraceTables(np.int32([labels]), np.float32(log_prior), prior, np.int32(0))
+    prior = priors.MixturePrior(*np.float32([[0.0], [1.0], [1.0]]))
+    task = TraceArrays(np.int32([labels]), np.float32(log_prior), prior, np.int32(0))
     targets = np.float32([[1.0, 2.0, np.inf]])
     inputs, sizes = np.ones((1, 3, 1), np.float32), np.int32([2])
     now = jax.jit(watch, static_argnames=("model", "block"))
@@ -182,7 +184,7 @@ def test_an_unknown_trace_is_an_error_and_a_known_one_has_its_own_program():
     with pytest.raises(ValueError, match="unknown trace 'all'; one of none, mse, lambda"):
         expand(small(run={"trace": "all"}))
     (run, *_) = expand(small(run={"trace": "mse"}))
-    sized = plan.Sized(1000, 10, ("test",), None)
+    sized = plan.Sized(1000, "", 1010, 2, 0, {"test": 10}, None)
     shape = plan.shape_of(run, sized)
     assert (shape.trace, shape.trace_points) == ("mse", 8)
     plain = plan.shape_of(dataclasses.replace(run, trace="none"), sized)
@@ -196,7 +198,7 @@ def test_parts_with_a_trace_are_shorter_by_its_cost():
         data = {"samplings": ("severe",), "functions": 10, "repetitions": 10}
         runs = [run for run in expand(small(data=data, run={"trace": trace})) if run.arm == "reg"]
         assert len(runs) == 100
-        sizes = {plan.task_of(run): plan.Sized(1_000_000, 10, ("test",), None) for run in runs}
+        sizes = {run.trained_on: plan.Sized(1_000_000, "", 1_000_010, 2, 0, {"test": 10}, None) for run in runs}
         ((part, *_),) = plan.plan(runs, sizes, platform="cpu", devices=1, chunk=1)
         lengths[trace] = part.length
     assert lengths == {"none": 75, "mse": 75 // plan.TRACE_COST}

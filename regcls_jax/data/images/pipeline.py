@@ -13,9 +13,9 @@ import grain
 import numpy as np
 from absl import flags
 
+from regcls_jax.checks import check_integer
 from regcls_jax.data.images.decoding import decode_rgb
 from regcls_jax.data.images.splits import ImageSplit
-from regcls_jax.data.synthetic.spec import check_integer
 
 # Batches that each process keeps ready: one is being used while the next is made.
 READY = 2

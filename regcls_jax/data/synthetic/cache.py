@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
+from regcls_jax.checks import check_integer
 from regcls_jax.data.synthetic.generator import GENERATOR_VERSION, Dataset, Source, Split, make
-from regcls_jax.data.synthetic.spec import DataSpec, check_integer
+from regcls_jax.data.synthetic.spec import DataSpec
 from regcls_jax.devices import cores
 from regcls_jax.store.files import write_atomic
 

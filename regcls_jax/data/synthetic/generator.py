@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from regcls_jax.checks import check_integer
 from regcls_jax.data.synthetic import bin_sampling
-from regcls_jax.data.synthetic.spec import PEAK_MINIMUM, DataSpec, check_integer
+from regcls_jax.data.synthetic.spec import PEAK_MINIMUM, DataSpec
 
 # Part of every cache key: raise it when `make` returns other numbers for a spec.
 GENERATOR_VERSION = 1

@@ -2,9 +2,8 @@
 
 import dataclasses
 import math
-import numbers
-from typing import TypeGuard
 
+from regcls_jax.checks import check_integer, is_real
 from regcls_jax.data.synthetic.bin_sampling import BINS
 
 SCENARIOS = ("clean", "noisy", "ood")
@@ -77,13 +76,30 @@ class DataSpec:
             float(self.peak_share) if peaked and self.peak_share is not None else None,
         )
 
+    @property
+    def name(self) -> str:
+        """The data set by name, for messages."""
+        return f"{self.scenario}/{self.sampling}/function {self.function}/repetition {self.repetition}"
 
-def check_integer(name: str, value: object, least: int) -> None:
-    """Raises ValueError unless value is an integer of at least `least`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+    @property
+    def seed(self) -> int:
+        """The training seed that goes with the repetition: the five published ones, then the repetition's number."""
+        return TRAINING_SEEDS[self.repetition] if self.repetition < len(TRAINING_SEEDS) else self.repetition
 
+    @property
+    def key(self) -> int:
+        """The function: models of different functions start apart.
 
-def is_real(value: object) -> TypeGuard[float]:
-    """Whether value is a real number (not a bool)."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+        In the published code all functions of a repetition share the initial weights, which makes a mean over
+        functions say less.
+        """
+        return self.function
+
+    @property
+    def shared(self) -> "DataSpec":
+        """Every data set has its own inputs."""
+        return self
+
+    def columns(self) -> dict[str, str | int | float | None]:
+        """What a result row says of the data set; without noise the noise is 0."""
+        return {**dataclasses.asdict(self), "noise": self.noise if self.scenario == "noisy" else 0.0}

@@ -15,7 +15,7 @@ from jax import Array
 from matplotlib.figure import Figure
 from scipy import stats
 
-from regcls_jax import binning, theory
+from regcls_jax import binning, priors, theory
 from regcls_jax.report.drawing import FONTS
 from regcls_jax.report.tables import Table
 
@@ -27,8 +27,8 @@ LEVELS = (0.1, 0.5)
 COUNTS = 10**9  # histogram equalisation takes whole numbers
 # Peaks as wide as the posterior, and a quarter of it; off the edges and centres of the classes.
 _GROUND = {"mean": 0.0, "deviation": 4.0, "weight": 0.25}
-PRIORS: dict[str, theory.Prior] = {
-    f"mixture, peak {name}": theory.mixture_prior(
+PRIORS: dict[str, priors.Prior] = {
+    f"mixture, peak {name}": priors.mixture_prior(
         [0.3, _GROUND["mean"]], [deviation**2, _GROUND["deviation"] ** 2], [1 - _GROUND["weight"], _GROUND["weight"]]
     )
     for name, deviation in (("s", 1.0), ("s/4", 0.25))
@@ -40,18 +40,18 @@ CLASSES: Mapping[str, dict[str, Any]] = {
 }
 
 
-def cumulative(prior: theory.Prior, at: np.ndarray) -> np.ndarray:
+def cumulative(prior: priors.Prior, at: np.ndarray) -> np.ndarray:
     """The mass of p~ below each of `at` [n]."""
-    if isinstance(prior, theory.HistogramPrior):
+    if isinstance(prior, priors.HistogramPrior):
         return np.interp(at, prior.edges, np.concatenate([[0.0], np.cumsum(prior.probabilities)]))
     return stats.norm.cdf(at[:, None], prior.means, np.sqrt(prior.variances)) @ prior.weights
 
 
-def as_histogram(prior: theory.MixturePrior, width: float) -> theory.HistogramPrior:
+def as_histogram(prior: priors.MixturePrior, width: float) -> priors.HistogramPrior:
     """A mixture over bins of one width: what it is when known from counts."""
     edges = class_edges(width)
     masses = np.diff(cumulative(prior, edges))
-    return theory.HistogramPrior(edges, masses / masses.sum())
+    return priors.HistogramPrior(edges, masses / masses.sum())
 
 
 def class_edges(width: float) -> np.ndarray:
@@ -65,11 +65,11 @@ def samples() -> tuple[np.ndarray, np.ndarray]:
     return means, means[:, None] + stats.norm.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES)
 
 
-def eq9(prior: theory.Prior, edges: np.ndarray, means: np.ndarray, targets: np.ndarray, per_width: bool) -> np.ndarray:
+def eq9(prior: priors.Prior, edges: np.ndarray, means: np.ndarray, targets: np.ndarray, per_width: bool) -> np.ndarray:
     """Eq. 9 of targets [M, Q] whose posterior masses over `edges` [C + 1] are known.
 
     `per_width`: the class prior is mass over width, without which classes of unequal widths bias Eq. 9
-    (`theory.discretised_posterior`).
+    (`priors.discretised_posterior`).
     """
     masses = np.diff(cumulative(prior, edges)) / (np.diff(edges) if per_width else 1)
     classes = len(class_edges(WIDTHS[0])) - 1
@@ -82,12 +82,12 @@ def eq9(prior: theory.Prior, edges: np.ndarray, means: np.ndarray, targets: np.n
 
 @jax.jit
 def _eq9(class_log_prior: Array, edges: Array, means: Array, labels: Array) -> Array:
-    logits = theory.discretised_posterior(means, 1.0, edges)
+    logits = priors.discretised_posterior(means, 1.0, edges)
     one_mean = jax.vmap(functools.partial(theory.l_extra_softmax, class_log_prior), (None, 0))
     return jax.vmap(one_mean)(logits, labels)
 
 
-def coarsening(prior: theory.Prior) -> pd.DataFrame:
+def coarsening(prior: priors.Prior) -> pd.DataFrame:
     """Eq. 9 against Eq. 8 over `WIDTHS`, for every kind of `CLASSES`.
 
     Returns:
@@ -143,9 +143,9 @@ def _width_text(width: float) -> str:
 def study() -> dict[str, pd.DataFrame]:
     """`coarsening` of every prior: the mixtures of `PRIORS`, and the narrower one as a histogram of the finest bins."""
     (_, (name, narrow)) = PRIORS.items()
-    assert isinstance(narrow, theory.MixturePrior)
-    priors = PRIORS | {name.replace("mixture", "histogram"): as_histogram(narrow, WIDTHS[0])}
-    return {name: coarsening(prior) for name, prior in priors.items()}
+    assert isinstance(narrow, priors.MixturePrior)
+    studied = PRIORS | {name.replace("mixture", "histogram"): as_histogram(narrow, WIDTHS[0])}
+    return {name: coarsening(prior) for name, prior in studied.items()}
 
 
 def _range(values: pd.Series, unit: float) -> str:

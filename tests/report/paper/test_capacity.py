@@ -10,6 +10,7 @@ from capacity_rows import FUNCTIONS, LAMBDAS, RATES, SAMPLINGS, SCALES, SETTING,
 from report_rows import round_trip, texts
 
 from configs import capacity
+from regcls_jax.data.synthetic.problems import data_specs
 from regcls_jax.report.drawing import render
 from regcls_jax.report.paper.capacity import (
     at_best,
@@ -23,7 +24,7 @@ from regcls_jax.report.paper.capacity import (
 from regcls_jax.report.paper.capacity_figure import heat_figure, size_figure
 from regcls_jax.report.statistics import bootstrap_mean
 from regcls_jax.study.engine import run_study
-from regcls_jax.study.runs import data_specs, expand
+from regcls_jax.study.runs import expand
 
 
 def found_worth(rows):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from regcls_jax import binning, theory
+from regcls_jax import binning, priors
 from regcls_jax.report.drawing import render
 from regcls_jax.report.paper import coarsening
 
@@ -83,7 +83,7 @@ def test_eq9_is_zero_on_exactly_equal_masses():
     means, targets = coarsening.samples()
     edges = stats.norm.ppf(np.linspace(0, 1, 9), 0.5, 2)  # exactly equal masses
     edges[[0, -1]] = -32, 32
-    prior = theory.mixture_prior([0.5], [4.0], [1.0])
+    prior = priors.mixture_prior([0.5], [4.0], [1.0])
     got = coarsening.eq9(prior, edges, means, targets, per_width=False)
     np.testing.assert_allclose(got, 0, atol=1e-6)
     assert np.abs(coarsening.eq9(prior, edges, means, targets, per_width=True)).max() > 0.5

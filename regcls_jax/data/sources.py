@@ -1,0 +1,19 @@
+"""The sources of problems by name, as the key `source` of a config's section `data` gives it."""
+
+from regcls_jax.data import tables
+from regcls_jax.data.source import Source
+from regcls_jax.data.synthetic import problems as synthetic
+
+DEFAULT = "synthetic_1d"
+SOURCES: dict[str, Source] = {
+    DEFAULT: synthetic.SOURCE,
+    "table": tables.SOURCE,
+}
+
+
+def source_of(data: dict) -> tuple[Source, dict]:
+    """The source that a config's section `data` names, and the rest of the section; ValueError for an unknown one."""
+    name = data.get("source", DEFAULT)
+    if name not in SOURCES:
+        raise ValueError(f"unknown data.source {name!r}; one of {', '.join(SOURCES)}")
+    return SOURCES[name], {key: value for key, value in data.items() if key != "source"}

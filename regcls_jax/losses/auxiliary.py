@@ -1,0 +1,60 @@
+"""Losses that stand beside the regression and see the whole prediction: value, logits and features."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from regcls_jax.losses.classification import cross_entropy, membership_error, memberships
+from regcls_jax.prediction import Prediction
+
+
+class Given(NamedTuple):
+    """What an auxiliary loss is given beside the prediction.
+
+    `targets` [...] in target units and their class `labels` int [...], made over `edges` [C + 1]; `classes` (may be
+    traced) is how many of the logits are real, None for all of them; `axis` is where the classes stand in the logits
+    (and the features in the features); `mask` bool [...], None for all: the examples that count, which a loss needs
+    only where it compares examples.
+    """
+
+    targets: Array
+    labels: Array | None = None
+    edges: Array | None = None
+    classes: Array | int | None = None
+    axis: int = -1
+    mask: Array | None = None
+
+
+Auxiliary = Callable[[Prediction, Given], Array]
+
+
+def _logits(prediction: Prediction) -> Array:
+    if prediction.logits is None:
+        raise ValueError("this auxiliary loss needs a prediction with logits")
+    return prediction.logits
+
+
+def classification(prediction: Prediction, given: Given) -> Array:
+    """The cross-entropy of the class head (Eq. 4), [...] in nats: `losses.cross_entropy`."""
+    if given.labels is None:
+        raise ValueError("the classification loss needs labels")
+    return cross_entropy(_logits(prediction), given.labels, classes=given.classes, axis=given.axis)
+
+
+def membership(prediction: Prediction, given: Given, *, sigma: Array | float) -> Array:
+    """The class head *regresses* soft memberships of width `sigma` (target units), [...]: `losses.membership_error`.
+
+    The control that tells whether a gain of reg+cls is that of a second task on the same features, or of classifying.
+    """
+    if given.edges is None:
+        raise ValueError("the membership loss needs the edges of the classes")
+    logits = _logits(prediction)
+    soft = memberships(given.targets, jnp.asarray(given.edges), sigma)
+    soft = jnp.moveaxis(soft, -1, given.axis)
+    if given.classes is not None:
+        real = jax.lax.broadcasted_iota(jnp.int32, logits.shape, given.axis % logits.ndim) < given.classes
+        logits, soft = jnp.where(real, logits, 0), jnp.where(real, soft, 0)
+    return membership_error(logits, soft, axis=given.axis)

@@ -1,0 +1,47 @@
+"""Losses of a class head over a binned target, optax style: per-example values [...]; the caller reduces once."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from regcls_jax.losses.regression import squared_error
+
+
+def cross_entropy(logits: Array, labels: Array, *, classes: Array | int | None = None, axis: int = -1) -> Array:
+    """-log softmax(logits)[label]: logits [..., C], labels int [...] in [0, C) -> [...] in nats.
+
+    `axis` is where the classes stand in `logits`. `classes` (may be traced): only the first `classes` logits exist,
+    the rest is padding that gets no probability and no gradient. Labels come from `binning.assign` and are not checked.
+    """
+    axis = axis % logits.ndim
+    if logits.shape[:axis] + logits.shape[axis + 1 :] != jnp.shape(labels):
+        raise ValueError(f"logits {logits.shape} with classes on axis {axis} do not fit labels {jnp.shape(labels)}")
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+        raise ValueError(f"labels must be integers, got {jnp.result_type(labels)}")
+    index = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis)
+    if classes is not None:
+        logits = jnp.where(index < classes, logits, -jnp.inf)
+    # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.
+    chosen = jnp.sum(jnp.where(index == jnp.expand_dims(labels, axis), logits, 0), axis)
+    return jax.nn.logsumexp(logits, axis) - chosen
+
+
+def memberships(targets: Array, edges: Array, sigma: float) -> Array:
+    """Soft class memberships [..., C] of `targets` [...], summing to 1: the mass of N(target, sigma^2) in each class.
+
+    As HL-Gauss has it (recipes 2.11): mass beyond the `edges` [C + 1] is left out and the rest scaled up; a target
+    outside counts as the nearest edge. `sigma` > 0 in target units, published: twice the width of a class.
+    """
+    targets = jnp.clip(targets, edges[0], edges[-1])
+    distances = jnp.expand_dims(edges, tuple(range(targets.ndim))) - jnp.expand_dims(targets, -1)
+    below = jax.scipy.special.ndtr(distances / sigma)
+    return jnp.diff(below, axis=-1) / (below[..., -1:] - below[..., :1])
+
+
+def membership_error(outputs: Array, memberships: Array, *, axis: int = -1) -> Array:
+    """Sum over classes (on `axis`) of (output - membership)^2, [..., C] and [..., C] -> [...].
+
+    A class head trained to *regress* `memberships` instead of classifying: the control that tells whether a
+    gain of reg+cls is that of a second task on the same features, or of classification.
+    """
+    return jnp.sum(squared_error(outputs, memberships), axis=axis)

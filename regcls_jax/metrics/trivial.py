@@ -1,0 +1,27 @@
+"""Predictions without a model, which every table shows beside the models."""
+
+import numpy as np
+
+from regcls_jax import binning
+
+TRIVIAL_PREDICTORS = ("constant", "median")
+
+
+def trivial_predictors(train_targets: np.ndarray) -> dict[str, np.ndarray]:
+    """What every model has to beat: mean (best constant for MSE) and median (for MAE) of training targets [n(, t)]."""
+    return {"constant": np.mean(train_targets, 0), "median": np.median(train_targets, 0)}
+
+
+def oracle_bin(targets: np.ndarray, edges: np.ndarray, train_targets: np.ndarray) -> np.ndarray:
+    """What perfect classification over `edges` [C + 1] leaves: the value of the bin of each target, [...] -> [...].
+
+    That value is the mean of the `train_targets` [n] in the bin, the best constant for MSE, or the centre of a bin
+    that holds none. Targets outside the edges belong to the outermost bin (`binning.assign`).
+    """
+    edges = np.asarray(edges, np.float64)
+    train_targets = binning.check_targets(train_targets, "train_targets")
+    labels = binning.assign(train_targets.ravel(), edges)
+    sums, counts = (np.bincount(labels, weights, len(edges) - 1) for weights in (train_targets.ravel(), None))
+    centres = (edges[:-1] + edges[1:]) / 2
+    values = np.divide(sums, counts, out=centres, where=counts > 0)
+    return values[binning.assign(binning.check_targets(targets), edges)]

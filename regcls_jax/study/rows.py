@@ -1,0 +1,89 @@
+"""What a trained part becomes on disk: result rows, traces, and the rows of the trivial predictors."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regcls_jax.data.source import Problem, Spec
+from regcls_jax.metrics.errors import ErrorSums
+from regcls_jax.metrics.trivial import trivial_predictors
+from regcls_jax.store.traces import TRACE_COLUMNS
+from regcls_jax.study.arrays import Sizes
+from regcls_jax.study.plan import Part, Sized
+from regcls_jax.study.runs import ARM_FIELDS, Run
+from regcls_jax.study.trace import Trace
+
+Row = dict[str, Any]
+
+# What a trivial predictor has in the columns of a trained model.
+NOTHING_TRAINED = {"seed": -1, "classes": 0, "classes_kept": 0, "balanced": False} | dict.fromkeys(
+    ("lam", "scale", "learning_rate", "weight_decay"), float("nan")
+)
+# `trace` says what was looked at, not what was trained.
+SETTINGS = tuple(name for name in ARM_FIELDS if name != "trace")
+
+
+def _cell(value: Any) -> Any:
+    """A setting as a cell: layer widths 6-15, a limit that follows from the data NaN."""
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
+    return float("nan") if value is None else value
+
+
+def _run_columns(number: int, run: Run, sized: Sized) -> Row:
+    """What was trained."""
+    columns: Row = {"run": number, "arm": run.arm, **run.data.columns(), "seed": run.seed}
+    columns |= {name: _cell(getattr(run, name)) for name in SETTINGS}
+    return columns | {"classes_kept": sized.bins.classes if sized.bins else 0}
+
+
+def _members(part: Part, places: np.ndarray) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Every run number of a part, and its place in what the devices return."""
+    for place, numbers in zip(places, part.chunks, strict=True):
+        yield from ((number, (place, member)) for member, number in enumerate(numbers))
+
+
+def part_rows(part: Part, places: np.ndarray, sums: ErrorSums, runs: Sequence[Run], sizes: Sizes) -> list[Row]:
+    """The result rows of a trained part: one per run and evaluation split."""
+    count, mse, mae = map(np.asarray, (sums.count, sums.squared / sums.count, sums.absolute / sums.count))
+    scores = {"n": count, "mse": mse, "mae": mae}
+    rows = []
+    for number, at in _members(part, places):
+        sized = sizes[runs[number].trained_on]
+        columns = _run_columns(number, runs[number], sized)
+        for split, name in enumerate(sized.splits):
+            rows.append({**columns, "split": name, **{score: values[at][split] for score, values in scores.items()}})
+    return rows
+
+
+def part_trace(
+    part: Part, places: np.ndarray, trace: Trace | None, runs: Sequence[Run], sizes: Sizes
+) -> pd.DataFrame | None:
+    """The trace of a trained part: one line per run, epoch (0: before training) and evaluation split."""
+    if trace is None:
+        return None
+    quantities = {name: np.asarray(values) for name, values in trace._asdict().items()}
+    frames = []
+    for number, at in _members(part, places):
+        sized = sizes[runs[number].trained_on]
+        columns = _run_columns(number, runs[number], sized)
+        named = {name: columns[name] for name in TRACE_COLUMNS if name in columns} | {"trace": runs[number].trace}
+        epochs = np.repeat(np.arange(part.shape.epochs + 1), len(sized.splits))
+        places_in_time = {"epoch": epochs, "split": list(sized.splits) * (part.shape.epochs + 1)}
+        values = {name: array[at].ravel() for name, array in quantities.items()}
+        frames.append(pd.DataFrame(places_in_time | values).assign(**named))
+    return pd.concat(frames, ignore_index=True)[list(TRACE_COLUMNS)]
+
+
+def trivial_rows(spec: Spec, problem: Problem) -> list[Row]:
+    """The rows of the trivial predictors on one problem; `run` -1 says that nothing was trained."""
+    rows = []
+    for arm, prediction in trivial_predictors(problem.train_targets).items():
+        for split, places in problem.splits.items():
+            targets = problem.targets[places]
+            error = (prediction - targets).reshape(len(targets), -1)
+            scores = {"n": len(targets), "mse": np.mean(error**2), "mae": np.mean(np.abs(error))}
+            rows.append({"run": -1, "arm": arm, **spec.columns(), **NOTHING_TRAINED, "split": split, **scores})
+    return rows

@@ -1,0 +1,157 @@
+"""What a method takes from the training targets: classes, bucket weights, the prior p~(y), mean and deviation.
+
+Made once, on the host, from the training targets themselves or from their histogram, which is all there is where they
+are the pixels of a whole data set.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from regcls_jax import binning, imbalance
+from regcls_jax.method import Method
+from regcls_jax.priors import MixturePrior
+
+
+class Histogram(NamedTuple):
+    """Training targets as distinct `values` [n] (target units) and how often each occurs, `counts` [n]."""
+
+    values: np.ndarray
+    counts: np.ndarray
+
+
+Targets = np.ndarray | Histogram
+
+
+class FittedTargets(NamedTuple):
+    """What both engines train with; None where the method has no use for it.
+
+    `bins`: the classes; `bucket_edges` [K + 1] and `bucket_weights` [K] of the regression loss; `prior`: p~(y) of
+    Balanced MSE; `mean`, `std` of the value head's output (0 and 1 where it predicts the target itself).
+    """
+
+    bins: binning.Bins | None
+    bucket_edges: np.ndarray | None
+    bucket_weights: np.ndarray | None
+    prior: MixturePrior | None
+    mean: float
+    std: float
+
+
+def fit(method: Method, targets: Targets, name: str = "training targets") -> FittedTargets:
+    """Everything that `method` takes from the training targets.
+
+    Raises:
+      ValueError: naming `name`, for targets that are not finite, or all equal where their range or spread is needed.
+    """
+    weighted = method.reweight != "none"
+    return FittedTargets(
+        bins=class_bins(method, targets, name),
+        bucket_edges=bucket_edges(method, targets) if weighted else None,
+        bucket_weights=bucket_weights(method, targets) if weighted else None,
+        prior=prior(method, targets),
+        **dict(zip(("mean", "std"), standardisation(method, targets, name), strict=True)),
+    )
+
+
+def _histogram(targets: Targets, name: str = "training targets") -> Histogram:
+    if isinstance(targets, Histogram):
+        binning.check_targets(targets.values, name)
+        return targets
+    values = binning.check_targets(targets, name).ravel()
+    return Histogram(values, np.ones(len(values), np.int64))
+
+
+def _counts(targets: Targets, edges: np.ndarray) -> np.ndarray:
+    """The histogram [C] over `edges` [C + 1]."""
+    values, counts = _histogram(targets)
+    return np.bincount(binning.assign(values, edges), counts, len(edges) - 1).astype(np.int64)
+
+
+def _quantile(targets: Targets, share: float) -> float:
+    values, counts = _histogram(targets)
+    if share in (0, 1):
+        return float(values.min() if share == 0 else values.max())
+    return float(np.quantile(values, share, weights=counts, method="inverted_cdf"))
+
+
+def class_bins(method: Method, targets: Targets, name: str = "training targets") -> binning.Bins | None:
+    """The classes of the class head, equalised if `balanced`; None without classes.
+
+    Raises ValueError, naming `name`, where the range of the classes is empty, or the targets, whose range they have,
+    are fewer than the classes.
+    """
+    if not method.classes:
+        return None
+    found = _histogram(targets, name)
+    if None in (method.low, method.high) and method.classes > (total := int(found.counts.sum())):
+        raise ValueError(f"{name}: {method.classes} classes are more than the {total} samples")
+    low = _quantile(found, method.low_quantile) if method.low is None else method.low
+    high = _quantile(found, method.high_quantile) if method.high is None else method.high
+    try:
+        edges = binning.uniform_edges(low, high, method.classes)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return binning.from_histogram(_counts(found, edges), edges, method.balanced, method.rounding)
+
+
+def bucket_edges(method: Method, targets: Targets) -> np.ndarray:
+    """The edges [K + 1] of the buckets that the density is counted in."""
+    low = _quantile(targets, 0) if method.bucket_low is None else method.bucket_low
+    high = _quantile(targets, 1) if method.bucket_high is None else method.bucket_high
+    return binning.uniform_edges(low, high, method.buckets) if method.buckets > 1 else np.array([low, high])
+
+
+def bucket_weights(method: Method, targets: Targets) -> np.ndarray:
+    """The weight [K] of the regression loss in each bucket, mean 1 over the training targets (recipes 2.2)."""
+    lds = imbalance.LdsKernel(method.lds_kernel, method.lds_size, method.lds_sigma) if method.lds else None
+    clip = (method.clip_low, method.clip_high) if method.clip_high else None
+    return imbalance.class_weights(_counts(targets, bucket_edges(method, targets)), method.reweight, lds=lds, clip=clip)
+
+
+def sample_weights(method: Method, targets: np.ndarray) -> np.ndarray:
+    """`bucket_weights` of the bucket of every training target [n]."""
+    return bucket_weights(method, targets)[binning.assign(targets, bucket_edges(method, targets))]
+
+
+def prior(method: Method, targets: Targets) -> MixturePrior | None:
+    """p~(y) of Balanced MSE: a Gaussian mixture (GAI), or a point per bucket (BNI), which is a mixture, too."""
+    if method.loss.prior == "mixture":
+        return mixture(targets, method.components)
+    if method.loss.prior == "points":
+        edges = bucket_edges(method, targets)
+        counts = _counts(targets, edges)
+        points = (edges[:-1] + edges[1:]) / 2
+        if method.bucket_point == "mean":
+            values, several = _histogram(targets)
+            sums = np.bincount(binning.assign(values, edges), several * values.astype(np.float64), len(counts))
+            points = np.divide(sums, counts, out=points, where=counts > 0)
+        return MixturePrior(points, np.zeros(len(counts)), counts / counts.sum())
+    return None
+
+
+@functools.lru_cache(maxsize=256)
+def _mixture(targets: bytes, components: int) -> MixturePrior:
+    return imbalance.fit_mixture(np.frombuffer(targets), components)
+
+
+def mixture(targets: Targets, components: int) -> MixturePrior:
+    """`imbalance.fit_mixture` in float64 (in float32 EM ends elsewhere); kept, because it takes a second."""
+    values, counts = _histogram(targets)
+    return _mixture(np.repeat(np.asarray(values, np.float64), counts).tobytes(), components)
+
+
+def standardisation(method: Method, targets: Targets, name: str = "training targets") -> tuple[float, float]:
+    """Mean and deviation of the training targets where the value head predicts standard scores; else 0 and 1.
+
+    Raises ValueError, naming `name`, for targets without spread.
+    """
+    if method.output == "target":
+        return 0.0, 1.0
+    values, counts = _histogram(targets, name)
+    mean = float(np.average(np.asarray(values, np.float64), weights=counts))
+    std = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
+    if std == 0:
+        raise ValueError(f"{name} are all {mean:g}, so the output cannot be standardised")
+    return mean, std
