@@ -33,6 +33,7 @@ def main() -> None:
     from regcls_jax.loop.runs import expand_images
     from regcls_jax.loop.start import read_run
     from regcls_jax.report.images.figures import save_run_figures
+    from regcls_jax.report.images.study import target_of
     from regcls_jax.report.tables import markdown
 
     source = Path(RUN.value or WEIGHTS.value)
@@ -47,9 +48,9 @@ def main() -> None:
     save_run_figures(
         folder,
         arm=run.arm,
-        ages=split.ages,
+        values=split.ages,
         predictions=predictions,
-        train_counts=year_counts(splits["train"].ages),
+        target=target_of(year_counts(splits["train"].ages), split.ages),
         decode=lambda indices: np.stack([decode_rgb(split.images[int(i)], run.image_size) for i in indices]),
     )
     print(f"Figures: {folder}")

@@ -12,8 +12,7 @@ import pandas as pd
 
 from regcls_jax.report import tables
 from regcls_jax.report.drawing import render
-from regcls_jax.report.images.report import image_report
-from regcls_jax.report.images.rows import is_image_study
+from regcls_jax.report.images.report import image_report, is_image_study
 from regcls_jax.report.paper.published import CELL
 from regcls_jax.report.studies import choose
 from regcls_jax.report.tables import Report
@@ -33,7 +32,8 @@ def _diverged_note(rows: pd.DataFrame) -> str:
         return "No run diverged."
     listed = lost
     if len(lost) > MAX_LISTED:
-        listed = lost.groupby(["arm", *CELL]).size().rename("diverged").reset_index()
+        by = ["arm", *(name for name in ("dataset", *CELL) if name in lost)]
+        listed = lost.groupby(by).size().rename("diverged").reset_index()
     return (
         f"**{len(lost)} run(s) diverged** (NaN or infinite error). They lose every comparison and are "
         f"left out of means:\n\n{tables.markdown(listed)}"
@@ -74,14 +74,16 @@ def export_rows(rows: pd.DataFrame, splits: Sequence[str] = ("test",)) -> pd.Dat
     return kept.sort_values([*run_columns(rows), "split"]).reset_index(drop=True)
 
 
-def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool = False) -> Report:
+def build(
+    workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool = False, figures: bool = True
+) -> Report:
     """The report of a study, nothing written.
 
     Cells, class counts and arms that a study does not hold are left out; half of a comparison is an error.
 
     Args:
       workdir: holds config.json (with `name`), the rows, and meta.json; an exported folder serves as well. Or the
-        folder of an image study, see `image_rows.read_study`, of which an export is no such folder.
+        folder or export of an image study, see `images.report.read_study`.
       shading: "std" or "paper", see `statistics.shading`; image studies have none.
       unfinished: whether a study that is still being trained is reported, without the arms and class counts that lack
         a run, and saying so; otherwise it is an error.
@@ -92,12 +94,12 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
     """
     workdir = Path(workdir)
     if is_image_study(workdir):
-        return image_report(workdir, unfinished=unfinished)
+        return image_report(workdir, unfinished=unfinished, figures=figures)
     config = read_json(workdir / "config.json")
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_meta(workdir)
     rows, missing = _complete(workdir, read_rows(workdir), config, unfinished)
-    study = choose(config.get("name"), rows)
+    study = choose(config.get("name"), rows, meta)
     for split in study.splits:
         if not (rows["split"] == split).any():
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")
@@ -108,11 +110,7 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         unseen = f"A trace was recorded ({workdir / 'trace'}); only the report of configs/theory.py shows one."
     given = (reported,) if trace is None else (reported, trace)
     made = study.tables(*given)
-    figures = {
-        f"{stem}.{kind}": data
-        for stem, draw in study.figures.items()
-        for kind, data in render(draw(*given, shading)).items()
-    }
+    drawn = study.figures if figures else {}
     return Report(
         name=config.get("name", "study"),
         config=config,
@@ -123,11 +121,16 @@ def build(workdir: str | os.PathLike, *, shading: str = "std", unfinished: bool 
         models=len(rows.drop_duplicates(run_columns(rows))),
         remarks="\n\n".join(filter(None, (missing, _diverged_note(rows), unseen))),
         tables=made,
-        figures=figures,
+        figures={
+            f"{stem}.{kind}": data
+            for stem, draw in drawn.items()
+            for kind, data in render(draw(*given, shading)).items()
+        },
     )
 
 
-def _page(report: Report) -> str:
+def text(report: Report) -> str:
+    """A report as Markdown: what table.md holds."""
     facts = [f"- {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in report.meta.items()]
     head = [
         f"# {report.name}",
@@ -147,7 +150,7 @@ def _console(table: tables.Table) -> str:
 
 def _write(report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for part, data in {"table.md": _page(report).encode(), **report.figures}.items():
+    for part, data in {"table.md": text(report).encode(), **report.figures}.items():
         write_atomic(folder / part, data)
 
 

@@ -1,43 +1,156 @@
-"""The table of a study that is none of the paper's: every arm in every setting it was trained with."""
+"""The report of a study that is none of the paper's, on any data: every arm in every setting, and what it is worth."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from regcls_jax.report.paper.published import CELL, sort_cells
-from regcls_jax.report.statistics import finite_mean
-from regcls_jax.report.tables import Table, label, number
+from regcls_jax.report import tables
+from regcls_jax.report.effect_figure import effect_figure
+from regcls_jax.report.effects import (
+    Effect,
+    Group,
+    Question,
+    effect_lines,
+    effects,
+    effects_table,
+    first_lines,
+    groups_by,
+    mean_lines,
+)
+from regcls_jax.report.tables import TRIVIAL, Table, label
+from regcls_jax.store.rows import COLUMNS, METRICS
 
-# Columns of a row that are not a setting of the training.
-NOT_SETTINGS = ("run", "arm", *CELL, "function", "repetition", "seed", "split", "n", "mse", "mae", "classes_kept")
+# Of the columns of a source: draws of the data that a mean is taken over. Any other one tells data sets apart.
+DRAWS = ("function", "fold", "repetition")
+# Columns of a row that are no setting of the training.
+NOT_SETTINGS = ("run", "arm", "seed", "split", "n", "classes_kept", *METRICS)
 
 
-def settings_that_vary(rows: pd.DataFrame) -> list[str]:
-    """The settings that take more than one value among trained runs, in the order of the columns."""
-    trained = rows[rows["run"] >= 0]
-    return [name for name in rows if name not in NOT_SETTINGS and trained[name].nunique(dropna=False) > 1]
+class Design(NamedTuple):
+    """What the columns of a study's rows mean, as far as they take more than one value.
 
-
-def generic_tables(rows: pd.DataFrame) -> list[Table]:
-    """One line per cell, arm and setting: runs, mean ± standard deviation of the test MSE, mean MAE.
-
-    rows: test rows of any study. Settings that are the same for all runs are left out.
+    groups: of the data; means are never taken over them.
+    draws: of the data and of the seed, over which they are.
+    settings: of the training.
     """
-    varying = settings_that_vary(rows)
-    groups = rows.groupby([*CELL, "arm", *varying], sort=True, dropna=False)
-    lines = groups["mse"].agg(runs="size", mean=finite_mean, std="std").join(groups["mae"].agg(finite_mean))
-    frame = lines.reset_index()
-    settings = frame[varying].astype(object).map(lambda value: "–" if pd.isna(value) else str(value))
-    text = frame[[*CELL, "arm"]].join(settings)
-    text = text.assign(
-        arm=frame["arm"].map(label),
-        runs=frame["runs"].astype(str),
-        **{
-            "test MSE": [f"{number(m)} ± {number(s)}" for m, s in zip(frame["mean"], frame["std"], strict=True)],
-            "test MAE": frame["mae"].map(number),
-        },
+
+    groups: list[str]
+    draws: list[str]
+    settings: list[str]
+
+
+def design(rows: pd.DataFrame) -> Design:
+    """Read off the rows: the columns of the data are those that the rows of the trivial predictors have, too."""
+    trained = rows[rows["run"] >= 0]
+    varying = [name for name in rows if trained[name].nunique(dropna=False) > 1]
+    known = rows.loc[rows["arm"].isin(TRIVIAL)].notna().any()
+    data = [name for name in rows if name not in COLUMNS and known[name]]
+    return Design(
+        groups=[name for name in data if name in varying and name not in DRAWS],
+        draws=[name for name in (*DRAWS, "seed") if name in varying],
+        settings=[name for name in varying if name not in (*data, *NOT_SETTINGS)],
+    )
+
+
+def _reference(rows: pd.DataFrame) -> str:
+    """reg, or the arm that was trained first."""
+    trained = rows[rows["run"] >= 0].sort_values("run", kind="stable")
+    return "reg" if (trained["arm"] == "reg").any() else str(trained["arm"].iloc[0])
+
+
+def variants(rows: pd.DataFrame, settings: list[str], baseline: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Every arm in each of the settings that it was trained in, with the runs of the baseline to compare it with.
+
+    Class counts are no variants: they are compared one by one. Where the baseline was trained in several settings, too,
+    its runs are those of equal settings.
+
+    Yields:
+      What to call the arm, and rows of it (under that name), of the baseline and of the trivial predictors.
+    """
+    trained, beside = rows[rows["run"] >= 0], rows[rows["arm"].isin(TRIVIAL)]
+    of_arm = dict(list(trained.groupby("arm", sort=False)))
+    several = {
+        arm: [name for name in settings if name != "classes" and part[name].nunique(dropna=False) > 1]
+        for arm, part in of_arm.items()
+    }
+    for arm in tables.in_order(trained[["arm"]].drop_duplicates(), ["arm"])["arm"]:
+        if arm == baseline:
+            continue
+        parts = of_arm[arm].groupby(several[arm], dropna=False) if several[arm] else [((), of_arm[arm])]
+        for values, part in parts:
+            name = ", ".join([label(arm), *(f"{key} {value}" for key, value in zip(several[arm], values, strict=True))])
+            reference = of_arm[baseline]
+            for key in several[baseline]:
+                reference = reference[reference[key] == part[key].iloc[0]]
+            yield name, pd.concat([part.assign(arm=name), reference, beside])
+
+
+def generic_effects(rows: pd.DataFrame) -> list[Effect]:
+    """Every arm against `reg`, or else the first arm, in every group of the data."""
+    found_design, baseline = design(rows), _reference(rows)
+    keys = tuple(name for name in (*DRAWS, "seed") if name in rows)
+    factors = tuple(found_design.draws[:2]) or keys[:1]
+    question = Question(keys=keys, factors=factors, by_classes=True)
+    groups = groups_by(rows, {name: name for name in found_design.groups})
+    compared = [(names, pair) for names, part in groups for pair in variants(part, found_design.settings, baseline)]
+    return [
+        effect
+        for names, (arm, part) in compared
+        for effect in effects(question, [Group(names, part)], [(arm, baseline)])
+    ]
+
+
+def named(rows: pd.DataFrame, facts: Mapping[str, Any]) -> tuple[str, str]:
+    """The data set and its target as a title says them, and the unit after a space; each empty where nobody says it."""
+    datasets = rows["dataset"].astype(str).unique() if "dataset" in rows else []
+    of = ", ".join([*([str(facts["target"])] if facts.get("target") else []), *datasets[:3]])
+    return f": {of}" if of else "", f" ({facts['unit']})" if facts.get("unit") else ""
+
+
+def generic_tables(rows: pd.DataFrame, facts: Mapping[str, Any] = {}) -> list[Table]:
+    """Means of every arm in every group of the data and setting, then paired differences from reg (or the first arm).
+
+    Args:
+      rows: test rows of any study.
+      facts: its meta.json, for the names of target and unit.
+
+    Raises:
+      ValueError: runs that should pair up do not.
+    """
+    of, unit = named(rows, facts)
+    groups, draws, settings = design(rows)
+    over = f" over {' and '.join(draws)}" if draws else " (of one run: its error)"
+    units = f"; MAE{unit}" if unit else ""
+    frame = mean_lines(
+        groups_by(rows, {name: name for name in groups}), {"mse": "test MSE", "mae": "test MAE"}, settings=settings
     )
     note = (
-        "Mean ± standard deviation over functions and repetitions. constant and median predict the mean and median of "
-        "the training targets; no setting is theirs."
+        f"Mean ± standard deviation{over}{units}. constant and median predict the mean and median of the training "
+        "targets; no setting is theirs."
     )
-    table = sort_cells(text)
-    return [Table("Every arm in every setting", note, table, table)]
+    means = Table(f"Every arm in every setting{of}", note, frame, frame)
+    found = generic_effects(rows)
+    lines = effect_lines(found, classes=True)
+    note = (
+        f"Arm − {label(_reference(rows))} in test MSE, paired by {', '.join(draws) or 'data'}; intervals resample "
+        f"{' and '.join(draws[:2]) or 'nothing'} (two-way) or take runs as independent, which is too narrow. Constant "
+        "and median: their test MSE."
+    )
+    shown = first_lines(lines) if found else None
+    return [means, *effects_table(f"Against {label(_reference(rows))}{of}", note, lines, shown)]
+
+
+def generic_figure(rows: pd.DataFrame, facts: Mapping[str, Any] = {}) -> Figure:
+    """The effects of `generic_tables`, at least one: class counts pooled, a panel per group of the data."""
+    of, unit = named(rows, facts)
+    panels: dict[str, dict[str, Effect]] = {}
+    for effect in generic_effects(rows):
+        title = " · ".join(effect.names.values()) or f"against {label(effect.baseline)}{of}"
+        # Of an arm with several class counts, the effect that pools them comes first.
+        panels.setdefault(title, {}).setdefault(effect.arm, effect)
+    squared = f" ({facts['unit']}²)" if unit else ""
+    return effect_figure(
+        {title: list(found.values()) for title, found in panels.items()}, f"test MSE{squared}", across=3
+    )

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 KEYS = ("scenario", "sampling", "noise", "function", "repetition", "seed")
+FACTORS = ("function", "repetition")  # what runs share that are not independent
 RESAMPLES = 10_000
 LEVEL = 0.95
 BLOCK = 1 << 22  # numbers drawn at once
@@ -124,67 +125,97 @@ def two_way_bootstrap_mean(
     return _percentile(np.divide(total, weight, out=np.full(RESAMPLES, np.nan), where=weight > 0))
 
 
-def paired(frame: pd.DataFrame, arm: str, baseline: str, keys: Sequence[str] = KEYS) -> pd.DataFrame:
+def paired(
+    frame: pd.DataFrame, arm: str, baseline: str, keys: Sequence[str] = KEYS, metric: str = "mse"
+) -> pd.DataFrame:
     """Pairs the runs of `arm` with those of `baseline` on `keys`.
 
     Every class count of the arm is paired with all baseline runs: those of the same class count where the
     baseline has classes, the one pure regression otherwise (which then serves every class count).
 
     Args:
-      frame: result rows of one split.
+      frame: result rows of one split; without a column `classes`, no run has any.
       arm: name of the arm.
       baseline: name of the arm it is compared with.
       keys: the columns that make two runs comparable.
+      metric: the column that is compared.
 
     Returns:
-      One line per pair: `keys`, `classes` (of the arm), and the test errors `arm` and `baseline` (MSE).
+      One line per pair, by `classes` and `keys`: `keys`, `classes` (of the arm), and the errors `arm` and `baseline`.
 
     Raises:
       ValueError: an arm is absent, a run has no partner, or one appears twice (the message names the first).
     """
-    runs = {name: frame.loc[frame["arm"] == name, [*keys, "classes", "mse"]] for name in (arm, baseline)}
-    for name, part in runs.items():
+    keys = list(keys)
+    frame = frame if "classes" in frame else frame.assign(classes=0)
+    left, right = (frame.loc[frame["arm"] == name, [*keys, "classes", metric]] for name in (arm, baseline))
+    for name, part in ((arm, left), (baseline, right)):
         if part.empty:
             raise ValueError(f"There is no run of {name} to pair ({arm} against {baseline}).")
         if (twice := part.duplicated([*keys, "classes"])).any():
-            raise ValueError(f"{name} appears twice for {part[twice].iloc[0].drop('mse').to_dict()}.")
-    with_classes = (runs[baseline]["classes"] > 0).any()
+            raise ValueError(f"{name} appears twice for {part[twice].iloc[0].drop(metric).to_dict()}.")
+    both = pd.concat([left, right])
+    codes = both.groupby(keys, dropna=False).ngroup().to_numpy()  # equal keys have equal codes, in the order of keys
+    mine, theirs = codes[: len(left)], codes[len(left) :]
+    of_mine, of_theirs = left["classes"].to_numpy(), right["classes"].to_numpy()
+    with_classes = (of_theirs > 0).any()
     pieces = []
-    for classes, left in runs[arm].groupby("classes"):
-        right = runs[baseline]
-        right = right[right["classes"] == classes] if with_classes else right
-        both = left.merge(
-            right.drop(columns="classes"),
-            "outer",
-            list(keys),
-            suffixes=("_arm", "_baseline"),
-            indicator="side",
-        )
-        if not (alone := both[both["side"] != "both"]).empty:
-            absent = baseline if alone["side"].iloc[0] == "left_only" else arm
-            where = alone.iloc[0][list(keys)].to_dict()
+    for classes in np.unique(of_mine):
+        partners = np.flatnonzero((of_theirs == classes) | (not with_classes))
+        runs = np.flatnonzero(of_mine == classes)
+        runs, partners = runs[np.argsort(mine[runs])], partners[np.argsort(theirs[partners])]
+        if len(alone := np.setxor1d(mine[runs], theirs[partners])):
+            absent = baseline if alone[0] in mine[runs] else arm
+            where = both.iloc[np.argmax(codes == alone[0])][keys].to_dict()
             raise ValueError(f"{len(alone)} run(s) lack a partner; first: no {absent}, classes {classes}, at {where}.")
-        pieces.append(both.drop(columns="side").rename(columns={"mse_arm": "arm", "mse_baseline": "baseline"}))
-    return pd.concat(pieces, ignore_index=True)
+        pieces.append((runs, partners))
+    runs, partners = map(np.concatenate, zip(*pieces, strict=True))
+    pairs = left.iloc[runs].reset_index(drop=True).rename(columns={metric: "arm"})
+    return pairs.assign(baseline=right[metric].to_numpy()[partners])
 
 
-def compare(pairs: pd.DataFrame) -> Comparison:
-    """All statistics of one comparison, from the pairs that `paired` returns."""
+def interval(values: np.ndarray, labels: Sequence[np.ndarray]) -> Interval:
+    """95 % interval of the mean of values `[n]` that share one or two factors, the `labels` `[n]` of each.
+
+    The one place where this is decided: two factors are resampled as `two_way_bootstrap_mean` does, one by its levels.
+    """
+    if len(labels) == 1:
+        return bootstrap_mean(pd.Series(values).groupby(labels[0]).mean().to_numpy())
+    return two_way_bootstrap_mean(values, *labels)
+
+
+def mean_difference(pairs: pd.DataFrame, factors: Sequence[str] = FACTORS) -> tuple[float, Interval]:
+    """The mean of arm − baseline over the pairs in which neither diverged, and its 95 % interval.
+
+    Args:
+      pairs: what `paired` returns.
+      factors: one or two columns that are resampled; pairs with an equal value of one are not independent.
+    """
+    differences = (pairs["arm"] - pairs["baseline"]).to_numpy(float)
+    finite = np.isfinite(differences)
+    if not finite.any():
+        return float("nan"), UNKNOWN
+    labels = [pairs[name].to_numpy()[finite] for name in factors]
+    return float(differences[finite].mean()), interval(differences[finite], labels)
+
+
+def compare(pairs: pd.DataFrame, factors: Sequence[str] = FACTORS) -> Comparison:
+    """All statistics of one comparison; arguments as `mean_difference`."""
     arm, baseline = pairs["arm"].to_numpy(float), pairs["baseline"].to_numpy(float)
     finite = np.isfinite(arm) & np.isfinite(baseline)
     wins, rate, wilson = win_rate(arm, baseline)
-    differences = (arm - baseline)[finite]
-    functions, repetitions = pairs["function"].to_numpy(), pairs["repetition"].to_numpy()
+    difference, two_way = mean_difference(pairs, factors)
+    labels = [pairs[name].to_numpy() for name in factors]
     return Comparison(
         n=len(pairs),
         diverged=int(np.sum(~finite)),
         wins=wins,
         rate=rate,
         wilson=wilson,
-        rate_two_way=two_way_bootstrap_mean(won(arm, baseline).astype(float), functions, repetitions),
-        difference=float(differences.mean()) if differences.size else float("nan"),
-        bootstrap=bootstrap_mean(differences),
-        two_way=two_way_bootstrap_mean(differences, functions[finite], repetitions[finite]),
+        rate_two_way=interval(won(arm, baseline).astype(float), labels),
+        difference=difference,
+        bootstrap=bootstrap_mean((arm - baseline)[finite]),
+        two_way=two_way,
     )
 
 

@@ -1,13 +1,13 @@
 """What every table and figure of the paper, and of our own studies, is reported with: the registry of the reports."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from regcls_jax.report.drawing import fig3_figure, fig5_figure
-from regcls_jax.report.generic import generic_tables
+from regcls_jax.report.generic import generic_figure, generic_tables
 from regcls_jax.report.paper.baselines import baseline_figure, baseline_tables
 from regcls_jax.report.paper.capacity import capacity_tables
 from regcls_jax.report.paper.capacity_figure import heat_figure, size_figure
@@ -41,10 +41,8 @@ class Study(NamedTuple):
     signs: str = SIGNS
 
 
-# Of a study that is none of ours.
-GENERIC = Study(generic_tables)
 # A further study registers here under the `name` of its config.
-STUDIES = {
+REPORTS: dict[str, Study] = {
     "fig3": Study(fig3_tables, {"figure": fig3_figure}),
     "fig4": Study(fig4_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",)),
     "tab1": Study(tab1_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",)),
@@ -75,8 +73,15 @@ STUDIES = {
 }
 
 
-def choose(name: str | None, rows: pd.DataFrame) -> Study:
-    """The report of the study `name`, or GENERIC where it has none or its runs differ in more than the study's do."""
-    study = STUDIES.get(name, GENERIC) if name else GENERIC
-    known = [*CELL, "arm", "function", "repetition", "seed", "classes", "split", *study.settings]
-    return GENERIC if rows.duplicated(known).any() else study
+def choose(name: str | None, rows: pd.DataFrame, facts: Mapping[str, Any]) -> Study:
+    """The report of the study `name`; the generic one where it has none or its runs differ in more than the study's do.
+
+    `facts` is meta.json, from which a generic report takes the names of target and unit.
+    """
+    if study := REPORTS.get(name or ""):
+        known = [*CELL, "arm", "function", "repetition", "seed", "classes", "split", *study.settings]
+        if set(known) <= set(rows) and not rows.duplicated(known).any():
+            return study
+    figures = {"effects": lambda rows, shading: generic_figure(rows, facts)}
+    several = rows.loc[rows["run"] >= 0, "arm"].nunique() > 1
+    return Study(lambda rows: generic_tables(rows, facts), figures if several else {})

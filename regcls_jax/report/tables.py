@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report.paper.published import SAMPLINGS, SCENARIOS
-from regcls_jax.report.statistics import Comparison, Interval, compare, finite_mean, paired
+from regcls_jax.report.statistics import Comparison, Interval, finite_mean
 
 ALL = "all"  # stands in the `classes` column where the class counts are pooled
 SIGNS = "Differences are arm − baseline in mean squared error: negative means that the arm is better."
@@ -118,23 +118,6 @@ def comparison_cells(result: Comparison) -> dict[str, str]:
         "paired bootstrap 95 %": interval(result.bootstrap),
         "two-way bootstrap 95 %": interval(result.two_way),
     }
-
-
-def compare_classes(cell: pd.DataFrame, arm: str, baseline: str) -> dict[int | str, Comparison]:
-    """Compares two arms within the rows of one cell, per class count and, where there are several, `ALL`.
-
-    Returns:
-      Nothing where the cell lacks one of the arms (a quick or unfinished study).
-
-    Raises:
-      ValueError: both are there but do not pair up.
-    """
-    if not {arm, baseline} <= set(cell["arm"]):
-        return {}
-    pairs = paired(cell, arm, baseline)
-    results: dict[int | str, Comparison] = {int(c): compare(part) for c, part in pairs.groupby("classes")}
-    overall: dict[int | str, Comparison] = {ALL: compare(pairs)} if len(results) > 1 else {}
-    return overall | results
 
 
 def markdown(table: pd.DataFrame) -> str:

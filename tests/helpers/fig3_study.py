@@ -5,8 +5,9 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from report_rows import ROW_COLUMNS
 
-from regcls_jax.store.rows import COLUMNS, write_csv_atomic
+from regcls_jax.store.rows import write_csv_atomic
 
 EFFECT = {"uniform": 0.99, "mild": 0.9, "moderate": 0.85, "severe": 0.7}
 ARMS = {
@@ -33,7 +34,7 @@ def study(scenarios=("clean", "noisy", "ood"), samplings=tuple(EFFECT), function
     frame = pd.DataFrame(lines, columns=named).assign(noise=0.0, split="test", n=100, balanced=False)
     frame = frame.assign(classes_kept=frame["classes"], mae=frame["mse"] ** 0.5)
     frame["run"] = np.where(frame["arm"].isin(["constant", "median"]), -1, np.arange(len(frame)))
-    return frame.reindex(columns=list(COLUMNS)).fillna({"lam": 1.0, "scale": 1.0}).fillna(1e-3)
+    return frame.reindex(columns=ROW_COLUMNS).fillna({"lam": 1.0, "scale": 1.0}).fillna(1e-3)
 
 
 def write_study(folder, rows=None, name="fig3"):

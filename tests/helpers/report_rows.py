@@ -10,6 +10,8 @@ from regcls_jax.report.build import build, publish
 from regcls_jax.report.page import page
 from regcls_jax.store.rows import COLUMNS, write_csv_atomic
 
+# What rows on the 1-D data have.
+ROW_COLUMNS = ["scenario", "sampling", "noise", "function", "repetition", *COLUMNS]
 TRIVIAL = ("constant", "median")
 TRIVIAL_COLUMNS = ["seed", "lam", "scale", "learning_rate", "weight_decay"]
 
@@ -28,7 +30,7 @@ def complete(frame):
     frame = frame.astype(dict.fromkeys(TRIVIAL_COLUMNS, float))
     frame.loc[trivial, TRIVIAL_COLUMNS] = np.nan
     frame["seed"] = frame["seed"].fillna(-1).astype(int)
-    return frame[list(COLUMNS)]
+    return frame[ROW_COLUMNS]
 
 
 def write_study(folder, rows, name):

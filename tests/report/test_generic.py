@@ -1,11 +1,13 @@
 """Studies that are none of the paper's: one line per arm and setting, and no pooling of what differs."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from fig3_study import study
 
-from regcls_jax.report.generic import generic_tables, settings_that_vary
-from regcls_jax.report.studies import GENERIC, STUDIES, choose
+from regcls_jax.report.generic import design, generic_effects, generic_figure, generic_tables
+from regcls_jax.report.studies import REPORTS, choose
 from regcls_jax.report.tables import markdown
 
 
@@ -19,8 +21,8 @@ def two_rates():
 def test_a_setting_that_varies_makes_lines_of_its_own():
     rows, again = two_rates()
     both = pd.concat([rows, again], ignore_index=True)
-    assert "learning_rate" in settings_that_vary(both)
-    assert "learning_rate" not in settings_that_vary(rows)
+    assert design(both).settings == ["classes", "learning_rate"]
+    assert design(rows) == (["sampling"], ["function", "repetition", "seed"], ["classes"])
     table = generic_tables(both)[0].frame
     lines = table[(table["arm"] == "reg") & (table["sampling"] == "mild")].set_index("learning_rate")
     errors = rows[(rows["arm"] == "reg") & (rows["sampling"] == "mild")]["mse"]
@@ -40,8 +42,63 @@ def test_a_setting_that_only_trained_runs_have_is_a_dash_for_the_trivial_predict
 
 def test_the_paper_s_tables_are_for_the_paper_s_settings_only():
     rows, again = two_rates()
-    assert choose("fig3", rows) is STUDIES["fig3"]
-    assert choose("fig3", pd.concat([rows, again])) is GENERIC
-    assert choose("fig3", pd.concat([rows, rows.assign(noise=0.5)])) is GENERIC, "noise levels must not be pooled"
-    assert choose("fig5", pd.concat([rows, rows.assign(noise=0.5)])) is STUDIES["fig5"]
-    assert choose("mine", rows) is GENERIC
+    assert choose("fig3", rows, {}) is REPORTS["fig3"]
+    for others in (pd.concat([rows, again]), pd.concat([rows, rows.assign(noise=0.5)])):  # noise is not pooled
+        assert "effects" in choose("fig3", others, {}).figures
+    assert choose("fig5", pd.concat([rows, rows.assign(noise=0.5)]), {}) is REPORTS["fig5"]
+    assert "effects" in choose("mine", rows, {}).figures
+
+
+def folds(arms=("reg", "wide", "lds"), datasets=("houses",)):
+    """Cross-validation of tables, none of whose columns the paper has; wide at two learning rates, half the error."""
+    lines = []
+    for dataset, fold, repetition in product(datasets, range(5), range(3)):
+        level = 4.0 + 0.1 * fold + 0.01 * repetition
+        settings = [(arm, 1e-3, {"reg": 1.0, "wide": 0.5, "lds": 1.1}[arm]) for arm in arms]
+        settings += [("wide", 1e-2, 0.75)] * ("wide" in arms) + [("constant", None, 2.0), ("median", None, 2.5)]
+        for arm, rate, factor in settings:
+            lines.append((arm, dataset, fold, repetition, rate, level * factor, level * factor / 2))
+    frame = pd.DataFrame(lines, columns=["arm", "dataset", "fold", "repetition", "learning_rate", "mse", "mae"])
+    trivial = frame["arm"].isin(["constant", "median"])
+    frame = frame.assign(run=np.where(trivial, -1, np.arange(len(frame))), split="test", n=80, classes=0)
+    frame = frame.assign(seed=np.where(trivial, -1, frame["repetition"]), hidden=np.where(trivial, np.nan, 32))
+    return frame.assign(classes_kept=0, balanced=False, lam=1.0, scale=1.0, weight_decay=1e-3)
+
+
+def test_any_data_is_reported_by_its_own_columns():
+    rows = folds()
+    assert design(rows) == ([], ["fold", "repetition", "seed"], ["learning_rate"])
+    means, effects = generic_tables(rows, {"target": "price", "unit": "kEUR"})
+    assert means.title == "Every arm in every setting: price, houses"
+    assert effects.title == "Against reg: price, houses"
+    assert "MAE (kEUR)" in means.note
+    level = rows.loc[rows["arm"] == "reg", "mse"]
+    line = means.frame.set_index("arm").loc["reg"]
+    assert (line["test MSE"], line["runs"]) == (f"{level.mean():.3f} ± {level.std():.3f}", "15")
+    assert set(means.frame["arm"]) == {"reg", "wide", "LDS", "constant", "median"}
+    found = effects.frame.set_index("arm")
+    assert list(found.index) == ["LDS", "wide, learning_rate 0.001", "wide, learning_rate 0.01"]
+    assert found.loc["wide, learning_rate 0.001", "difference"] == f"{-0.5 * level.mean():.3f}"
+    assert set(found["constant"]) == {f"{2 * level.mean():.3f}"}
+    for effect in generic_effects(rows):
+        mean, ends = effect.difference
+        assert ends.low < mean < ends.high
+    (axes,) = generic_figure(rows, {"unit": "kEUR"}).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(found.index)
+
+
+def test_data_sets_are_not_pooled_and_the_first_arm_stands_in_for_reg():
+    rows = folds(arms=("wide", "lds"), datasets=("houses", "cars"))
+    assert design(rows).groups == ["dataset"]
+    rows = rows[(rows["arm"] != "wide") | (rows["learning_rate"] == 1e-3)]
+    means, effects = generic_tables(rows)
+    assert set(means.frame["dataset"]) == {"houses", "cars"}
+    assert effects.title == "Against wide: houses, cars"
+    assert effects.frame[["dataset", "arm"]].to_numpy().tolist() == [["cars", "LDS"], ["houses", "LDS"]]
+    assert [axes.get_title() for axes in generic_figure(rows).axes] == ["cars", "houses"]
+
+
+def test_one_arm_has_nothing_to_be_compared_with():
+    rows = folds(arms=("lds",))
+    assert len(generic_tables(rows)) == 1
+    assert not choose("mine", rows, {}).figures

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,16 +17,18 @@ from image_runs import ARMS, ages_of_test, group_of, naive_metrics, predict, tra
 from matplotlib.figure import Figure
 from paths import LAUNCH
 
-from regcls_jax.report.build import build, publish
+from regcls_jax.report.build import build, publish, text
 from regcls_jax.report.images import figures as image_figures
 from regcls_jax.report.images import report as image_report
 from regcls_jax.report.images import tables as image_tables
-from regcls_jax.report.images.rows import read_study
+from regcls_jax.report.images.report import read_study
+from regcls_jax.report.images.study import target_of
 from regcls_jax.report.page import page
 from regcls_jax.report.paper.published import published_imdb_wiki
 
 SEEDS = (0, 1, 2)
 AGES = ages_of_test(3)
+TARGET = target_of(train_counts(), AGES)
 LAUNCHER = LAUNCH / "report.py"
 
 
@@ -52,7 +55,8 @@ def tables_of(workdir):
 
 
 def absolute_errors(arm):
-    return np.stack([np.abs(predict(arm, seed, AGES).astype(float) - AGES) for seed in SEEDS])
+    """Of the predictions as they are reported, in tenths of a year."""
+    return np.stack([np.abs(predict(arm, seed, AGES).astype(float).round(1) - AGES) for seed in SEEDS])
 
 
 def members(group):
@@ -146,11 +150,10 @@ def test_interval_resamples_seeds_and_images(report):
 
 
 def test_blocks_of_images_keep_the_interval(monkeypatch, workdir):
-    study = read_study(workdir)
-    errors = absolute_errors("reg_cls_100"), absolute_errors("reg")
-    whole = parsed(image_tables.difference_cells(*errors, study)["all"])
+    study, pairs = read_study(workdir), [("reg_cls_100", "reg")]
+    whole = parsed(image_tables.difference_frame(study, pairs)["all"].item())
     monkeypatch.setattr(image_tables, "BLOCKS", 129)  # of two images each
-    blocks = parsed(image_tables.difference_cells(*errors, study)["all"])
+    blocks = parsed(image_tables.difference_frame(study, pairs)["all"].item())
     assert blocks[0] == whole[0]
     assert blocks[1:] != whole[1:]
     assert blocks[2] - blocks[1] == pytest.approx(whole[2] - whole[1], rel=0.2)
@@ -166,7 +169,7 @@ def test_seeds_are_paired_by_number(tmp_path):
     write_runs(tmp_path, arms=("reg",), seeds=(0, 1))
     write_runs(tmp_path, arms=("reg_cls_100",), seeds=(1, 2))
     line = table(tables_of(tmp_path), "Against reg").loc["reg_cls_100"]
-    difference = np.abs(predict("reg_cls_100", 1, AGES) - AGES) - np.abs(predict("reg", 1, AGES) - AGES)
+    difference = (absolute_errors("reg_cls_100") - absolute_errors("reg"))[1]
     assert line["seeds"] == "1"
     assert float(line["all"].split()[0]) == pytest.approx(difference.mean(), abs=0.0051)
 
@@ -224,7 +227,7 @@ def _rows(path, edit):
     [
         ("predictions.npz", _cut, "predictions.npz is not a readable file of predictions"),
         ("predictions.npz", Path.unlink, "predictions.npz is not a readable file of predictions"),
-        ("predictions.npz", lambda p: _arrays(p, test_prediction=np.zeros(3)), "has shape"),
+        ("predictions.npz", lambda p: _arrays(p, test_prediction=np.zeros(3)), "the targets have shape"),
         ("predictions.npz", lambda p: _arrays(p, test_prediction=AGES * np.nan), "test_prediction holds a value that"),
         ("predictions.npz", lambda p: _arrays(p, test_prediction=AGES + 1), "is stale"),
         ("predictions.npz", lambda p: _arrays(p, train_counts=np.ones(9, int)), "train_counts differs"),
@@ -293,12 +296,13 @@ def test_published_table_3_is_whole():
 
 def test_export_holds_numbers_and_plots_only(report, workdir, tmp_path):
     export = tmp_path / "utkface"
-    text = publish(report, workdir, export=export)
+    printed = publish(report, workdir, export=export)
     stems = ("prediction_versus_age", "error_by_age", "training_curves")
     figures = {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
-    files = {"table.md", "rows.csv.gz", "predictions.csv.gz", "config.json", "meta.json"}
+    files = {"table.md", "rows.csv.gz", "config.json", "meta.json"}
+    files |= {"predictions.csv.gz", "train_counts.csv", "curves.csv.gz"}
     assert {path.name for path in export.iterdir()} == figures | files
-    assert "Against the median predictor" in text
+    assert "Against the median predictor" in printed
     config = json.loads((export / "config.json").read_text())
     assert (config["name"], config["seeds"], list(config["arms"])) == ("utkface", [0, 1, 2], list(ARMS))
     assert config["arms"]["reg_std"]["output"] == "standardised"
@@ -313,11 +317,89 @@ def test_export_holds_numbers_and_plots_only(report, workdir, tmp_path):
     assert stated["mae"].item() == pytest.approx(naive_metrics(AGES, predict("lds", 2, AGES))["mae"], rel=1e-6)
 
 
+def test_export_gives_the_report_of_its_trainings(report, workdir, tmp_path):
+    publish(report, workdir, export=tmp_path / "utkface")
+    again = build(tmp_path / "utkface")
+    assert text(again) == text(report)
+    assert again.figures == report.figures
+    publish(again, tmp_path / "utkface", export=tmp_path / "twice")
+    for path in (tmp_path / "twice").iterdir():
+        assert path.read_bytes() == (tmp_path / "utkface" / path.name).read_bytes(), path.name
+
+
+def test_export_without_curves_has_no_figure_of_them(tmp_path):
+    workdir = write_runs(tmp_path / "runs", arms=("reg", "lds"), seeds=(0, 1))
+    publish(build(workdir, figures=False), workdir, export=tmp_path / "export")
+    (tmp_path / "export" / "curves.csv.gz").unlink()
+    made = build(tmp_path / "export")
+    assert {Path(name).stem for name in made.figures} == {"prediction_versus_age", "error_by_age"}
+    assert len(made.tables) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("train_counts.csv", Path.unlink, "train_counts.csv is not a readable CSV"),
+        ("config.json", Path.unlink, "config.json is not a readable JSON"),
+        ("rows.csv.gz", lambda p: _rows(p, lambda rows: pd.concat([rows, rows[:1]])), "holds a row twice"),
+        ("predictions.csv.gz", lambda p: _rows(p, lambda f: f.assign(**{"reg/seed0": f["age"]})), "one is stale"),
+        (
+            "predictions.csv.gz",
+            lambda p: _rows(p, lambda f: f.rename(columns={"reg/seed0": "mine"})),
+            "'mine' is of no",
+        ),
+        ("predictions.csv.gz", lambda p: _rows(p, lambda f: f.drop(columns="age")), "lacks the column.s. age"),
+    ],
+)
+def test_damaged_exports_are_named(tmp_path, name, spoil, message):
+    workdir = write_runs(tmp_path / "runs", arms=("reg",), seeds=(0, 1))
+    publish(build(workdir, figures=False), workdir, export=tmp_path / "export")
+    spoil(tmp_path / "export" / name)
+    with pytest.raises((OSError, ValueError), match=message) as caught:
+        build(tmp_path / "export", figures=False)
+    assert str(tmp_path / "export") in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory):
+    """A study of another target: files as a loop for any target leaves them, with buckets of a range of prices."""
+    workdir = write_runs(tmp_path_factory.mktemp("houses"), arms=("reg", "reg_cls_100"), seeds=(0, 1))
+    for path in workdir.glob("*/seed*/"):
+        arrays = dict(np.load(path / "predictions.npz"))
+        made = {name.replace("age", "target"): values for name, values in arrays.items()}
+        made |= {"bucket_edges": np.linspace(0, 91, 27), "train_median": np.float64(30.5)}
+        made["train_counts"] = np.add.reduceat(arrays["train_counts"], np.arange(0, 91, 3.5).astype(int))
+        np.savez(path / "predictions.npz", **made)
+        config = json.loads((path / "config.json").read_text())
+        (path / "config.json").write_text(json.dumps({**config, "dataset": "houses"}))
+        meta = json.loads((path / "meta.json").read_text())
+        (path / "meta.json").write_text(json.dumps({**meta, "target": "price", "unit": "kEUR"}))
+    return workdir
+
+
+def test_target_and_unit_stand_wherever_they_are_meant(houses, tmp_path):
+    made = build(houses)
+    publish(made, houses, export=tmp_path / "export")
+    page = (tmp_path / "export" / "table.md").read_text()
+    assert "absolute error (kEUR)" in page
+    assert "training prices" in page
+    assert not re.search("age|year", page.replace("imagenet", "").replace("images", "").replace("average", ""))
+    svg = made.figures["error_by_price.svg"].decode()
+    assert "price (kEUR); errors are means over 5 buckets" in svg
+    assert "test MAE (kEUR)" in svg
+    assert list(made.trace["predictions.csv.gz"].columns)[0] == "price"
+    assert text(build(tmp_path / "export", figures=False)) == text(made)
+    errors = np.abs(30.5 - AGES)
+    own = np.mean([np.abs(predict("reg", seed, AGES).astype(float).round(2) - AGES) for seed in (0, 1)], axis=0)
+    mean = parsed(table(made, "Against the median predictor").loc["reg", "all"])[0]
+    assert mean == pytest.approx((own - errors).mean(), abs=0.00051), "the median that the run gives, not a bucket's"
+
+
 def test_page_shows_the_study(report, workdir):
-    text = page([(str(workdir), report)])
-    assert text.count("data:image/svg") == 3
-    assert "4 min" in text  # 231 s
-    assert "<td>reg_cls_100_std</td>" in text
+    html = page([(str(workdir), report)])
+    assert html.count("data:image/svg") == 3
+    assert "4 min" in html  # 231 s
+    assert "<td>reg_cls_100_std</td>" in html
 
 
 def test_launcher_exports_what_build_gives(tmp_path):
@@ -337,25 +419,25 @@ def lines_of(axes):
     return {line.get_label(): line.get_xydata() for line in axes.lines}
 
 
-def test_over_years_is_the_mean_of_the_window():
+def test_over_buckets_is_the_mean_of_the_window():
     ages = np.array([0.0, 1.0, 1.0, 3.0, 9.0])
     values = np.array([[1.0, 2.0, 4.0, 8.0, 5.0], [3.0, 2.0, 4.0, 0.0, 5.0]])
-    mean, std = image_figures.over_years(ages, values)
+    mean, std = image_figures.over_buckets(ages.astype(int), values)
     assert np.isnan(mean[[2, 4, 5, 6, 7, 8]]).all(), "no sample of that age"
     window = values[:, [0, 1, 2]]  # within two years of 0
     np.testing.assert_allclose([mean[0], std[0]], [window.mean(), window.std()])
     window = values[:, [1, 2, 3]]  # within two years of 3
     np.testing.assert_allclose([mean[3], std[3], mean[9], std[9]], [window.mean(), window.std(), 5, 0])
-    assert len(image_figures.over_years(np.zeros(2), np.ones((1, 2)))[0]) == 1
+    assert len(image_figures.over_buckets(np.zeros(2, int), np.ones((1, 2)))[0]) == 1
 
 
 def test_prediction_figure_draws_samples_means_and_references():
     predictions = {arm: np.stack([predict(arm, seed, AGES) for seed in SEEDS]) for arm in ("reg", "lds")}
-    figure = image_figures.prediction_figure(AGES, predictions, train_counts())
+    figure = image_figures.prediction_figure(AGES, predictions, TARGET)
     assert [axes.get_title() for axes in figure.axes] == ["reg", "lds"]
     for axes, found in zip(figure.axes, predictions.values(), strict=True):
         drawn = lines_of(axes)
-        mean, _ = image_figures.over_years(AGES, found)
+        mean, _ = image_figures.over_buckets(AGES.astype(int), found)
         np.testing.assert_allclose(drawn["mean ± std within 2 years of that age"], np.stack([np.arange(86), mean], 1))
         assert (drawn["prediction = age"][:, 0] == drawn["prediction = age"][:, 1]).all()
         assert set(drawn["median predictor"][:, 1]) == {np.median(np.repeat(np.arange(91), train_counts()))}
@@ -368,11 +450,11 @@ def test_prediction_figure_draws_samples_means_and_references():
 
 def test_error_figure_draws_errors_above_the_histogram():
     predictions = {arm: np.stack([predict(arm, seed, AGES) for seed in SEEDS]) for arm in ("reg", "lds")}
-    errors, histogram = image_figures.error_figure(AGES, predictions, train_counts()).axes
+    errors, histogram = image_figures.error_figure(AGES, predictions, TARGET).axes
     drawn = lines_of(errors)
     for arm in predictions:
         near = np.abs(AGES - 40) <= 2
-        assert drawn[arm][40, 1] == pytest.approx(absolute_errors(arm)[:, near].mean(), rel=1e-5)
+        assert drawn[arm][40, 1] == pytest.approx(np.abs(predictions[arm] - AGES)[:, near].mean(), rel=1e-5)
     assert drawn["median predictor"][31, 1] < 2
     bars = {round(bar.get_x() + 0.5): bar.get_height() for bar in histogram.containers[0]}
     counts = train_counts()
@@ -390,7 +472,7 @@ def test_error_figure_draws_errors_above_the_histogram():
 
 def test_many_arms_share_panels_with_the_first():
     predictions = {f"arm{k:02}": predict("reg", k, AGES)[None] for k in range(18)}
-    *panels, _ = image_figures.error_figure(AGES, predictions, train_counts()).axes
+    *panels, _ = image_figures.error_figure(AGES, predictions, TARGET).axes
     shown = [[name for name in lines_of(axes) if name.startswith("arm")] for axes in panels]
     assert [len(names) for names in shown] == [7, 7, 6]
     assert all(names[0] == "arm00" for names in shown)
@@ -402,7 +484,7 @@ def test_many_arms_share_panels_with_the_first():
 @pytest.mark.parametrize("level", [5.0, 40.0])
 def test_curves_are_means_over_seeds_and_in_sight(level):
     curves = [pd.DataFrame({"epoch": [1, 2], "val_mae": [60.0 + k, level + k]}) for k in range(2)]
-    (axes,) = image_figures.curve_figure({"reg": curves, "lds": [curves[0][:1]]}, median=15.0).axes
+    (axes,) = image_figures.curve_figure({"reg": curves, "lds": [curves[0][:1]]}, median=15.0, target=TARGET).axes
     drawn = lines_of(axes)
     np.testing.assert_allclose(drawn["reg"], [[1, 60.5], [2, level + 0.5]])
     assert axes.get_ylim()[0] < level
@@ -418,7 +500,7 @@ def test_worst_errors_are_the_largest_first():
 
 def test_grid_shows_each_image_with_its_ages():
     images = np.random.default_rng(0).integers(0, 256, (8, 5, 4, 3), np.uint8)
-    figure = image_figures.worst_errors_grid(images, np.arange(8.0), np.arange(8.0) + 10.25)
+    figure = image_figures.worst_errors_grid(images, np.arange(8.0), np.arange(8.0) + 10.25, TARGET)
     assert len(figure.axes) == 12
     for k, axes in enumerate(figure.axes[:8]):
         np.testing.assert_array_equal(axes.images[0].get_array(), images[k])
@@ -437,7 +519,7 @@ def test_grid_shows_each_image_with_its_ages():
 )
 def test_grid_refuses_what_are_no_images(images, ages, message):
     with pytest.raises(ValueError, match=message):
-        image_figures.worst_errors_grid(images, ages, np.zeros_like(ages))
+        image_figures.worst_errors_grid(images, ages, np.zeros_like(ages), TARGET)
 
 
 def test_figures_of_one_run(tmp_path, monkeypatch):
@@ -448,7 +530,7 @@ def test_figures_of_one_run(tmp_path, monkeypatch):
         return np.full((len(indices), 8, 8, 3), 90, np.uint8)
 
     predictions = predict("reg", 0, AGES)
-    given = {"arm": "reg", "ages": AGES, "predictions": predictions, "train_counts": train_counts(), "decode": decode}
+    given = {"arm": "reg", "values": AGES, "predictions": predictions, "target": TARGET, "decode": decode}
     folder = tmp_path / "plots"
     written = image_figures.save_run_figures(folder, k=7, **given)
     names = ["prediction_versus_age.png", "error_by_age.png", "worst_errors.png"]
@@ -458,7 +540,7 @@ def test_figures_of_one_run(tmp_path, monkeypatch):
     assert np.abs(predictions - AGES)[asked[0][0]] == np.abs(predictions - AGES).max()
     assert all(np.ptp(matplotlib.image.imread(path)[..., :3]) > 0.5 for path in written)
     with pytest.raises(ValueError, match="must be of the same images"):
-        image_figures.save_run_figures(folder, **{**given, "ages": AGES[1:]})
+        image_figures.save_run_figures(folder, **{**given, "values": AGES[1:]})
     monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("disk full")))
     before = written[0].read_bytes()
     with pytest.raises(OSError, match="disk full"):

@@ -10,10 +10,11 @@ from regcls_jax.store.rows import COLUMNS, diverged, finished_runs, read_rows, w
 
 
 def frame_of(count, **columns):
-    base = {name: np.zeros(count) for name in COLUMNS}
+    names = [*COLUMNS, "scenario", "sampling", "noise", "function", "repetition"]
+    base = {name: np.zeros(count) for name in names}
     base |= {"arm": "reg", "scenario": "clean", "sampling": "mild", "split": "test"}
     base |= {"function": range(count), "classes": 0, "balanced": False, "mse": 0.5}
-    return pd.DataFrame(base | columns)[[*COLUMNS, *(set(columns) - set(COLUMNS))]]
+    return pd.DataFrame(base | columns)[[*names, *(set(columns) - set(names))]]
 
 
 def write(folder, frame, name="a.csv"):
@@ -48,7 +49,7 @@ def test_gz_bytes_do_not_depend_on_time_or_place(tmp_path, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1e9)
     write_csv_atomic(frame_of(50), second)
     assert first.read_bytes() == second.read_bytes()
-    assert gzip.decompress(first.read_bytes()).decode().startswith("run,arm,scenario,")
+    assert gzip.decompress(first.read_bytes()).decode().startswith("run,arm,seed,")
 
 
 def test_a_failed_write_keeps_the_old_file_and_no_temporary(tmp_path, monkeypatch):

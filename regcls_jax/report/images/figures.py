@@ -1,4 +1,4 @@
-"""Figures of an image study: predictions and errors over age, validation curves; the worst errors of one run."""
+"""Figures of an image study: predictions and errors over the target, validation curves; the worst errors of a run."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,10 @@ from matplotlib.ticker import MaxNLocator
 
 from regcls_jax.metrics.shots import SHOTS, shot_groups
 from regcls_jax.report.drawing import FONTS, PAPER, STYLES, render
-from regcls_jax.report.images.tables import median_age
+from regcls_jax.report.images.study import Target
 from regcls_jax.store.files import write_atomic
 
-HALF_WINDOW = 2  # years to each side: the test sets hold few images of one age
+HALF_WINDOW = 2  # buckets (years of age) to each side: the test sets hold few images of one age
 # Those of the other studies first: the first arm is reg.
 _NAMED = ("reg", "reg_cls", "reg_cls_bal", "reg_x_lambda", "reg_fine", "reg_no_decay")
 COLORS = (*(STYLES[arm]["color"] for arm in _NAMED), "#56b4e9", "#8c510a")
@@ -27,32 +27,40 @@ SHADES = {"many": "white", "medium": "0.93", "few": "0.84"}
 MEDIAN: dict[str, Any] = {**STYLES["constant"], "color": "black"}
 
 
-def over_years(ages: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of values [S, n] per whole year of ages [n], over `HALF_WINDOW` years to each side.
+def over_buckets(buckets: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of values [S, n] per bucket of the target, over `HALF_WINDOW` buckets to each side.
 
-    Two arrays [oldest + 1]; NaN for a year of which there is no sample itself.
+    Args:
+      buckets: of each sample [n], such as whole years of age.
+      values: of each seed and sample.
+
+    Returns:
+      Two arrays [last bucket + 1]; NaN for a bucket of which there is no sample itself.
     """
-    years = ages.astype(int)
     window = np.ones(2 * HALF_WINDOW + 1)
 
     def windowed(weights: np.ndarray | None) -> np.ndarray:
         # "same" has the length of the longer one: a set of infants is shorter than the window.
-        return np.convolve(np.bincount(years, weights), window)[HALF_WINDOW : HALF_WINDOW + years.max() + 1]
+        return np.convolve(np.bincount(buckets, weights), window)[HALF_WINDOW : HALF_WINDOW + buckets.max() + 1]
 
-    present = np.bincount(years) > 0
+    present = np.bincount(buckets) > 0
     count = np.where(present, windowed(None), np.nan)
     mean = windowed(values.mean(0)) / count
     return mean, np.sqrt(np.maximum(windowed(np.square(values).mean(0)) / count - np.square(mean), 0.0))
 
 
-def _shade(axes: Axes, train_counts: np.ndarray, top: int) -> list[Patch]:
-    """Marks the medium- and few-shot years up to `top` behind the data; what a legend needs."""
-    counts = np.pad(train_counts, (0, max(0, top - len(train_counts))))[:top]
-    groups = shot_groups(counts)
+def _places(target: Target, count: int) -> np.ndarray:
+    """Where the first `count` buckets are drawn: their middles."""
+    return ((target.limits[:-1] + target.limits[1:]) / 2)[:count]
+
+
+def _shade(axes: Axes, target: Target) -> list[Patch]:
+    """Marks the medium- and few-shot buckets behind the data; what a legend needs."""
+    groups = shot_groups(target.counts)
     for shot in SHOTS:
-        limits = np.flatnonzero(np.diff(np.concatenate([[0], groups[shot], [0]])))
-        for low, high in limits.reshape(-1, 2):
-            axes.axvspan(low - 0.5, high - 0.5, color=SHADES[shot], linewidth=0, zorder=0)
+        ends = np.flatnonzero(np.diff(np.concatenate([[0], groups[shot], [0]])))
+        for low, high in target.limits[ends].reshape(-1, 2):
+            axes.axvspan(low, high, color=SHADES[shot], linewidth=0, zorder=0)
     return [Patch(facecolor=SHADES[shot], edgecolor="0.6", linewidth=0.5, label=f"{shot}-shot") for shot in SHOTS]
 
 
@@ -72,20 +80,24 @@ def _groups(arms: Sequence[str]) -> list[list[str]]:
     return [[arms[0], *map(str, part)] for part in np.array_split(arms[1:], panels)]
 
 
-def prediction_figure(ages: np.ndarray, predictions: Mapping[str, np.ndarray], train_counts: np.ndarray) -> Figure:
-    """Predictions over true age on the test set, a panel per arm: mean ± standard deviation per age, and the samples.
+def prediction_figure(values: np.ndarray, predictions: Mapping[str, np.ndarray], target: Target) -> Figure:
+    """Predictions over the true value on the test set, a panel per arm: mean ± standard deviation, and the samples.
 
     Args:
-      ages: of the test images [n], years.
-      predictions: by arm, of each seed [S, n], years; samples of the first seed are drawn, means are over all.
-      train_counts: training images per whole year [K].
+      values: of the target, of the test images [n].
+      predictions: by arm, of each seed [S, n]; samples of the first seed are drawn, means are over all.
+      target: what is predicted.
     """
     across = min(4, len(predictions))
     down = -(-len(predictions) // across)
-    jitter = np.random.default_rng(0).uniform(-0.4, 0.4, len(ages))  # whole years would be stripes
-    top = float(max(ages.max(), *(found.max() for found in predictions.values())))
-    low = float(min(0.0, *(found.min() for found in predictions.values())))
-    median = median_age(train_counts)
+    jitter = np.zeros(len(values))
+    if target.whole:  # whole years would be stripes
+        jitter = np.random.default_rng(0).uniform(-0.4, 0.4, len(values))
+    top = float(max(values.max(), *(found.max() for found in predictions.values())))
+    start = 0.0 if target.whole else float(values.min())
+    low = float(min(start, *(found.min() for found in predictions.values())))
+    margin = float(values.max() - start) / 100
+    buckets = target.buckets(values)
     with matplotlib.rc_context(FONTS):
         # A single panel (one run) is drawn larger.
         side = 3.0 if across > 1 else 4.6
@@ -95,22 +107,24 @@ def prediction_figure(ages: np.ndarray, predictions: Mapping[str, np.ndarray], t
             axes.set_visible(False)
         for axes, (arm, found) in zip(grid.flat, predictions.items(), strict=False):
             color = COLORS[1]
-            axes.scatter(ages + jitter, found[0], s=4, color="0.55", alpha=0.35, linewidths=0, rasterized=True)
-            mean, std = over_years(ages, found)
-            years = np.flatnonzero(np.isfinite(mean))
-            axes.fill_between(
-                years, (mean - std)[years], (mean + std)[years], color=color, alpha=0.25, linewidth=0, zorder=2
+            axes.scatter(values + jitter, found[0], s=4, color="0.55", alpha=0.35, linewidths=0, rasterized=True)
+            mean, std = over_buckets(buckets, found)
+            seen = np.isfinite(mean)
+            x, mean, std = _places(target, len(mean))[seen], mean[seen], std[seen]
+            axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.25, linewidth=0, zorder=2)
+            near = (
+                f"within {HALF_WINDOW} {target.unit} of that {target.name}" if target.whole else "of the buckets there"
             )
-            name = f"mean ± std within {HALF_WINDOW} years of that age"
-            axes.plot(years, mean[years], color=color, linewidth=2.0, label=name, zorder=3)
-            axes.plot([0, top], [0, top], color="black", linewidth=0.9, label="prediction = age", zorder=2)
-            axes.axhline(median, label="median predictor", **MEDIAN)
-            mae = float(np.abs(found - ages).mean())
-            axes.text(0.04, 0.96, f"MAE {mae:.2f}", transform=axes.transAxes, ha="left", va="top", bbox=PAPER)
+            axes.plot(x, mean, color=color, linewidth=2.0, label=f"mean ± std {near}", zorder=3)
+            name = f"prediction = {target.name}"
+            axes.plot([start, top], [start, top], color="black", linewidth=0.9, label=name, zorder=2)
+            axes.axhline(target.median, label="median predictor", **MEDIAN)
+            mae = f"MAE {np.abs(found - values).mean():.{target.decimals + 1}f}"
+            axes.text(0.04, 0.96, mae, transform=axes.transAxes, ha="left", va="top", bbox=PAPER)
             axes.set_title(arm)
             _finish(axes)
-        grid[0, 0].set_xlim(-1, ages.max() + 1)
-        grid[0, 0].set_ylim(low - 2, top + 2)
+        grid[0, 0].set_xlim(start - margin, values.max() + margin)
+        grid[0, 0].set_ylim(low - 2 * margin, top + 2 * margin)
         for axes in grid.flat[len(predictions) - across : len(predictions)]:
             axes.tick_params(labelbottom=True)  # also above an empty place
         figure.legend(
@@ -119,54 +133,57 @@ def prediction_figure(ages: np.ndarray, predictions: Mapping[str, np.ndarray], t
             ncols=3 if across > 1 else 1,
             frameon=False,
         )
-        figure.supxlabel("age (years)")
-        figure.supylabel("prediction (years)")
+        figure.supxlabel(target.title)
+        figure.supylabel(f"prediction{target.in_unit}")
     return figure
 
 
-def error_figure(ages: np.ndarray, predictions: Mapping[str, np.ndarray], train_counts: np.ndarray) -> Figure:
-    """Mean absolute error over true age on the test set, above the training histogram; arguments as above.
+def error_figure(values: np.ndarray, predictions: Mapping[str, np.ndarray], target: Target) -> Figure:
+    """Mean absolute error over the true value on the test set, above the training histogram; arguments as above.
 
     Many arms share the panels a few at a time, the first arm (reg) in each.
     """
     groups = _groups(list(predictions))
-    top = int(ages.max()) + 1
-    years = np.arange(len(train_counts))
-    median = np.full((1, len(ages)), median_age(train_counts))
+    buckets = target.buckets(values)
+    places = _places(target, int(buckets.max()) + 1)
+    median = np.abs(target.median - values)[None]
     with matplotlib.rc_context(FONTS):
         figure = Figure(figsize=(9.0, 3.4 * len(groups) + 2.6), layout="constrained")
         ratios = [3] * len(groups) + [1.4]
         panels = figure.subplots(len(groups) + 1, 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
         for axes, arms in zip(panels, groups, strict=False):
             for color, arm in zip(COLORS, arms, strict=False):
-                mean, _ = over_years(ages, np.abs(predictions[arm] - ages))
-                axes.plot(mean, color=color, linewidth=1.8, label=arm)
+                mean, _ = over_buckets(buckets, np.abs(predictions[arm] - values))
+                axes.plot(places, mean, color=color, linewidth=1.8, label=arm)
             highest = axes.get_ylim()[1]
             # The median's error grows far beyond any network's; it would flatten the rest.
-            axes.plot(over_years(ages, np.abs(median - ages))[0], label="median predictor", **MEDIAN)
+            axes.plot(places, over_buckets(buckets, median)[0], label="median predictor", **MEDIAN)
             axes.set_ylim(0.0, 1.05 * highest)
-            axes.set_ylabel("test MAE (years)")
+            axes.set_ylabel(f"test MAE{target.in_unit}")
             _legend(axes)
-        present = train_counts > 0
-        panels[-1].bar(years[present], train_counts[present], width=1.0, color="0.35", linewidth=0)
+        present = target.counts > 0
+        bars, widths = _places(target, len(target.counts)), np.diff(target.limits)
+        panels[-1].bar(bars[present], target.counts[present], width=widths[present], color="0.35", linewidth=0)
         panels[-1].set_yscale("log")
         panels[-1].set_ylim(bottom=0.7)  # a single image is a bar, too
         panels[-1].set_ylabel("training images")
-        panels[-1].set_xlabel(f"age (years); errors are means over {2 * HALF_WINDOW + 1} years")
-        panels[-1].set_xlim(-1, top)
+        window = f"{2 * HALF_WINDOW + 1} {target.unit if target.whole else 'buckets'}"
+        panels[-1].set_xlabel(f"{target.title}; errors are means over {window}")
+        panels[-1].set_xlim(target.limits[0] - 0.5 * target.whole, places[-1] + widths[len(places) - 1])
         for axes in panels:
-            patches = _shade(axes, train_counts, top)
+            patches = _shade(axes, target)
             _finish(axes)
         figure.legend(handles=patches, loc="outside upper right", ncols=3, frameon=False, fontsize=10)
     return figure
 
 
-def curve_figure(curves: Mapping[str, Sequence[pd.DataFrame]], median: float) -> Figure:
+def curve_figure(curves: Mapping[str, Sequence[pd.DataFrame]], median: float, target: Target) -> Figure:
     """Validation MAE over epochs: the mean over seeds per arm, and each seed in a thin line.
 
     Args:
-      curves: by arm, `epoch` and `val_mae` of each seed (`FinishedRun.curve`).
-      median: validation MAE of the median predictor, years.
+      curves: by arm, `epoch` and `val_mae` of each seed.
+      median: validation MAE of the median predictor.
+      target: what is predicted.
     """
     groups = _groups(list(curves))
     with matplotlib.rc_context(FONTS):
@@ -182,9 +199,9 @@ def curve_figure(curves: Mapping[str, Sequence[pd.DataFrame]], median: float) ->
                 dot = "o" if len(mean) == 1 else None  # a line of one point is invisible
                 axes.plot(mean.index, mean, color=color, linewidth=2.0, marker=dot, label=arm)
             axes.axhline(median, label="median predictor", **MEDIAN)
-            # The first epochs, from an output of 0 years, would flatten the rest.
+            # The first epochs, from an output of 0, would flatten the rest.
             axes.set_ylim(0.95 * lowest, 1.15 * max(median, last))
-            axes.set_ylabel("validation MAE (years)")
+            axes.set_ylabel(f"validation MAE{target.in_unit}")
             _legend(axes)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _finish(axes)
@@ -192,18 +209,19 @@ def curve_figure(curves: Mapping[str, Sequence[pd.DataFrame]], median: float) ->
     return figure
 
 
-def worst_errors(ages: np.ndarray, predictions: np.ndarray, k: int = 24) -> np.ndarray:
+def worst_errors(values: np.ndarray, predictions: np.ndarray, k: int = 24) -> np.ndarray:
     """Indices [min(k, n)] of the samples [n] with the largest absolute errors, the worst first."""
-    return np.argsort(-np.abs(predictions - ages), kind="stable")[:k]
+    return np.argsort(-np.abs(predictions - values), kind="stable")[:k]
 
 
-def worst_errors_grid(images: np.ndarray, ages: np.ndarray, predictions: np.ndarray) -> Figure:
-    """The given images in rows of six, true age and prediction above each. For a run's own folder only: it has faces.
+def worst_errors_grid(images: np.ndarray, values: np.ndarray, predictions: np.ndarray, target: Target) -> Figure:
+    """The given images in rows of six, true value and prediction above each. For a run's own folder: they may be faces.
 
     Args:
       images: uint8 [k, height, width, 3], the worst first (`worst_errors`).
-      ages: true ages [k], years.
-      predictions: predicted ages [k], years.
+      values: of the target [k].
+      predictions: of it [k].
+      target: what is predicted.
 
     Raises:
       ValueError: there is no image, or the arrays do not fit each other.
@@ -211,8 +229,8 @@ def worst_errors_grid(images: np.ndarray, ages: np.ndarray, predictions: np.ndar
     k = len(images)
     if not k or images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"images must be uint8 [k, height, width, 3], got {images.dtype} {images.shape}")
-    if ages.shape != (k,) or predictions.shape != (k,):
-        raise ValueError(f"{k} images need as many ages and predictions, got {ages.shape} and {predictions.shape}")
+    if values.shape != (k,) or predictions.shape != (k,):
+        raise ValueError(f"{k} images need as many values and predictions, got {values.shape} and {predictions.shape}")
     across = min(6, k)
     down = -(-k // across)
     with matplotlib.rc_context(FONTS):
@@ -220,10 +238,11 @@ def worst_errors_grid(images: np.ndarray, ages: np.ndarray, predictions: np.ndar
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat:
             axes.axis("off")
-        for axes, image, age, prediction in zip(grid.flat, images, ages, predictions, strict=False):
+        for axes, image, value, prediction in zip(grid.flat, images, values, predictions, strict=False):
             axes.imshow(image)
-            axes.set_title(f"{age:.0f} → {prediction:.1f}", fontsize=11)
-        figure.suptitle("true age → prediction, worst first", fontsize=11)
+            true = f"{value:.{0 if target.whole else target.decimals}f}"
+            axes.set_title(f"{true} → {prediction:.{target.decimals}f}", fontsize=11)
+        figure.suptitle(f"true {target.name} → prediction, worst first", fontsize=11)
     return figure
 
 
@@ -231,20 +250,20 @@ def save_run_figures(
     folder: str | os.PathLike,
     *,
     arm: str,
-    ages: np.ndarray,
+    values: np.ndarray,
     predictions: np.ndarray,
-    train_counts: np.ndarray,
+    target: Target,
     decode: Callable[[np.ndarray], np.ndarray],
     k: int = 24,
 ) -> list[Path]:
-    """Writes prediction_versus_age.png, error_by_age.png and worst_errors.png of one run into its folder.
+    """Writes prediction_versus_<target>.png, error_by_<target>.png and worst_errors.png of one run into its folder.
 
     Args:
       folder: made if missing.
       arm: name of the run in the figures.
-      ages: of the evaluated images [n], years.
-      predictions: of the run [n], years.
-      train_counts: training images per whole year [K].
+      values: of the target, of the evaluated images [n].
+      predictions: of the run [n].
+      target: what is predicted, see `study.target_of`.
       decode: from indices [k] to images uint8 [k, height, width, 3]; called once, for the worst errors only.
       k: how many of them are shown.
 
@@ -252,14 +271,14 @@ def save_run_figures(
       ValueError: the arrays do not fit each other, or what `decode` gives is not images.
       OSError: something cannot be written (the message names it).
     """
-    if ages.shape != predictions.shape or ages.ndim != 1 or not len(ages):
-        raise ValueError(f"ages {ages.shape} and predictions {predictions.shape} must be of the same images [n]")
-    worst = worst_errors(ages, predictions, k)
+    if values.shape != predictions.shape or values.ndim != 1 or not len(values):
+        raise ValueError(f"values {values.shape} and predictions {predictions.shape} must be of the same images [n]")
+    worst = worst_errors(values, predictions, k)
     by_arm = {arm: predictions[None]}
     figures = {
-        "prediction_versus_age": prediction_figure(ages, by_arm, train_counts),
-        "error_by_age": error_figure(ages, by_arm, train_counts),
-        "worst_errors": worst_errors_grid(decode(worst), ages[worst], predictions[worst]),
+        f"prediction_versus_{target.name}": prediction_figure(values, by_arm, target),
+        f"error_by_{target.name}": error_figure(values, by_arm, target),
+        "worst_errors": worst_errors_grid(decode(worst), values[worst], predictions[worst], target),
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

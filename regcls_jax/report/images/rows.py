@@ -6,93 +6,51 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from regcls_jax.loop.runs import ImageRun
+from regcls_jax.report.images.study import (
+    EVALUATION,
+    IMAGE_COLUMNS,
+    IMAGE_METRICS,
+    TRIVIAL_SEED,
+    ImageStudy,
+    Target,
+    arm_order,
+    check_mae,
+    kept_rows,
+    shared_config,
+    target_of,
+)
 from regcls_jax.store.files import read_json
 from regcls_jax.store.rows import read_file
 
-IMAGE_METRICS = ("mae", "mse", "rmse", "gm", "bmae")
-IMAGE_COLUMNS = ("arm", "seed", "split", "shot", "count", *IMAGE_METRICS)
-EVALUATION = ["arm", "seed", "split", "shot"]  # what names a row
-TRIVIAL_SEED = -1
-ARRAYS = ("test_age", "test_prediction", "train_counts")
 # A run of an earlier version may lack a setting that has come since: it had the default.
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(ImageRun) if field.name not in ("arm", "seed")}
-# Of `reg` as the published code and as the paper's text has it; any other regression loss is a baseline's.
-PLAIN_LOSSES = ("absolute_error", "squared_error")
+# What predictions.npz holds, under the names that earlier versions gave it; and what it may hold.
+ARRAYS = {"test_target": "test_age", "test_prediction": "test_prediction", "train_counts": "train_counts"}
+OPTIONAL = ("bucket_edges", "train_median")
 
 
-class FinishedRun(NamedTuple):
-    """One training: its config and meta.json, its test predictions [n] (years), and per epoch its `val_mae`."""
-
-    config: dict[str, Any]
-    meta: dict[str, Any]
-    predictions: np.ndarray
-    curve: pd.DataFrame
-
-
-class ImageStudy(NamedTuple):
-    """All finished trainings of a folder, on one data set.
-
-    `rows` are theirs and (seed -1) those of the trivial predictors; `runs` stand by arm and seed, arms in the order of
-    `arm_order`; `ages` [n] of the test images, `train_counts` [K] per whole year; `unfinished` names what lacks.
-    """
-
-    rows: pd.DataFrame
-    runs: dict[tuple[str, int], FinishedRun]
-    ages: np.ndarray
-    train_counts: np.ndarray
-    unfinished: list[str]
-
-    @property
-    def dataset(self) -> str:
-        """The data set's name."""
-        return next(iter(self.runs.values())).config["dataset"]
-
-    @property
-    def configs(self) -> dict[str, dict[str, Any]]:
-        """The settings of each arm, in order."""
-        return {arm: run.config for (arm, _), run in self.runs.items()}
-
-    def predictions(self, arm: str) -> dict[int, np.ndarray]:
-        """The test predictions [n] of an arm by seed."""
-        return {seed: run.predictions for (name, seed), run in self.runs.items() if name == arm}
-
-
-def is_image_study(workdir: str | os.PathLike) -> bool:
+def has_trainings(workdir: str | os.PathLike) -> bool:
     """Whether a folder holds trainings as <arm>/seed<k> and is not itself a study of the grid."""
     workdir = Path(workdir)
     return not (workdir / "config.json").exists() and any(workdir.glob("*/seed*/config.json"))
 
 
-def arm_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The key that arms are sorted by: reg, with classes, the controls, then baselines and balanced data."""
-    plain = (config["reweight"], config["fds"], config["trainable"]) == ("none", "none", "all")
-    return (
-        config["balanced_data"],
-        not (plain and config["regression"] in PLAIN_LOSSES),
-        config["output"] != "target",
-        config["regression"] != "absolute_error",
-        config["auxiliary"] != "classification",
-        config["balanced"],
-        config["classes"],
-        config["arm"],
-    )
-
-
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ARRAYS}
+            arrays = {name: file[name if name in file else earlier] for name, earlier in ARRAYS.items()}
+            arrays |= {name: file[name] for name in OPTIONAL if name in file}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise OSError(f"{path} is not a readable file of predictions: {error}") from error
-    ages, predictions = arrays["test_age"], arrays["test_prediction"]
-    if ages.shape != predictions.shape or ages.ndim != 1 or not len(ages):
-        raise OSError(f"{path}: test_age has shape {ages.shape}, test_prediction {predictions.shape}")
+    targets, predictions = arrays["test_target"], arrays["test_prediction"]
+    if targets.shape != predictions.shape or targets.ndim != 1 or not len(targets):
+        raise OSError(f"{path}: the targets have shape {targets.shape}, test_prediction {predictions.shape}")
     for name, values in arrays.items():
         if not np.all(np.isfinite(values)):
             raise OSError(f"{path}: {name} holds a value that is not finite")
@@ -118,7 +76,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _rows(folder: Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> pd.DataFrame:
+def _rows(folder: Path, config: Mapping[str, Any]) -> pd.DataFrame:
     path = folder / "rows.csv"
     rows = read_file(path, IMAGE_COLUMNS)[list(IMAGE_COLUMNS)]
     if rows.duplicated(EVALUATION).any():
@@ -126,27 +84,63 @@ def _rows(folder: Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     own = rows[rows["seed"] != TRIVIAL_SEED]
     if set(own["arm"]) != {config["arm"]} or set(own["seed"]) != {config["seed"]}:
         raise OSError(f"{path} is not of arm {config['arm']!r}, seed {config['seed']}")
-    stated = own.loc[(own["split"] == "test") & (own["shot"] == "all"), "mae"].to_list()
-    found = float(np.mean(np.abs(arrays["test_prediction"].astype(float) - arrays["test_age"])))
-    if len(stated) != 1 or not np.isclose(stated[0], found, rtol=1e-3, atol=0.0):
-        raise OSError(f"{path} gives a test MAE of {stated}, predictions.npz beside it {found:.4f}: one is stale")
     return rows
 
 
-def _one_set(rows: pd.DataFrame, folders: list[Path], arrays: list[dict[str, np.ndarray]]) -> None:
+def _one_set(rows: pd.DataFrame, arrays: Mapping[Path, Mapping[str, np.ndarray]]) -> None:
     """Checks that all runs were tested on the same images and measured against the same trivial predictors."""
-    for folder, found in zip(folders, arrays, strict=True):
-        for name in ("test_age", "train_counts"):
-            if not np.array_equal(found[name], arrays[0][name]):
-                raise OSError(f"{folder / 'predictions.npz'}: {name} differs from that of {folders[0]}")
+    first = next(iter(arrays))
+    for folder, found in arrays.items():
+        for name in {*arrays[first], *found} - {"test_prediction"}:
+            if not np.array_equal(found.get(name), arrays[first].get(name)):
+                raise OSError(f"{folder / 'predictions.npz'}: {name} differs from that of {first}")
     trivial = rows[rows["seed"] == TRIVIAL_SEED].groupby(EVALUATION)[list(IMAGE_METRICS)]
     low, high = trivial.min(), trivial.max()
     differs = ~np.isclose(low, high, rtol=1e-5, atol=0.0, equal_nan=True).all(axis=1)
     if differs.any():
-        raise OSError(f"{folders[0].parents[1]}: the runs disagree about the predictor {low.index[differs][0][0]}")
+        raise OSError(f"{first.parents[1]}: the runs disagree about the predictor {low.index[differs][0][0]}")
 
 
-def read_study(workdir: str | os.PathLike) -> ImageStudy:
+def _distinct(metas: Mapping[Any, Mapping[str, Any]], key: str) -> list[Any]:
+    """The different values of a key of meta.json among the runs, in order."""
+    found: list[Any] = []
+    for meta in metas.values():
+        if key in meta and meta[key] not in found:
+            found.append(meta[key])
+    return found
+
+
+def _meta(metas: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[str, Any]:
+    """What the page tells of a study: how it was trained, and the seconds of each arm over all its seeds."""
+    found: dict[str, Any] = {"command": "\n".join(_distinct(metas, "command")), "trainings": len(metas)}
+    found["seconds"] = round(sum(meta.get("seconds", 0.0) for meta in metas.values()), 3)
+    found["machine"] = "; ".join(_distinct(metas, "machine"))
+    versions = _distinct(metas, "versions")
+    found["versions"] = versions[0] if len(versions) == 1 else versions
+    found |= {key: values[0] for key in ("target", "unit") if (values := _distinct(metas, key))}
+    found["arms"] = {}
+    for arm in dict.fromkeys(arm for arm, _ in metas):
+        of_arm = {seed: meta for (name, seed), meta in metas.items() if name == arm}
+        found["arms"][arm] = {
+            "seeds": len(of_arm),
+            "seconds": round(sum(each.get("seconds", 0.0) for each in of_arm.values()), 3),
+            "best_epoch": {str(seed): each.get("best_epoch") for seed, each in of_arm.items()},
+        }
+    return found
+
+
+def named(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Name and unit of the target, as meta.json gives them; earlier versions knew ages alone."""
+    return {"name": meta.get("target", "age"), "unit": meta.get("unit", "years" if "target" not in meta else "")}
+
+
+def _target(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Target:
+    edges, median = (arrays.get(name) for name in OPTIONAL)
+    known = None if median is None else float(median)
+    return target_of(arrays["train_counts"], arrays["test_target"], edges=edges, median=known, **named(meta))
+
+
+def read_trainings(workdir: str | os.PathLike) -> ImageStudy:
     """All finished trainings of a folder, `workdir`/<arm>/seed<k>; one without rows.csv is not finished.
 
     A seed that another arm has and an arm has not counts as unfinished as well.
@@ -156,37 +150,37 @@ def read_study(workdir: str | os.PathLike) -> ImageStudy:
       ValueError: a file of rows lacks a column, has text for numbers, or no training is finished.
     """
     workdir = Path(workdir)
-    started = sorted(path.parent for path in workdir.glob("*/seed*/config.json"))
-    configs = {folder: _config(folder) for folder in started}
-    finished = sorted(
-        (folder for folder in started if (folder / "rows.csv").exists()),
-        key=lambda folder: (arm_order(configs[folder]), configs[folder]["seed"]),
-    )
+    started = {path.parent: _config(path.parent) for path in sorted(workdir.glob("*/seed*/config.json"))}
+    finished = {folder: config for folder, config in started.items() if (folder / "rows.csv").exists()}
+    finished = dict(sorted(finished.items(), key=lambda item: (arm_order(item[1]), item[1]["seed"])))
     if not finished:
         raise ValueError(f"{workdir}: none of the {len(started)} trainings is finished; run launch/train.py again")
-    if len(sets := {configs[folder]["dataset"] for folder in finished}) > 1:
+    if len(sets := {config["dataset"] for config in finished.values()}) > 1:
         raise OSError(f"{workdir} holds runs on {' and '.join(sorted(sets))}; a report is of one data set")
-    arrays = [_arrays(folder / "predictions.npz") for folder in finished]
-    rows = pd.concat(
-        [_rows(folder, configs[folder], found) for folder, found in zip(finished, arrays, strict=True)],
-        ignore_index=True,
-    )
-    _one_set(rows, finished, arrays)
-    runs = {
-        (configs[folder]["arm"], configs[folder]["seed"]): FinishedRun(
-            configs[folder],
-            read_json(folder / "meta.json"),
-            found["test_prediction"].astype(float),
-            _curve(folder / "metrics.jsonl"),
-        )
-        for folder, found in zip(finished, arrays, strict=True)
-    }
-    arms = dict.fromkeys(config["arm"] for config in configs.values())
-    seeds = sorted({config["seed"] for config in configs.values()})
+    arrays = {folder: _arrays(folder / "predictions.npz") for folder in finished}
+    rows = pd.concat([_rows(folder, config) for folder, config in finished.items()], ignore_index=True)
+    _one_set(rows, arrays)
+    runs = {(config["arm"], config["seed"]): folder for folder, config in finished.items()}
+    meta = _meta({run: read_json(folder / "meta.json") for run, folder in runs.items()})
+    first = next(iter(arrays.values()))
+    target, values = _target(first, meta), first["test_target"].astype(float)
+    found = {}
+    for (arm, seed), folder in runs.items():
+        found[arm, seed] = arrays[folder]["test_prediction"].astype(float).round(target.decimals)
+        check_mae(str(folder / "rows.csv"), rows, arm, seed, found[arm, seed] - values, target.decimals)
+    curves = {run: _curve(folder / "metrics.jsonl") for run, folder in runs.items()}
+    configs = {config["arm"]: config for config in finished.values()}
+    (name,) = sets
+    arms, seeds = dict.fromkeys(config["arm"] for config in started.values()), {c["seed"] for c in started.values()}
     return ImageStudy(
-        rows=rows.drop_duplicates(EVALUATION, ignore_index=True),
-        runs=runs,
-        ages=arrays[0]["test_age"].astype(float),
-        train_counts=arrays[0]["train_counts"],
-        unfinished=[f"{arm}/seed{seed}" for arm in arms for seed in seeds if (arm, seed) not in runs],
+        name=name,
+        config=shared_config(name, configs, sorted({seed for _, seed in runs})),
+        meta=meta,
+        rows=kept_rows(rows.drop_duplicates(EVALUATION)),
+        configs=configs,
+        found=found,
+        curves={run: curve for run, curve in curves.items() if len(curve)},
+        values=values,
+        target=target,
+        unfinished=[f"{arm}/seed{seed}" for arm in arms for seed in sorted(seeds) if (arm, seed) not in runs],
     )

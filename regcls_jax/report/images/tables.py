@@ -1,19 +1,19 @@
 """Tables of an image study: test errors beside the trivial predictors, paired differences, the published numbers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from regcls_jax.metrics.shots import SHOTS, shot_groups
-from regcls_jax.report.images.rows import TRIVIAL_SEED, ImageStudy
+from regcls_jax.metrics.shots import SHOTS
+from regcls_jax.report.effects import Group, Question, difference_text, effects, spread
+from regcls_jax.report.images.study import GROUPS, TRIVIAL_SEED, ImageStudy, Target
 from regcls_jax.report.paper.published import published_imdb_wiki
-from regcls_jax.report.statistics import two_way_bootstrap_mean
-from regcls_jax.report.tables import TRIVIAL, Table, interval, number
+from regcls_jax.report.tables import TRIVIAL, Table, number
 
-GROUPS = ("all", *SHOTS)
-SIGNS = "Differences are arm − baseline in absolute error (years): negative means that the arm is better."
+WHOLE = {"MAE": "mae", "MSE": "mse", "GM": "gm", "bMAE": "bmae"}
+QUESTION = Question("error", ("seed", "place"), ("unit", "seed"), shared="seed")
 # What a resampling draws of the test images at most: its memory is 80 kB for each.
 BLOCKS = 1000
 # What the head for classes or memberships consists of: arms that differ in nothing else show what it does.
@@ -23,47 +23,30 @@ TARGETS = {"auxiliary", "membership_sigma", "lam", "scale"}
 NO_SETTING = {"arm", "seed", "workers"}  # names, and what changes no number
 
 
-def _spread(values: pd.Series, decimals: int = 2) -> str:
-    """Mean ± standard deviation over seeds (ddof 1); the mean alone where there is one seed."""
-    text = number(values.mean(), decimals=decimals)
-    return f"{text} ± {number(values.std(), decimals=decimals)}" if len(values) > 1 and text != "–" else text
-
-
-def _test_cells(rows: pd.DataFrame) -> dict[str, str]:
-    shots = {shot: rows[rows["shot"] == shot] for shot in GROUPS}
-    cells = {"MAE": "mae", "MSE": "mse", "GM": "gm", "bMAE": "bmae"}
-    whole = {name: _spread(shots["all"][metric]) for name, metric in cells.items()}
-    return whole | {f"MAE {shot}": _spread(shots[shot]["mae"]) for shot in SHOTS}
-
-
-def _places(study: ImageStudy) -> dict[str, np.ndarray]:
-    """Which test images [n] are in each group."""
-    years = study.ages.astype(int)
-    counts = np.pad(study.train_counts, (0, max(0, years.max() + 1 - len(study.train_counts))))
-    groups = {name: member[years] for name, member in shot_groups(counts).items()}
-    return {"all": np.ones(len(years), bool), **groups}
-
-
 def test_table(study: ImageStudy) -> Table:
     """Test errors of every arm, mean ± std over seeds, and of the trivial predictors."""
     test = study.rows[study.rows["split"] == "test"]
     trivial = test[test["seed"] == TRIVIAL_SEED]
     oracles = sorted(set(trivial["arm"]) - set(TRIVIAL), key=lambda name: (len(name), name))
+    name, unit, decimals = study.target.name, study.target.unit, study.target.decimals + 1
     lines = []
     for arm in (*study.configs, *TRIVIAL, *oracles):
         rows = test[(test["arm"] == arm) & ((test["seed"] == TRIVIAL_SEED) == (arm not in study.configs))]
-        seeds = str(rows["seed"].nunique()) if arm in study.configs else "–"
-        lines.append({"arm": arm, "seeds": seeds, **_test_cells(rows)})
-    sizes = ", ".join(f"{int(member.sum()):,} {name}" for name, member in _places(study).items())
+        line = {"arm": arm, "seeds": str(rows["seed"].nunique()) if arm in study.configs else "–"}
+        shots = dict(list(rows.groupby("shot")))
+        line |= {title: spread(shots["all"][metric], decimals) for title, metric in WHOLE.items()}
+        lines.append(line | {f"MAE {shot}": spread(shots[shot]["mae"], decimals) for shot in SHOTS})
+    sizes = ", ".join(f"{int(member.sum()):,} {shot}" for shot, member in study.target.groups(study.values).items())
+    units = f"In {unit} (MSE in {unit}²), mean" if unit else "Mean"
     note = (
-        f"In years (MSE in years²), mean ± standard deviation over seeds, on {sizes} test images; training on "
-        f"{int(study.train_counts.sum()):,}. GM: geometric mean of |error|, 0 as "
-        "soon as one error is 0 (the median predictor hits some ages exactly); bMAE: mean over ages of the MAE at that "
-        "age. constant, median: of the training ages; oracle_bin_C: knows the class of the true age among C, and "
-        "predicts the mean of the training ages in it."
+        f"{units} ± standard deviation over seeds, on {sizes} test images; training on "
+        f"{int(study.target.counts.sum()):,}. GM: geometric mean of |error|, 0 as "
+        f"soon as one error is 0 (the median predictor hits some {name}s exactly); bMAE: mean over {name}s of the MAE "
+        f"at that {name}. constant, median: of the training {name}s; oracle_bin_C: knows the class of the true {name} "
+        f"among C, and predicts the mean of the training {name}s in it."
     )
     frame = pd.DataFrame(lines)
-    return Table(f"Test errors on {study.dataset}", note, frame, frame)
+    return Table(f"Test errors on {study.name}", note, frame, frame)
 
 
 def control_of(arm: str, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -85,50 +68,57 @@ def control_of(arm: str, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     return found
 
 
-def median_age(train_counts: np.ndarray) -> float:
-    """The median of training ages from their histogram [K] per whole year: exact for whole ages."""
-    return float(np.median(np.repeat(np.arange(len(train_counts)), train_counts)))
-
-
 def _blocks(n: int) -> np.ndarray:
     """A block [n] for each of n images: its own, or one of `BLOCKS` drawn at random, equally large ones."""
     return np.random.default_rng(0).permutation(n) % BLOCKS if n > BLOCKS else np.arange(n)
 
 
-def _difference(values: np.ndarray, units: np.ndarray) -> str:
-    """Mean of differences [seeds, n] and its interval over seeds and units, of which each of the n has one."""
-    if not values.size:
-        return "–"
-    # Units first: the resampled sums are then [resamples, seeds], not [resamples, units].
-    seeds = np.repeat(np.arange(len(values)), values.shape[1])
-    ends = two_way_bootstrap_mean(values.ravel(), np.tile(units, len(values)), seeds)
-    return f"{number(values.mean(), sign=True, decimals=2)} {interval(ends, decimals=2)}"
+def signs(target: Target) -> str:
+    """How a difference is read."""
+    return f"Differences are arm − baseline in absolute error{target.in_unit}: negative means that the arm is better."
 
 
-def difference_cells(arm: np.ndarray, baseline: np.ndarray, study: ImageStudy) -> dict[str, str]:
-    """Mean difference and 95 % interval of two sets of absolute errors [seeds, n], paired, per group and for bMAE."""
-    differences = arm - baseline
-    cells = {}
-    for name, member in _places(study).items():
-        values = differences[:, member]
-        cells[name] = _difference(values, _blocks(values.shape[1]))
-    ages, place = np.unique(study.ages.astype(int), return_inverse=True)
-    by_age = np.stack([np.bincount(place, row) / np.bincount(place) for row in differences])
-    return cells | {"bMAE": _difference(by_age, ages)}
+def error_groups(study: ImageStudy, arms: Iterable[str]) -> list[Group]:
+    """The absolute errors of some arms on every test image, of all and of each shot, and (bMAE) by value of the target.
+
+    The rows have arm, seed, place (the image or the value), unit (what is resampled) and error. The median predictor
+    has every seed.
+    """
+    found = {arm: study.predictions(arm) for arm in arms if arm in study.configs}
+    if "median" in arms:
+        median = np.full(len(study.values), study.target.median)
+        found["median"] = dict.fromkeys({seed for _, seed in study.found}, median)
+    errors = {(arm, seed): np.abs(values - study.values) for arm, own in found.items() for seed, values in own.items()}
+
+    def long(errors: Mapping[tuple[str, int], np.ndarray], places: np.ndarray, units: np.ndarray) -> pd.DataFrame:
+        pieces = [
+            pd.DataFrame({"arm": arm, "seed": seed, "place": places, "unit": units, "error": values})
+            for (arm, seed), values in errors.items()
+        ]
+        return pd.concat(pieces, ignore_index=True)
+
+    groups = []
+    for name, member in study.target.groups(study.values).items():
+        units = _blocks(int(member.sum()))
+        own = {run: values[member] for run, values in errors.items()}
+        groups.append(Group({"group": name}, long(own, np.flatnonzero(member), units)))
+    values, place = np.unique(study.target.buckets(study.values), return_inverse=True)
+    by_value = {run: np.bincount(place, row) / np.bincount(place) for run, row in errors.items()}
+    return [*groups, Group({"group": "bMAE"}, long(by_value, values, values))]
 
 
-def _paired_line(study: ImageStudy, arm: str, baseline: str) -> dict[str, str] | None:
-    """One comparison over the seeds that both have; None where there is none. The median predictor has every seed."""
-    mine = study.predictions(arm)
-    if baseline == "median":
-        other = dict.fromkeys(mine, np.full(len(study.ages), median_age(study.train_counts)))
-    else:
-        other = study.predictions(baseline)
-    seeds = sorted(set(mine) & set(other))
-    if not seeds:
-        return None
-    errors = [np.abs(np.stack([found[seed] for seed in seeds]) - study.ages) for found in (mine, other)]
-    return {"arm": arm, "baseline": baseline, "seeds": str(len(seeds)), **difference_cells(*errors, study)}
+def difference_frame(study: ImageStudy, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Mean difference and 95 % interval of every pair (arm, baseline) over the seeds that both have, groups across."""
+    if not pairs:
+        return pd.DataFrame()
+    arms = dict.fromkeys(name for pair in pairs for name in pair)
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    groups = error_groups(study, arms)
+    for effect in effects(QUESTION, groups, pairs):
+        line = {"arm": effect.arm, "baseline": effect.baseline, "seeds": str(effect.pairs["seed"].nunique())}
+        line = lines.setdefault((effect.arm, effect.baseline), line | {name["group"]: "–" for name, _ in groups})
+        line[effect.names["group"]] = difference_text(effect, study.target.decimals + 1)
+    return pd.DataFrame(lines.values())
 
 
 def _pairs(study: ImageStudy) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -145,17 +135,17 @@ def _pairs(study: ImageStudy) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 def difference_tables(study: ImageStudy) -> list[Table]:
     """Paired differences of the absolute test error: against reg, the controls of each arm, and the median."""
+    name, unit = study.target.name, study.target.unit
     note = (
-        "Mean difference of the absolute error (years, negative: the arm is better) over test images and the seeds "
-        "that both have, with the 95 % two-way bootstrap interval over seeds and test images (no interval for one "
-        f"seed). More than {BLOCKS:,} images of a group are resampled in {BLOCKS:,} random blocks. bMAE: over seeds "
-        "and ages, resampled as a whole."
+        f"Mean difference of the absolute error ({unit}{', ' if unit else ''}negative: the arm is better) over test "
+        "images and the seeds that both have, with the 95 % two-way bootstrap interval over seeds and test images (no "
+        f"interval for one seed). More than {BLOCKS:,} images of a group are resampled in {BLOCKS:,} random blocks. "
+        f"bMAE: over seeds and {name}s, resampled as a whole."
     )
     tables = []
     for title, pairs in _pairs(study):
-        lines = [line for pair in pairs if (line := _paired_line(study, *pair))]
-        if lines:
-            frame = pd.DataFrame(lines)
+        frame = difference_frame(study, pairs)
+        if len(frame):
             tables.append(Table(title, "Made as the table before." if tables else note, frame, frame))
     return tables
 
@@ -174,7 +164,7 @@ def published_table(study: ImageStudy) -> Table:
                 mean, std = stated.loc[shot, "mean"], stated.loc[shot, "std"]
                 theirs = number(mean, decimals=2) + (f" ± {number(std, decimals=2)}" if np.isfinite(std) else "")
             line[f"{shot}, published"] = theirs
-            line[f"{shot}, here"] = _spread(own.loc[own["shot"] == shot, metric]) if len(own) else "–"
+            line[f"{shot}, here"] = spread(own.loc[own["shot"] == shot, metric], 2) if len(own) else "–"
         lines.append(line)
     note = (
         "Tables 3 and 4 of the paper (mean ± standard deviation over 3 repetitions) and the READMEs of the baselines' "
@@ -187,5 +177,5 @@ def published_table(study: ImageStudy) -> Table:
 
 def image_tables(study: ImageStudy) -> list[Table]:
     """All tables of an image study."""
-    published = [published_table(study)] if study.dataset == "imdb_wiki_dir" else []
+    published = [published_table(study)] if study.name == "imdb_wiki_dir" else []
     return [test_table(study), *difference_tables(study), *published]

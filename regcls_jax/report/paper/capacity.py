@@ -9,7 +9,7 @@ from regcls_jax.report import tables
 from regcls_jax.report.paper.edges import edge
 from regcls_jax.report.paper.fair import best_of
 from regcls_jax.report.paper.fig4 import VALIDATION
-from regcls_jax.report.statistics import Comparison, Interval, bootstrap_mean, compare, finite_mean, paired
+from regcls_jax.report.statistics import FACTORS, Comparison, Interval, compare, finite_mean, mean_difference, paired
 from regcls_jax.report.tables import Table, label, number, percent
 
 PANEL = ["scenario", "sampling", "optimizer", "units"]
@@ -95,17 +95,9 @@ def at_best(trained: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     return trained.merge(best[keys], on=keys)
 
 
-def difference_interval(pairs: pd.DataFrame, result: Comparison) -> Interval:
-    """The 95 % interval of the mean difference: two-way; with one repetition the bootstrap over functions.
-
-    Args:
-      pairs: what `statistics.paired` returns.
-      result: what `statistics.compare` makes of it.
-    """
-    if pairs["repetition"].nunique() > 1:
-        return result.two_way
-    differences = (pairs["arm"] - pairs["baseline"]).where(lambda values: np.isfinite(values))
-    return bootstrap_mean(differences.groupby(pairs["function"]).mean().dropna().to_numpy())
+def _factors(pairs: pd.DataFrame) -> tuple[str, ...]:
+    """With one repetition there are functions alone to resample."""
+    return FACTORS if pairs["repetition"].nunique() > 1 else FACTORS[:1]
 
 
 def worth(chosen: pd.DataFrame) -> list[Worth]:
@@ -119,9 +111,9 @@ def worth(chosen: pd.DataFrame) -> list[Worth]:
         cell = chosen[(chosen[PANEL] == list(panel)).all(axis=1)]
         if set(ARMS) <= set(cell["arm"]):
             pairs = paired(cell, "reg_cls", "reg")
-            result = compare(pairs)
+            result = compare(pairs, _factors(pairs))
             reg, reg_cls = (finite_mean(cell.loc[cell["arm"] == arm, "mse"]) for arm in ARMS)
-            found.append(Worth(panel, reg, reg_cls, result, difference_interval(pairs, result)))
+            found.append(Worth(panel, reg, reg_cls, result, result.two_way))
     return found
 
 
@@ -155,8 +147,7 @@ def at_equal_budgets(validation: pd.DataFrame, test: pd.DataFrame) -> list[Equal
         reg, reg_cls = (_expected_picks(validated[*panel, arm], tested[*panel, arm]) for arm in ARMS)
         budget = min(reg.shape[1], reg_cls.shape[1])
         pairs = pd.DataFrame({"arm": reg_cls[budget], "baseline": reg[budget]}).reset_index()
-        result = compare(pairs)
-        found.append(EqualBudget(panel, budget, result.difference, difference_interval(pairs, result)))
+        found.append(EqualBudget(panel, budget, *mean_difference(pairs, _factors(pairs))))
     return found
 
 

@@ -2,16 +2,17 @@
 
 import functools
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
+from regcls_jax.report.effects import Effect, Group, Question, effects
 from regcls_jax.report.paper.fig4 import VALIDATION
+from regcls_jax.report.paper.groups import IMBALANCED, UNIFORM
 from regcls_jax.report.paper.lambda_figure import PANEL_NAMES
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
-from regcls_jax.report.statistics import Comparison, Interval, compare, finite_mean, paired, two_way_bootstrap_mean
+from regcls_jax.report.statistics import Interval, finite_mean, mean_difference
 
 SELECTION = tuple(VALIDATION)
 PICKED_ON = {**PANEL_NAMES, "test": "test (oracle, a bound)"}
@@ -24,28 +25,9 @@ COMPARISONS = (
     (FINE, BASELINE),
     ("reg_cls_bal", "reg_cls"),
 )
-POOLED = "imbalanced"  # stands in the `sampling` column where the imbalanced samplings are pooled
-
-
-class Pairing(NamedTuple):
-    """The picks of two tuned arms on the data sets of a group, as `statistics.paired`; the names are as in the rows."""
-
-    scenario: str
-    sampling: str
-    arm: str
-    baseline: str
-    pairs: pd.DataFrame
-
-
-class Tuned(NamedTuple):
-    """A `Pairing` and what `statistics.compare` makes of its pairs."""
-
-    scenario: str
-    sampling: str
-    arm: str
-    baseline: str
-    pairs: pd.DataFrame
-    result: Comparison
+# Stands in the `sampling` column where the imbalanced samplings are pooled.
+POOLED = IMBALANCED
+TWO = (POOLED, UNIFORM)
 
 
 def candidates(rows: pd.DataFrame, on: str) -> pd.DataFrame:
@@ -139,10 +121,10 @@ def budget_curves(rows: pd.DataFrame, on: str) -> pd.DataFrame:
     return pd.DataFrame(expected, index, range(1, expected.shape[1] + 1))
 
 
-def groups(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """(scenario, sampling, its lines): what is pooled over scenarios first, then per scenario, then every cell.
+def groups(frame: pd.DataFrame) -> list[Group]:
+    """What is pooled over scenarios first, then per scenario; of each the imbalanced samplings, then every sampling.
 
-    The imbalanced samplings are pooled, too. `frame` has the columns scenario and sampling.
+    `frame` has the columns scenario and sampling, as the names of the groups.
     """
     cells = sort_cells(frame[CELL].drop_duplicates())
     scenarios = list(dict.fromkeys(cells["scenario"]))
@@ -150,61 +132,41 @@ def groups(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     found = []
     for chosen in ([scenarios] if len(scenarios) > 1 else []) + [[name] for name in scenarios]:
         part = frame[frame["scenario"].isin(chosen)]
-        split = [(POOLED, part[part["sampling"] != "uniform"])]
-        split += [(name, part[part["sampling"] == name]) for name in present]
-        found += [(", ".join(chosen), name, lines) for name, lines in split if len(lines)]
+        split = {POOLED: part["sampling"] != "uniform"} | {name: part["sampling"] == name for name in present}
+        names = {"scenario": ", ".join(chosen)}
+        found += [Group({**names, "sampling": name}, part[lines]) for name, lines in split.items() if lines.any()]
     return found
 
 
-def widest_groups(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+def widest_groups(frame: pd.DataFrame) -> list[Group]:
     """Those of `groups` that pool all scenarios."""
     found = groups(frame)
-    return [group for group in found if group[0] == found[0][0]]
+    return [group for group in found if group.names["scenario"] == found[0].names["scenario"]]
 
 
-def pairings(picks: pd.DataFrame, wanted: Collection[tuple[str, str]] = COMPARISONS) -> list[Pairing]:
-    """The picks of one split as pairs, per group and (arm, baseline) of `wanted` that they allow.
+def comparisons(picks: pd.DataFrame, wanted: Collection[tuple[str, str]] = COMPARISONS) -> list[Effect]:
+    """Every comparison of `wanted` that the picks of one split allow, per group.
 
     Raises:
       ValueError: picks do not pair up.
     """
     # The class count was picked, too: it does not tell which runs are a pair.
-    alike, arms = picks.assign(classes=0), set(picks["arm"])
-    # Paired once and then grouped: pairing is what costs. Every arm has every data set, so all have the same groups.
-    by_arms = [
-        [
-            Pairing(scenario, sampling, arm, baseline, pairs)
-            for scenario, sampling, pairs in groups(paired(alike, arm, baseline))
-        ]
-        for arm, baseline in wanted
-        if {arm, baseline} <= arms
-    ]
-    return [each for of_a_group in zip(*by_arms, strict=True) for each in of_a_group]
+    return effects(Question(), groups(picks.assign(classes=0)), wanted)
 
 
-def comparisons(picks: pd.DataFrame) -> list[Tuned]:
-    """Every comparison of COMPARISONS that the picks of one split allow, per group; errors as `pairings`."""
-    return [Tuned(*each, compare(each.pairs)) for each in pairings(picks)]
+def _finite(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs[np.isfinite(pairs["arm"] - pairs["baseline"])]
 
 
-def finite_differences(pairs: pd.DataFrame) -> pd.DataFrame:
-    """function, repetition and difference (arm − baseline) of the pairs in which neither diverged."""
-    found = pairs[["function", "repetition"]].assign(difference=pairs["arm"] - pairs["baseline"])
-    return found[np.isfinite(found["difference"])]
+def median_difference(pairs: pd.DataFrame) -> float:
+    """The median of arm − baseline over the pairs in which neither diverged."""
+    return float((pairs["arm"] - pairs["baseline"])[_finite(pairs).index].median())
 
 
-def mean_and_interval(differences: pd.DataFrame) -> tuple[float, Interval]:
-    """Mean and two-way 95 % interval of what `finite_differences` returns."""
-    values, functions, repetitions = (differences[name].to_numpy() for name in ("difference", *DATA_SET[-2:]))
-    return finite_mean(differences["difference"]), two_way_bootstrap_mean(values, functions, repetitions)
-
-
-def leave_one_out(differences: pd.DataFrame) -> list[tuple[float, Interval]]:
-    """`mean_and_interval` without each of the functions in turn: what hangs on one of them shows."""
-    return [
-        mean_and_interval(differences[differences["function"] != left_out])
-        for left_out in sorted(differences["function"].unique())
-    ]
+def leave_one_out(pairs: pd.DataFrame) -> list[tuple[float, Interval]]:
+    """`statistics.mean_difference` without each of the functions in turn: what hangs on one of them shows."""
+    functions = np.unique(_finite(pairs)["function"])
+    return [mean_difference(pairs[pairs["function"] != left_out]) for left_out in functions]
 
 
 def verdict(ends: Interval) -> str:
@@ -216,7 +178,7 @@ def verdict(ends: Interval) -> str:
     return "arm worse" if ends.low > 0 else "includes 0"
 
 
-def _names(tuned: Tuned) -> str:
+def _names(tuned: Effect) -> str:
     return f"{tables.label(tuned.arm)} − {tables.label(tuned.baseline)}"
 
 
@@ -225,18 +187,22 @@ precise = functools.partial(tables.number, sign=True, decimals=4)
 precise_interval = functools.partial(tables.interval, decimals=4)
 
 
-def _line(tuned: Tuned) -> str:
+def _cell(tuned: Effect) -> str:
+    return " · ".join(tuned.names.values())
+
+
+def _line(tuned: Effect) -> str:
     """One comparison as an item of a list: mean, median, wins, and how much of it hangs on one function."""
-    result, differences = tuned.result, finite_differences(tuned.pairs)
+    result = tuned.result
     says = {"–": "no interval", "includes 0": "includes zero"}.get(verdict(result.two_way))
     says = says or f"excludes zero ({verdict(result.two_way).split()[1]})"
     text = (
-        f"- **{_names(tuned)}** ({tuned.scenario} · {tuned.sampling}): "
+        f"- **{_names(tuned)}** ({_cell(tuned)}): "
         f"mean {precise(result.difference)} {precise_interval(result.two_way)}, {says}; "
-        f"median {precise(differences['difference'].median())}; wins {tables.percent(result.rate)} % "
+        f"median {precise(median_difference(tuned.pairs))}; wins {tables.percent(result.rate)} % "
         f"[{tables.percent(result.rate_two_way.low)}, {tables.percent(result.rate_two_way.high)}]"
     )
-    without = leave_one_out(differences)
+    without = leave_one_out(tuned.pairs)
     if not (known := [ends for _, ends in without if np.isfinite(ends.low)]):
         return f"{text}."
     means = [mean for mean, _ in without]
@@ -247,16 +213,16 @@ def _line(tuned: Tuned) -> str:
     )
 
 
-def answer(found: Sequence[Tuned], on: str) -> str:
+def answer(found: Sequence[Effect], on: str) -> str:
     """The conclusions of the comparisons with reg and with its fine grid, as Markdown that follows the intervals."""
     with_reg = [tuned for tuned in found if tuned.baseline in (BASELINE, FINE)]
     if not with_reg:
         return ""
-    widest = with_reg[0].scenario  # `groups` begins with what pools most
-    pooled = [tuned for tuned in with_reg if tuned.scenario == widest and tuned.sampling in (POOLED, "uniform")]
-    cells = [tuned for tuned in with_reg if "," not in tuned.scenario and tuned.sampling != POOLED]
+    widest = with_reg[0].names["scenario"]  # `groups` begins with what pools most
+    pooled = [each for each in with_reg if each.names in ({"scenario": widest, "sampling": s} for s in TWO)]
+    cells = [each for each in with_reg if "," not in each.names["scenario"] and each.names["sampling"] != POOLED]
     clear = [
-        f"{tuned.scenario} · {tuned.sampling} ({_names(tuned)}: {says.split()[1]})"
+        f"{_cell(tuned)} ({_names(tuned)}: {says.split()[1]})"
         for tuned in cells
         if (says := verdict(tuned.result.two_way)).startswith("arm")
     ]
@@ -279,11 +245,11 @@ def curve_differences(curves: pd.DataFrame, arm: str) -> pd.DataFrame:
     Args:
       curves: as from `budget_curves`, over the data sets of a group.
     """
-    difference = curves.xs(arm, level="arm") - curves.xs(BASELINE, level="arm")
-    places = difference.index.to_frame(index=False)[DATA_SET[-2:]]
+    mine, reg = (curves.xs(name, level="arm") for name in (arm, BASELINE))
+    places = mine.index.to_frame(index=False)
     lines = {}
-    for budget, column in difference.items():
-        values = places.assign(difference=column.to_numpy())
-        mean, ends = mean_and_interval(values[np.isfinite(values["difference"])])
+    for budget in curves:
+        errors = {"arm": mine[budget].to_numpy(), "baseline": reg[budget].reindex(mine.index).to_numpy()}
+        mean, ends = mean_difference(places.assign(**errors))
         lines[budget] = {"difference": mean, **ends._asdict()}
     return pd.DataFrame(lines).T

@@ -1,22 +1,23 @@
 """The figures of fair tuning: test MSE of the pick over the budget, and the paired differences per cell."""
 
 import itertools
+from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.report.drawing import FONTS, STYLES, finish_figure, finish_panel
+from regcls_jax.report.effect_figure import effect_figure
+from regcls_jax.report.effects import Effect
 from regcls_jax.report.paper import fair
 from regcls_jax.report.paper.fair import BASELINE, FINE, PICKED_ON, SELECTION
 from regcls_jax.report.tables import label
 
 ARMS = (BASELINE, FINE, "reg_cls", "reg_cls_bal")
-# What the second figure draws, from top to bottom: (arm, baseline), and how far from the line of the group.
-DIFFERENCES = {(FINE, BASELINE): -0.27, ("reg_cls", BASELINE): -0.09, ("reg_cls_bal", BASELINE): 0.09}
-DIFFERENCES |= {("reg_cls", FINE): 0.27}
+# What the second figure draws, from top to bottom: (arm, baseline).
+DIFFERENCES = ((FINE, BASELINE), ("reg_cls", BASELINE), ("reg_cls_bal", BASELINE), ("reg_cls", FINE))
 
 
 def _means_panel(axes: Axes, curves: pd.DataFrame) -> None:
@@ -51,7 +52,11 @@ def budget_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
     test = rows[rows["split"] == "test"]
     curves = {on: fair.budget_curves(rows, on) for on in SELECTION}
     parts = {
-        on: {sampling: part for _, sampling, part in fair.widest_groups(found.reset_index()) if sampling != fair.POOLED}
+        on: {
+            names["sampling"]: part
+            for names, part in fair.widest_groups(found.reset_index())
+            if names["sampling"] != fair.POOLED
+        }
         for on, found in curves.items()
     }
     across = list(parts[SELECTION[0]])
@@ -87,34 +92,16 @@ def differences_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
     Raises:
       ValueError: as `fair.candidates`, or picks do not pair up.
     """
-    # Only what is drawn is computed: the statistics of the tables cost several times as much.
-    found = {on: fair.pairings(fair.select(rows, on), DIFFERENCES) for on in SELECTION}
-    names = list(dict.fromkeys((t.scenario, t.sampling) for t in found[SELECTION[0]]))
-    with matplotlib.rc_context(FONTS):
-        size = (4.2 * len(SELECTION) + 2.0, 0.55 * len(names) + 1.8)
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(1, len(SELECTION), sharex=True, sharey=True, squeeze=False)
-        for on, axes in zip(SELECTION, grid.flat, strict=True):
-            axes.axvline(0.0, color=STYLES[BASELINE]["color"], linewidth=1.2)
-            for (arm, baseline), offset in DIFFERENCES.items():
-                if not (mine := [t for t in found[on] if (t.arm, t.baseline) == (arm, baseline)]):
-                    continue
-                places = np.array([names.index((t.scenario, t.sampling)) for t in mine]) + offset
-                means, ends = zip(
-                    *(fair.mean_and_interval(fair.finite_differences(t.pairs)) for t in mine), strict=True
-                )
-                lows, highs = zip(*ends, strict=True)
-                style = {**STYLES[arm], "linewidth": 0.0, "linestyle": "none"}
-                if baseline == FINE:
-                    style["markerfacecolor"] = "white"
-                axes.hlines(places, lows, highs, color=style["color"], linewidth=1.6)
-                name = f"{label(arm)} − {label(baseline)}"
-                axes.plot(means, places, label=name, **style)
-            axes.set_yticks(range(len(names)), [" · ".join(name) for name in names])
-            axes.set_title(f"picked on {PICKED_ON[on]}")
-            axes.grid(axis="x", alpha=0.25)
-            axes.spines[["top", "right"]].set_visible(False)
-        grid[0, 0].invert_yaxis()  # the first group on top; the axis is shared
-        order = [f"{label(arm)} − {label(baseline)}" for arm, baseline in DIFFERENCES]
-        finish_figure(figure, grid.flat, order, "difference in test MSE (two-way 95 % interval)", "")
-    return figure
+    panels = {f"picked on {PICKED_ON[on]}": fair.comparisons(fair.select(rows, on), DIFFERENCES) for on in SELECTION}
+
+    def style(effect: Effect) -> dict[str, Any]:
+        looks = {key: STYLES[effect.arm][key] for key in ("color", "marker")}
+        return looks | ({"markerfacecolor": "white"} if effect.baseline == FINE else {})
+
+    return effect_figure(
+        panels,
+        "test MSE",
+        line=lambda effect: " · ".join(effect.names.values()),
+        series=lambda effect: f"{label(effect.arm)} − {label(effect.baseline)}",
+        style=style,
+    )

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
+from regcls_jax.report.effects import Effect, effect_lines, effects_table
 from regcls_jax.report.paper import fair
 from regcls_jax.report.paper.edges import edge
-from regcls_jax.report.paper.fair import BASELINE, FINE, PICKED_ON, POOLED, SELECTION
+from regcls_jax.report.paper.fair import BASELINE, FINE, PICKED_ON, SELECTION
 from regcls_jax.report.statistics import finite_mean
 from regcls_jax.report.tables import Table, label, number
 
@@ -18,15 +19,14 @@ def _trivial(rows: pd.DataFrame) -> Trivial:
     """The cells constant and median of every group: their mean test MSE."""
     test = rows[(rows["split"] == "test") & rows["arm"].isin(tables.TRIVIAL)]
     return {
-        (scenario, sampling): {arm: number(finite_mean(part.loc[part["arm"] == arm, "mse"])) for arm in tables.TRIVIAL}
-        for scenario, sampling, part in fair.groups(test)
+        tuple(names.values()): {arm: number(finite_mean(part.loc[part["arm"] == arm, "mse"])) for arm in tables.TRIVIAL}
+        for names, part in fair.groups(test)
     }
 
 
-def _pooled_lines(frame: pd.DataFrame) -> pd.DataFrame:
-    """The lines for a console: what pools most, uniform against imbalanced."""
-    widest = frame["scenario"].iloc[0]
-    return frame[(frame["scenario"] == widest) & frame["sampling"].isin(["uniform", POOLED])]
+def _pooled_lines(frame: pd.DataFrame) -> pd.Series:
+    """Which lines are for a console: what pools most, uniform against imbalanced."""
+    return (frame["scenario"] == frame["scenario"].iloc[0]) & frame["sampling"].isin(fair.TWO)
 
 
 def _lost(picks: dict[str, pd.DataFrame], runs: pd.DataFrame) -> str:
@@ -46,11 +46,11 @@ def _lost(picks: dict[str, pd.DataFrame], runs: pd.DataFrame) -> str:
 def _means_table(picks: dict[str, pd.DataFrame], runs: pd.DataFrame, trivial: Trivial, budget: int) -> Table:
     lines = []
     for on, picked in picks.items():
-        for scenario, sampling, part in fair.groups(picked):
-            line = {"picked on": PICKED_ON[on], "scenario": scenario, "sampling": sampling}
+        for names, part in fair.groups(picked):
+            line = {"picked on": PICKED_ON[on], **names}
             means = {label(arm): number(finite_mean(mse)) for arm, mse in part.groupby("arm")["mse"]}
             data_sets = {"data sets": str(len(part.drop_duplicates(fair.DATA_SET)))}
-            lines.append(line | data_sets | means | trivial[scenario, sampling])
+            lines.append(line | data_sets | means | trivial[tuple(names.values())])
     frame = pd.DataFrame(lines)
     note = (
         f"Mean test MSE of the pick: per data set and arm, {budget} trainings each, the one with the lowest MSE on the "
@@ -58,26 +58,25 @@ def _means_table(picks: dict[str, pd.DataFrame], runs: pd.DataFrame, trivial: Tr
         "picked on the test set itself, which nobody can; a bound on what tuning gives, not a result. On the uniform "
         f"sampling both validation sets are the same. {_lost(picks, runs)}"
     )
-    return Table("Test MSE after fair tuning", note, frame, _pooled_lines(frame))
+    return Table("Test MSE after fair tuning", note, frame, frame[_pooled_lines(frame)])
 
 
 def _comparisons_table(picks: dict[str, pd.DataFrame], trivial: Trivial) -> list[Table]:
-    lines, answers = [], []
-    for on in SELECTION:
-        found = fair.comparisons(picks[on])
-        answers.append(fair.answer(found, on))
-        for scenario, sampling, arm, baseline, pairs, result in found:
-            line = {"picked on": PICKED_ON[on], "scenario": scenario, "sampling": sampling}
-            line |= {"arm": label(arm), "baseline": label(baseline)} | tables.comparison_cells(result)
-            line |= {
-                "difference": fair.precise(result.difference),
-                "two-way bootstrap 95 %": fair.precise_interval(result.two_way),
-                "median difference": fair.precise(fair.finite_differences(pairs)["difference"].median()),
-            }
-            lines.append(line | {"verdict": fair.verdict(result.two_way)} | trivial[scenario, sampling])
-    if not lines:
+    def more(effect: Effect) -> dict[str, str]:
+        return {
+            "difference": fair.precise(effect.result.difference),
+            "two-way bootstrap 95 %": fair.precise_interval(effect.result.two_way),
+            "median difference": fair.precise(fair.median_difference(effect.pairs)),
+            "verdict": fair.verdict(effect.result.two_way),
+            **trivial[tuple(effect.names.values())],
+        }
+
+    found = {on: fair.comparisons(picks[on]) for on in SELECTION}
+    answers = [fair.answer(of_split, on) for on, of_split in found.items()]
+    frame = pd.concat([effect_lines(of_split, more=more) for of_split in found.values()], ignore_index=True)
+    if frame.empty:
         return []
-    frame = pd.DataFrame(lines)
+    frame.insert(0, "picked on", [PICKED_ON[on] for on, of_split in found.items() for _ in of_split])
     post_hoc = (
         f"{label(FINE)} is post hoc: the arm was added after the result of the other three was seen."
         if label(FINE) in set(frame["arm"])
@@ -91,8 +90,7 @@ def _comparisons_table(picks: dict[str, pd.DataFrame], trivial: Trivial) -> list
             "and are too narrow. Constant and median: their test MSE.",
         ]
     )
-    short = _pooled_lines(frame).drop(columns=["paired bootstrap 95 %", "Wilson 95 %"])
-    return [Table("What classification is worth after fair tuning", note, frame, short)]
+    return effects_table("What classification is worth after fair tuning", note, frame, _pooled_lines(frame))
 
 
 def _shares(values: pd.Series, decades: float = 0.0) -> str:
@@ -137,19 +135,19 @@ def _settings_table(picks: dict[str, pd.DataFrame], runs: pd.DataFrame, trivial:
     tried = {arm: _settings(part) for arm, part in runs.groupby("arm")}
     lines = []
     for on in SELECTION:
-        for scenario, sampling, part in fair.groups(picks[on]):
-            if sampling not in ("uniform", POOLED):
+        for names, part in fair.groups(picks[on]):
+            if names["sampling"] not in fair.TWO:
                 continue
             for arm, picked in tables.in_order(part, ["arm"]).groupby("arm", sort=False):
                 made = _settings(picked[np.isfinite(picked["validation"])])
-                line = {"picked on": PICKED_ON[on], "scenario": scenario, "sampling": sampling, "arm": label(arm)}
+                line = {"picked on": PICKED_ON[on], **names, "arm": label(arm)}
                 line["learning rate"] = _shares(made["lr"], 0.5)
                 line["decay / scale"] = _shares(made["decay"], 1.0)
                 line["λ"] = _shares(made["λ"], 1.0)
                 line["classes"] = _shares(made["classes"])
                 line["at the edge"] = _edge_shares(made, tried[arm])
                 line["test MSE"] = number(finite_mean(picked["mse"]))
-                lines.append(line | trivial[scenario, sampling])
+                lines.append(line | trivial[tuple(names.values())])
     note = (
         "Share of data sets on which a value was picked, rounded to half a decade (learning rate) or a decade "
         "(decay / scale, λ). Under Adam with coupled decay only decay / scale matters. reg has no λ of its own (1) and "
@@ -169,21 +167,21 @@ def _budget_tables(rows: pd.DataFrame, trivial: Trivial) -> list[Table]:
     for on in SELECTION:
         curves = fair.budget_curves(rows, on)
         shown = _shown(curves.columns[-1])
-        for scenario, sampling, part in fair.widest_groups(curves.reset_index()):
+        for names, part in fair.widest_groups(curves.reset_index()):
             part = part.set_index(curves.index.names)
-            line = {"picked on": PICKED_ON[on], "scenario": scenario, "sampling": sampling}
+            line, beside = {"picked on": PICKED_ON[on], **names}, trivial[tuple(names.values())]
             levels = fair.curve_means(part)[shown]
             for arm in tables.in_order(levels.reset_index(), ["arm"])["arm"]:
                 name = line | {"arm": label(arm)}
                 numbers = {f"{b} runs": number(levels.loc[arm, b]) for b in shown}
-                means.append(name | numbers | trivial[scenario, sampling])
+                means.append(name | numbers | beside)
                 if arm != BASELINE:
                     found = fair.curve_differences(part[shown], arm)
                     cells = {
                         f"{b} runs": f"{number(at.difference, sign=True)} {tables.interval(at)}"
                         for b, at in zip(shown, found.itertuples(), strict=True)
                     }
-                    differences.append(name | cells | trivial[scenario, sampling])
+                    differences.append(name | cells | beside)
     note = (
         "The expected test MSE of the pick had only so many of the runs been trained: exact, over all subsets of that "
         "size. The last column is the study itself. Constant and median: their test MSE."
@@ -192,7 +190,9 @@ def _budget_tables(rows: pd.DataFrame, trivial: Trivial) -> list[Table]:
     if differences:
         frame = pd.DataFrame(differences)
         note = f"Arm − {label(BASELINE)} at equal budgets, with the two-way 95 % bootstrap interval. {note}"
-        made.append(Table(f"Difference from {label(BASELINE)} over the budget", note, frame, _pooled_lines(frame)))
+        made.append(
+            Table(f"Difference from {label(BASELINE)} over the budget", note, frame, frame[_pooled_lines(frame)])
+        )
     return made
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
+from regcls_jax.report.effects import Question, effect_lines, effects, effects_table, first_lines, groups_by
+from regcls_jax.report.paper.groups import by_balance
 from regcls_jax.report.paper.published import CELL, published_fig3, sort_cells
-from regcls_jax.report.statistics import Comparison, compare, finite_mean, gap, paired, win_rate
+from regcls_jax.report.statistics import finite_mean, gap, paired, win_rate
 from regcls_jax.report.tables import ALL, Table, label, number, percent
 
 COMPARISONS = (
@@ -15,12 +17,7 @@ COMPARISONS = (
     ("reg_x_lambda", "reg"),
     ("reg_no_decay", "reg"),
 )
-VERDICTS = (
-    (("clean", "noisy"), False),
-    (("clean", "noisy"), True),
-    (("ood",), False),
-    (("ood",), True),
-)
+VERDICTS = (("clean", "noisy"), ("ood",))  # scenarios that are pooled
 JUDGED = ("clean", "noisy")  # out of distribution the published effect has no consistent sign
 WIN_RATE_TOLERANCE = 0.15
 MEAN_TOLERANCE = 0.08
@@ -73,19 +70,6 @@ def beside_published(rows: pd.DataFrame) -> pd.DataFrame:
     theirs = ours[keys].merge(published_fig3()[ours.columns], on=keys)
     merged = _with_pooled(ours).merge(_with_pooled(theirs), "left", keys, suffixes=("", "_published"))
     return sort_cells(merged)
-
-
-def comparisons(rows: pd.DataFrame) -> list[tuple[dict[str, str], Comparison]]:
-    """Every comparison of `COMPARISONS` that the test rows allow, in panel order, with what names it."""
-    found = []
-    for scenario, sampling in sort_cells(rows[CELL].drop_duplicates()).itertuples(index=False):
-        cell = rows[(rows["scenario"] == scenario) & (rows["sampling"] == sampling)]
-        for arm, baseline in COMPARISONS:
-            for classes, result in tables.compare_classes(cell, arm, baseline).items():
-                name = {"scenario": scenario, "sampling": sampling, "arm": label(arm)}
-                name |= {"classes": str(classes or "–"), "baseline": label(baseline)}
-                found.append((name, result))
-    return found
 
 
 def agreement(beside: pd.DataFrame) -> pd.DataFrame:
@@ -162,42 +146,34 @@ def _controls_table(rows: pd.DataFrame) -> Table:
 
 def _verdict_table(rows: pd.DataFrame) -> list[Table]:
     """Every comparison over many cells at once: what is left of the effect when the baseline is not handicapped."""
-    found = []
-    for scenarios, balanced in VERDICTS:
-        group = rows[rows["scenario"].isin(scenarios) & ((rows["sampling"] == "uniform") == balanced)]
-        for arm, baseline in COMPARISONS:
-            if {arm, baseline} <= set(group["arm"]):
-                result = compare(paired(group, arm, baseline))
-                name = {"scenarios": ", ".join(scenarios), "sampling": "uniform" if balanced else "imbalanced"}
-                name |= {"arm": label(arm), "baseline": label(baseline)}
-                found.append(name | tables.comparison_cells(result))
-    if not found:
-        return []
-    frame = pd.DataFrame(found)
+    groups = [
+        group
+        for scenarios in VERDICTS
+        for group in by_balance(rows[rows["scenario"].isin(scenarios)], {"scenarios": ", ".join(scenarios)})
+    ]
     note = (
         "All cells, functions, repetitions and class counts of a line together. reg×λ is reg with its loss multiplied "
         "by the λ of reg+cls: it outweighs the coupled weight decay as reg+cls does, without any class. Two-way: "
         "bootstrap over functions and repetitions, which runs share; the other intervals take runs as independent and "
         "are too narrow here."
     )
-    short = frame.drop(columns=["paired bootstrap 95 %", "Wilson 95 %"])
-    return [Table("What the classification loss is worth", note, frame, short)]
+    frame = effect_lines(effects(Question(), groups, COMPARISONS), trivial=False)
+    return effects_table("What the classification loss is worth", note, frame)
 
 
 def _comparisons_table(rows: pd.DataFrame) -> list[Table]:
-    found = comparisons(rows)
+    found = effects(Question(by_classes=True), groups_by(rows, dict(zip(CELL, CELL, strict=True))), COMPARISONS)
     if not found:
         return []
-    frame = pd.DataFrame([name | tables.comparison_cells(result) for name, result in found])
+    frame = effect_lines(found, classes=True, trivial=False)
     note = (
         "Runs are paired by function, repetition and seed. Wilson and the paired bootstrap take the pairs as "
         "independent; runs that share a function or a repetition are not, and with pooled class counts one "
         "baseline run serves several pairs. The two-way bootstrap resamples functions and repetitions and is "
         "conservative. Diverged runs lose and are left out of the difference."
     )
-    first = ~frame.duplicated(["scenario", "sampling", "arm", "baseline"])  # the pooled line where there is one
-    short = frame[first & frame["arm"].str.startswith(label("reg_cls"))].drop(columns="paired bootstrap 95 %")
-    return [Table("Paired comparisons", note, frame, short)]
+    shown = first_lines(frame) & frame["arm"].str.startswith(label("reg_cls"))
+    return [Table("Paired comparisons", note, frame, frame[shown].drop(columns="paired bootstrap 95 %"))]
 
 
 def _agreement_table(checks: pd.DataFrame) -> Table:

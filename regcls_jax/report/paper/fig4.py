@@ -1,12 +1,12 @@
 """The tables of Fig. 4: validation MSE over lambda, the best lambda, and what reg+cls is worth there."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
-from regcls_jax.report.statistics import compare, finite_mean, paired
+from regcls_jax.report.effects import Question, effect_lines, effects, effects_table
+from regcls_jax.report.paper.groups import by_balance
+from regcls_jax.report.statistics import finite_mean
 from regcls_jax.report.tables import ALL, Table, label, number
 
 # The paper says "on the validation set" and its code takes the first of these; the test set is sampled as the second.
@@ -80,29 +80,20 @@ def _best_table(test: pd.DataFrame, split: str, best: pd.DataFrame) -> Table:
 
 def _worth_table(test: pd.DataFrame, split: str, best: pd.DataFrame) -> list[Table]:
     """The comparisons on the test set, both arms at their own best lambda."""
-    chosen = at_best_lambda(test, best)
-    found = []
-    for scenario, balanced in itertools.product(best["scenario"].unique(), (False, True)):
-        cells = [part[part["scenario"] == scenario] for part in (chosen, test)]
-        cell, everything = (part[(part["sampling"] == "uniform") == balanced] for part in cells)
-        trivial = everything[everything["arm"].isin(tables.TRIVIAL)].groupby("arm")["mse"].agg(finite_mean)
-        for arm, baseline in COMPARISONS:
-            if {arm, baseline} <= set(cell["arm"]):
-                name = {"scenario": scenario, "sampling": "uniform" if balanced else "imbalanced"}
-                name |= {"arm": label(arm), "baseline": label(baseline)}
-                result = tables.comparison_cells(compare(paired(cell, arm, baseline)))
-                found.append(name | result | trivial.map(number).to_dict())
-    if not found:
-        return []
-    frame = pd.DataFrame(found)
+    chosen = pd.concat([at_best_lambda(test, best), test[test["arm"].isin(tables.TRIVIAL)]])
+    groups = [
+        group
+        for scenario in best["scenario"].unique()
+        for group in by_balance(chosen[chosen["scenario"] == scenario], {"scenario": scenario})
+    ]
     note = (
         f"Test MSE; each arm at the λ that is best for its scenario on {VALIDATION[split]}, class counts pooled, so "
         "that reg×λ chooses its λ as reg+cls does. Runs are paired by function, repetition and seed. Two-way: "
         "bootstrap over functions and repetitions, which runs share; the other intervals take runs as independent and "
         "are too narrow. Constant and median: their test MSE."
     )
-    console = frame.drop(columns=["paired bootstrap 95 %", "Wilson 95 %"])
-    return [Table(f"What the classification loss is worth at the best λ on {split}", note, frame, console)]
+    frame = effect_lines(effects(Question(), groups, COMPARISONS))
+    return effects_table(f"What the classification loss is worth at the best λ on {split}", note, frame)
 
 
 def _curves_table(rows: pd.DataFrame, split: str) -> Table:

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from regcls_jax.report import tables
+from regcls_jax.report.effects import Question, effect_lines, effects, effects_table, first_lines, groups_by
 from regcls_jax.report.paper.published import sort_cells
 from regcls_jax.report.statistics import finite_mean
 from regcls_jax.report.tables import ALL, Table, label, number
@@ -62,28 +63,17 @@ def _means_tables(means: pd.DataFrame) -> list[Table]:
 
 
 def _comparisons_table(rows: pd.DataFrame) -> list[Table]:
-    found = []
-    for noise, sampling in sort_cells(rows[["scenario", *CELL]].drop_duplicates())[CELL].itertuples(index=False):
-        cell = rows[(rows["noise"] == noise) & (rows["sampling"] == sampling)]
-        for arm, baseline in COMPARISONS:
-            for classes, result in tables.compare_classes(cell, arm, baseline).items():
-                name = {"σ": f"{noise:g}", "sampling": sampling, "arm": label(arm), "classes": str(classes or "–")}
-                found.append(name | {"baseline": label(baseline)} | tables.comparison_cells(result))
+    groups = groups_by(rows, {"noise": "σ", "sampling": "sampling"}, {"noise": "{:g}"})
+    found = effects(Question(by_classes=True), groups, COMPARISONS)
     if not found:
         return []
-    frame = pd.DataFrame(found)
-    trivial = tables.trivial_text(rows, CELL).reset_index()
-    trivial["noise"] = trivial["noise"].map("{:g}".format)
-    frame = frame.merge(trivial.rename(columns={"noise": "σ"}), on=["σ", "sampling"])
+    frame = effect_lines(found, classes=True)
     note = (
         "Runs are paired by function, repetition and seed. Wilson and the paired bootstrap take the pairs as "
         "independent; runs that share a function or a repetition are not. The two-way bootstrap resamples functions "
         "and repetitions and is conservative. Constant and median: their test MSE."
     )
-    first = ~frame.duplicated(["σ", "sampling", "arm", "baseline"])  # the pooled line where there is one
-    return [
-        Table("Paired comparisons", note, frame, frame[first].drop(columns=["paired bootstrap 95 %", "Wilson 95 %"]))
-    ]
+    return effects_table("Paired comparisons", note, frame, first_lines(frame))
 
 
 def fig5_tables(rows: pd.DataFrame) -> list[Table]:

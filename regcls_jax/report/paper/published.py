@@ -1,10 +1,10 @@
 """The numbers the authors published, aggregated small enough to ship.
 
-`published/fig3.csv` is `aggregate_fig3` of the authors' released per-run logs behind Fig. 3 (3,000 runs:
+`numbers/fig3.csv` is `aggregate_fig3` of the authors' released per-run logs behind Fig. 3 (3,000 runs:
 10 functions × 5 repetitions × 4 samplings × 5 class counts × 3 scenarios). Their rows are not reproducible
 one by one, because the released code is not the one that wrote them (recipes 4.1-16): compare distributions.
-`published/tab1.csv` is Table 1 as printed; the released code cannot make it (recipes 4.1-12).
-`published/imdb_wiki.csv` is Table 3 and the age half of Table 4 as printed, and the numbers that the authors of LDS,
+`numbers/tab1.csv` is Table 1 as printed; the released code cannot make it (recipes 4.1-12).
+`numbers/imdb_wiki.csv` is Table 3 and the age half of Table 4 as printed, and the numbers that the authors of LDS,
 FDS and Balanced MSE give (recipes 2.17).
 """
 
@@ -63,7 +63,7 @@ def aggregate_fig3(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shipped(name: str) -> pd.DataFrame:
-    with resources.files("regcls_jax.report").joinpath(f"published/{name}").open(encoding="utf-8") as file:
+    with resources.files("regcls_jax.report.paper").joinpath(f"numbers/{name}").open(encoding="utf-8") as file:
         return pd.read_csv(file, comment="#")
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from regcls_jax.report import tables
 from regcls_jax.report.paper.fig4 import CLASS_ARMS, VALIDATION, fig4_tables
 from regcls_jax.report.paper.published import CELL, published_table1
-from regcls_jax.report.statistics import KEYS, Interval, paired, two_way_bootstrap_mean, win_rate, won
+from regcls_jax.report.statistics import FACTORS, KEYS, Interval, interval, paired, win_rate, won
 from regcls_jax.report.tables import Table, percent
 
 BASELINES = {"reg": "reg", "reg_x_lambda": "reg×λ"}
@@ -49,7 +49,7 @@ def win_rates(pairs: pd.DataFrame) -> pd.DataFrame:
         errors = part["arm"].to_numpy(float), part["baseline"].to_numpy(float)
         _, rate, wilson = win_rate(*errors)
         wins = won(*errors).astype(float)
-        two_way = two_way_bootstrap_mean(wins, part["function"].to_numpy(), part["repetition"].to_numpy())
+        two_way = interval(wins, [part[name].to_numpy() for name in FACTORS])
         lines.append({"scenario": scenario, "sampling": sampling, "n": len(part), "rate": rate})
         lines[-1] |= {"wilson": wilson, "two_way": two_way}
     return pd.DataFrame(lines, columns=[*CELL, "n", "rate", "wilson", "two_way"])

@@ -79,7 +79,7 @@ def test_means_of_every_method_and_class_count_beside_the_trivial_predictors():
 def test_comparisons_pool_the_imbalanced_cells_of_both_scenarios():
     rows = study()
     pairs = [("bmc", "reg"), ("bmc", "reg_x_lambda"), ("reg_cls", "bmc"), ("reg_cls", "absent")]
-    found = {(each.group, each.arm, each.classes, each.baseline): each.result for each in pooled(rows, pairs)}
+    found = {(e.names["samplings"], e.arm, e.classes, e.baseline): e.result for e in pooled(rows, pairs)}
     level = np.mean(levels())
     for (arm, classes, baseline), factor in {
         ("bmc", 0, "reg"): 0.5 - 1.0,

@@ -101,7 +101,7 @@ def test_diverged_runs_are_never_picked_and_an_arm_without_a_pick_is_reported():
     mine = picks[one(picks.assign(split="val"))].iloc[0]
     assert mine["validation"] == np.inf
     assert np.isnan(mine["mse"])
-    lost = [t.result for t in fair.comparisons(picks) if (t.scenario, t.sampling) == ("noisy", "mild")]
+    lost = [t.result for t in fair.comparisons(picks) if tuple(t.names.values()) == ("noisy", "mild")]
     assert [result.diverged for result in lost] == [1, 1, 0]
     means = next(t for t in fair_tables(rows) if t.title == "Test MSE after fair tuning")
     assert f"reg {BUDGET} of 180; reg+cls 0 of 180" in means.note
@@ -121,14 +121,16 @@ def test_the_whole_budget_is_the_pick_itself():
 
 def test_groups_pool_scenarios_first_and_the_imbalanced_samplings():
     frame = study()
-    names = [(scenario, sampling) for scenario, sampling, _ in fair.groups(frame)]
+    names = [tuple(names.values()) for names, _ in fair.groups(frame)]
     samplings = ["imbalanced", *SAMPLINGS]
     assert names == list(itertools.product(["clean, noisy", "clean", "noisy"], samplings))
     assert all(
-        set(part["sampling"]) == {"mild", "severe"} for _, name, part in fair.groups(frame) if name == fair.POOLED
+        set(part["sampling"]) == {"mild", "severe"}
+        for names, part in fair.groups(frame)
+        if names["sampling"] == fair.POOLED
     )
     clean = frame[(frame["scenario"] == "clean") & (frame["sampling"] == "uniform")]
-    assert [group[:2] for group in fair.groups(clean)] == [("clean", "uniform")]
+    assert [group.names for group in fair.groups(clean)] == [{"scenario": "clean", "sampling": "uniform"}]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_groups_pool_scenarios_first_and_the_imbalanced_samplings():
 def test_the_answer_follows_the_interval(shift, spread, says):
     found = fair.comparisons(fair.select(shifted(shift, spread=spread), "val_balanced"))
     first = found[0]
-    assert first[:4] == ("clean, noisy", fair.POOLED, "reg_cls", "reg")
+    assert (*first.names.values(), first.arm, first.baseline) == ("clean, noisy", fair.POOLED, "reg_cls", "reg")
     assert first.result.difference == pytest.approx(shift, abs=1e-12)
     assert first.result.n == 2 * 2 * FUNCTIONS * REPETITIONS
     verdicts = {-1: "arm better", 0: "includes 0", 1: "arm worse"}
@@ -166,7 +168,7 @@ def test_leaving_out_the_one_function_that_matters_shows():
     rows = shifted(-0.01, spread=0.05)
     rows.loc[(rows["split"] == "test") & (rows["arm"] == "reg_cls") & (rows["function"] == 2), "mse"] -= 1.0
     found = fair.comparisons(fair.select(rows, "val"))[0]
-    without = fair.leave_one_out(fair.finite_differences(found.pairs))
+    without = fair.leave_one_out(found.pairs)
     pairs = found.pairs
     assert len(without) == FUNCTIONS
     for left_out, (mean, ends) in enumerate(without):
@@ -191,9 +193,9 @@ def test_nothing_is_left_out_where_too_little_remains():
 def test_pairings_are_those_of_every_group_on_its_own():
     rows = study()
     picks = fair.select(rows, "val")
-    found = fair.pairings(picks, [("reg_cls_bal", "reg"), ("reg_fine", "reg")])
-    assert [(each.scenario, each.sampling) for each in found] == [group[:2] for group in fair.groups(picks)]
-    for each, (_, _, part) in zip(found, fair.groups(picks), strict=True):
+    found = fair.comparisons(picks, [("reg_cls_bal", "reg"), ("reg_fine", "reg")])
+    assert [each.names for each in found] == [group.names for group in fair.groups(picks)]
+    for each, (_, part) in zip(found, fair.groups(picks), strict=True):
         mse = part.set_index(KEYS)["mse"].unstack("arm")
         means = each.pairs[["arm", "baseline"]].mean()
         assert len(each.pairs) == len(mse)
@@ -242,7 +244,11 @@ def test_the_fine_grid_of_reg_is_a_baseline_too():
     rows = study()
     fine = rows[rows["arm"] == "reg"].assign(arm="reg_fine", run=rows["run"] + 100_000, mse=rows["mse"] * 0.5)
     picks = fair.select(pd.concat([rows, fine]), "val")
-    found = {(t.arm, t.baseline): t.result for t in fair.comparisons(picks) if t[:2] == ("clean, noisy", fair.POOLED)}
+    found = {
+        (t.arm, t.baseline): t.result
+        for t in fair.comparisons(picks)
+        if tuple(t.names.values()) == ("clean, noisy", fair.POOLED)
+    }
     assert {("reg_fine", "reg"), ("reg_cls", "reg_fine"), ("reg_cls_bal", "reg_fine")} <= set(found)
     # Half the errors of reg: the difference from it is minus half its mean.
     reg = picks[(picks["arm"] == "reg") & (picks["sampling"] != "uniform")]["mse"].mean()
