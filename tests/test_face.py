@@ -45,7 +45,7 @@ def test_lists_numpy_pandas_and_jax_alike(kind):
 @pytest.mark.parametrize("namespace", [np, jnp])
 @pytest.mark.parametrize(
     ("rule", "expected"),
-    [("expectation", [2.5, 6.0]), ("argmax", [1.0, 6.0]), ("median", [2.0, 6.0])],
+    [("expectation", [2.75, 6.0]), ("argmax", [1.0, 6.0]), ("median", [2.0, 6.0])],
 )
 def test_decoding_by_hand(namespace, rule, expected):
     probabilities = namespace.asarray([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])
