@@ -1,6 +1,9 @@
 """Runs a 1-D study: every training of a config, then its report. Continues where it was stopped.
 
 python launch/study.py --config=configs/fig3.py:quick --workdir=runs/fig3-quick
+
+Started several times, on one machine or on many that share the workdir (an array job), the same command divides the
+work; each ends when all of it is done.
 """
 
 import sys

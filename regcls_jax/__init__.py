@@ -1,3 +1,72 @@
-"""Why classification helps regression: the study, its baselines and its controls, in JAX."""
+"""Why classification helps regression: losses, bins and weights for your own loop, and the study behind them.
+
+    import regcls_jax as rc
+
+    found = rc.bins.fit(targets, 100, balanced=True)         # classes over the training targets (Eq. 12, 13)
+    labels = rc.bins.assign(targets, found.edges)            # int32 [n]
+    loss, terms = rc.objective(rc.Prediction(value, logits), targets, labels, lam=100.0)      # Eq. 4
+    values = rc.bins.decode(probabilities, found.edges)      # from class probabilities back to target units
+
+| name | what it is |
+| --- | --- |
+| `bins` | classes over a target: `fit`, `assign`, `decode`, `equalize`, `keep_probabilities` |
+| `losses` | per-example losses: `squared_error`, `huber`, `focal_squared_error`, `cross_entropy`, `gai`, `bmc`, ... |
+| `objective` | scale * (lam * regression + classification), with masks and weights; `Prediction` holds what it takes |
+| `masked_mean`, `keep_mask` | a mean over a mask; the class-keeping draw of Eq. 13 |
+| `weights` | weights by the density of the targets: `label_weights`, `class_weights`, `LdsKernel` (no JAX needed) |
+| `theory` | the likelihoods and gaps of Section 2.2 (Eq. 5 to 11); `priors` the densities that they take |
+| `metrics` | error sums, errors by many, medium and few shot, the trivial predictors |
+
+Arrays are lists, NumPy, pandas or JAX alike. Names are loaded when they are first used: importing the package, or its
+bins and weights, starts no JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regcls_jax import binning as bins
+    from regcls_jax import imbalance as weights
+    from regcls_jax import losses, metrics, priors, theory
+    from regcls_jax.objectives import keep_mask, masked_mean, objective
+    from regcls_jax.prediction import Prediction
 
 __version__ = "0.1.0"
+__all__ = [
+    "Prediction",
+    "bins",
+    "keep_mask",
+    "losses",
+    "masked_mean",
+    "metrics",
+    "objective",
+    "priors",
+    "theory",
+    "weights",
+]
+
+# Public name -> where it is: a module, or "module:name".
+_PLACES = {
+    "Prediction": "prediction:Prediction",
+    "bins": "binning",
+    "keep_mask": "objectives:keep_mask",
+    "losses": "losses",
+    "masked_mean": "objectives:masked_mean",
+    "metrics": "metrics",
+    "objective": "objectives:objective",
+    "priors": "priors",
+    "theory": "theory",
+    "weights": "imbalance",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'regcls_jax' has no attribute {name!r}; it has {', '.join(__all__)}")
+    module, _, member = _PLACES[name].partition(":")
+    found = importlib.import_module(f"regcls_jax.{module}")
+    return getattr(found, member) if member else found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

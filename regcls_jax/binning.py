@@ -3,7 +3,7 @@
 Edges are made once, on the host, from the training targets; `assign` works on NumPy arrays and inside jit alike.
 """
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # Without JAX at run time: bins and weights serve those who only prepare data.
 ArrayT = TypeVar("ArrayT", np.ndarray, "jax.Array")
+DECODINGS = ("expectation", "argmax", "median")
 
 ROUNDINGS = ("ceil", "round", "floor")
 
@@ -41,16 +42,52 @@ def uniform_edges(low: float, high: float, classes: int) -> np.ndarray:
     return np.linspace(low, high, classes + 1)
 
 
+def _namespace(values: Any) -> tuple[Any, Any]:
+    """The array library of `values`, and `values` as its array: NumPy's for lists and pandas, JAX's for its own."""
+    if hasattr(values, "__array_namespace__"):
+        return values.__array_namespace__(), values
+    return np, np.asarray(values)
+
+
 def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) -> ArrayT:
     """Labels int32 [...] of `targets` [...]: bin k holds edges[k] <= y < edges[k + 1]; the last edge is inclusive.
 
     Targets outside the edges go to the nearest class, so a label is always in [0, classes) (recipes 4.2). `edges` may
     be padded at the end with +inf; `classes` (default len(edges) - 1, may be traced) is then the number of real ones.
-    NumPy in, NumPy out; JAX in, JAX out.
+    NumPy (lists, pandas) in, NumPy out; JAX in, JAX out.
     """
-    xp = targets.__array_namespace__()
+    xp, targets = _namespace(targets)
     last = (len(edges) - 1 if classes is None else classes) - 1
     return xp.clip(xp.searchsorted(edges, targets, side="right") - 1, 0, last).astype(xp.int32)
+
+
+def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> ArrayT:
+    """Values [...] in target units from class `probabilities` [..., C] over `edges` [C + 1]: from classes to a target.
+
+    rule: "expectation", the mean of the class centres; "argmax", the centre of the likeliest class; "median", where
+    half of the probability lies below, spread evenly within a class. Edges must be finite.
+
+    Raises:
+      ValueError: an unknown rule, or another number of edges than C + 1.
+    """
+    xp, probabilities = _namespace(probabilities)
+    edges = xp.asarray(edges, dtype=probabilities.dtype)
+    if len(edges) != (classes := probabilities.shape[-1]) + 1:
+        raise ValueError(f"{classes} classes need {classes + 1} edges, got {len(edges)}")
+    if rule not in DECODINGS:
+        raise ValueError(f"unknown rule {rule!r}; one of {', '.join(DECODINGS)}")
+    centres = (edges[:-1] + edges[1:]) / 2
+    if rule == "expectation":
+        return probabilities @ centres
+    if rule == "argmax":
+        return centres[xp.argmax(probabilities, axis=-1)]
+    below = xp.cumsum(probabilities, axis=-1)
+    half = below[..., -1:] / 2
+    median = xp.argmax(below >= half, axis=-1)
+    inside = xp.take_along_axis(probabilities, median[..., None], axis=-1)
+    reached = xp.take_along_axis(below, median[..., None], axis=-1) - inside
+    share = ((half - reached) / inside)[..., 0]
+    return edges[median] + share * (edges[median + 1] - edges[median])
 
 
 def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from regcls_jax.metrics.trivial import TRIVIAL_PREDICTORS
+from regcls_jax.trivial import TRIVIAL_PREDICTORS
 
 
 def check_variant(file: str, variant: str, known: Collection[str]) -> None:

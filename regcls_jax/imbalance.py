@@ -1,4 +1,4 @@
-"""Label densities on the host: re-weighting, label distribution smoothing (LDS, Yang et al. 2021), mixtures.
+"""Label densities on the host: re-weighting, label distribution smoothing (LDS, Yang et al. 2021).
 
 NumPy in, NumPy out; nothing here needs a model or a trainer. Targets are any floats, classes any edges.
 """
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage, signal
 
-from regcls_jax import binning, priors
+from regcls_jax import binning
 
 METHODS = ("none", "inverse", "sqrt_inv")
 KERNELS = ("gaussian", "triang", "laplace")
@@ -118,18 +118,3 @@ def label_weights(
     labels = binning.assign(binning.check_targets(targets), edges)
     counts = np.bincount(labels.ravel(), minlength=len(edges) - 1)
     return class_weights(counts, method, lds=lds, clip=clip)[labels]
-
-
-def fit_mixture(targets: np.ndarray, components: int, seed: int = 0) -> priors.MixturePrior:
-    """The Gaussian mixture of training `targets` [...] with K = `components`, by scikit-learn's EM.
-
-    Published for GAI (recipes 2.4): seed 0, K = 8 on the IMDB-WIKI ages; K = 16 on NYUD2, fitted to the
-    bucket centres, each repeated count // 1e6 times. ImportError without scikit-learn.
-    """
-    try:
-        from sklearn.mixture import GaussianMixture
-    except ImportError as error:
-        raise ImportError("fit_mixture needs scikit-learn: pip install scikit-learn") from error
-    targets = binning.check_targets(targets)
-    fitted = GaussianMixture(components, random_state=seed).fit(targets.reshape(-1, 1))
-    return priors.mixture_prior(fitted.means_[:, 0], fitted.covariances_[:, 0, 0], fitted.weights_)

@@ -78,6 +78,21 @@ def mixture_prior(means: ArrayLike, variances: ArrayLike, weights: ArrayLike) ->
     return MixturePrior(means, variances, weights)
 
 
+def fit_mixture(targets: np.ndarray, components: int, seed: int = 0) -> MixturePrior:
+    """The Gaussian mixture of training `targets` [...] with K = `components`, by scikit-learn's EM.
+
+    Published for GAI (recipes 2.4): seed 0, K = 8 on the IMDB-WIKI ages; K = 16 on NYUD2, fitted to the
+    bucket centres, each repeated count // 1e6 times. ImportError without scikit-learn.
+    """
+    try:
+        from sklearn.mixture import GaussianMixture
+    except ImportError as error:
+        raise ImportError("fit_mixture needs scikit-learn: pip install scikit-learn") from error
+    targets = binning.check_targets(targets)
+    fitted = GaussianMixture(components, random_state=seed).fit(targets.reshape(-1, 1))
+    return mixture_prior(fitted.means_[:, 0], fitted.covariances_[:, 0, 0], fitted.weights_)
+
+
 def _scaled_tail(distance: Array, width: Array) -> Array:
     """Integral of exp(-distance t - t^2 / 2) over 0 <= t <= width, [C] -> [C]: the mass over the density at t = 0."""
     reach = jnp.minimum(width, 2 * _REACH / (distance + jnp.sqrt(jnp.square(distance) + 2 * _REACH)))

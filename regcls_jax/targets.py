@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regcls_jax import binning, imbalance
+from regcls_jax import binning, imbalance, priors
 from regcls_jax.method import Method
 from regcls_jax.priors import MixturePrior
 
@@ -133,11 +133,11 @@ def prior(method: Method, targets: Targets) -> MixturePrior | None:
 
 @functools.lru_cache(maxsize=256)
 def _mixture(targets: bytes, components: int) -> MixturePrior:
-    return imbalance.fit_mixture(np.frombuffer(targets), components)
+    return priors.fit_mixture(np.frombuffer(targets), components)
 
 
 def mixture(targets: Targets, components: int) -> MixturePrior:
-    """`imbalance.fit_mixture` in float64 (in float32 EM ends elsewhere); kept, because it takes a second."""
+    """`priors.fit_mixture` in float64 (in float32 EM ends elsewhere); kept, because it takes a second."""
     values, counts = _histogram(targets)
     return _mixture(np.repeat(np.asarray(values, np.float64), counts).tobytes(), components)
 

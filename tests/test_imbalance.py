@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-from regcls_jax import imbalance
+from regcls_jax import imbalance, priors
 from regcls_jax.data import imdb_wiki
 from regcls_jax.imbalance import LdsKernel
 
@@ -127,12 +127,12 @@ def test_fit_mixture():
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     rng = np.random.default_rng(0)
     targets = np.concatenate([rng.normal(20, 2, 3000), rng.normal(60, 5, 1000)])
-    prior = imbalance.fit_mixture(targets.reshape(1000, 4), 2)
+    prior = priors.fit_mixture(targets.reshape(1000, 4), 2)
     order = np.argsort(prior.means)
     np.testing.assert_allclose(prior.means[order], [20, 60], atol=0.3)
     np.testing.assert_allclose(np.sqrt(prior.variances[order]), [2, 5], atol=0.2)
     np.testing.assert_allclose(prior.weights[order], [0.75, 0.25], atol=1e-3)
-    again = imbalance.fit_mixture(targets, 2)
+    again = priors.fit_mixture(targets, 2)
     for first, second in zip(prior, again, strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -140,7 +140,7 @@ def test_fit_mixture():
 def test_fit_mixture_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
     with pytest.raises(ImportError, match="fit_mixture needs scikit-learn"):
-        imbalance.fit_mixture(np.arange(10.0), 2)
+        priors.fit_mixture(np.arange(10.0), 2)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_bad_targets_and_edges():
     with pytest.raises(ValueError, match="not finite, the first at row 1"):
         imbalance.label_weights(np.array([1.0, np.nan]), AGE_EDGES, "inverse")
     with pytest.raises(ValueError, match="not finite, the first at row 0"):
-        imbalance.fit_mixture(np.array([np.inf, 1.0]), 1)
+        priors.fit_mixture(np.array([np.inf, 1.0]), 1)
     for edges in ([0.0], [0.0, 2.0, 1.0], [[0.0, 1.0]]):
         with pytest.raises(ValueError, match="edges must be at least two increasing numbers"):
             imbalance.label_weights(np.array([1.0]), np.array(edges), "inverse")

@@ -14,7 +14,7 @@ from regcls_jax import optimizer as optimizers
 from regcls_jax.data import synthetic as synthetic_1d
 from regcls_jax.losses.auxiliary import Given
 from regcls_jax.models.mlp import MLP
-from regcls_jax.objective import objective
+from regcls_jax.objectives import objective
 from regcls_jax.study.step import init_state, train_step
 
 RATE, DECAY, MOMENTUM = 0.05, 0.3, 0.8

@@ -22,9 +22,9 @@ from regcls_jax.loop.mesh import IN_FLIGHT, replicated, to_devices
 from regcls_jax.loop.runs import ImageRun
 from regcls_jax.loop.steps import Engine, ImageState, eval_step
 from regcls_jax.metrics.shots import ClassErrorSums, class_error_sums, shot_metrics
-from regcls_jax.metrics.trivial import oracle_bin, trivial_predictors
 from regcls_jax.store.files import write_atomic
 from regcls_jax.store.rows import write_csv_atomic
+from regcls_jax.trivial import oracle_bin, trivial_predictors
 
 # Classes of the oracle-bin predictor beside a run that has none of its own.
 ORACLE_CLASSES = 100

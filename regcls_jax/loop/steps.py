@@ -18,7 +18,7 @@ from regcls_jax.losses.auxiliary import Given, classification
 from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.metrics.shots import ClassErrorSums, class_error_sums
 from regcls_jax.models.resnet import ResNet, resnet
-from regcls_jax.objective import keep_mask, objective
+from regcls_jax.objectives import keep_mask, objective
 from regcls_jax.prediction import Prediction
 
 Batch = Mapping[str, Array]

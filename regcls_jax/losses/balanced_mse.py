@@ -30,8 +30,8 @@ def _points(prior: priors.HistogramPrior) -> priors.MixturePrior:
 
 
 def gai(
-    predictions: Array,
-    targets: Array,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
     prior: priors.Prior,
     noise_sigma: ArrayLike,
@@ -51,8 +51,8 @@ def gai(
 
 
 def bni(
-    predictions: Array,
-    targets: Array,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
     prior: priors.HistogramPrior,
     noise_sigma: ArrayLike,
@@ -77,8 +77,8 @@ def bni(
 
 
 def bmc(
-    predictions: Array,
-    targets: Array,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
     noise_sigma: ArrayLike,
     mask: Array | None = None,
@@ -92,7 +92,7 @@ def bmc(
     ValueError for a batch of one, whose loss is 0 whatever the prediction (as it is, unnoticed, if `mask`
     keeps one row): take GAI or BNI, which need no batch.
     """
-    check_pair(predictions, targets)
+    predictions, targets = check_pair(predictions, targets)
     if not 1 <= jnp.ndim(predictions) <= 2:
         raise ValueError(f"BMC needs predictions [B] or [B, D], got {jnp.shape(predictions)}")
     batch = len(predictions)

@@ -3,16 +3,18 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from regcls_jax.losses.regression import squared_error
 
 
-def cross_entropy(logits: Array, labels: Array, *, classes: Array | int | None = None, axis: int = -1) -> Array:
+def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:
     """-log softmax(logits)[label]: logits [..., C], labels int [...] in [0, C) -> [...] in nats.
 
     `axis` is where the classes stand in `logits`. `classes` (may be traced): only the first `classes` logits exist,
     the rest is padding that gets no probability and no gradient. Labels come from `binning.assign` and are not checked.
     """
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     axis = axis % logits.ndim
     if logits.shape[:axis] + logits.shape[axis + 1 :] != jnp.shape(labels):
         raise ValueError(f"logits {logits.shape} with classes on axis {axis} do not fit labels {jnp.shape(labels)}")

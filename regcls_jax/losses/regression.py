@@ -1,4 +1,4 @@
-"""Losses of a predicted value, optax style: per-example values [...]; the caller reduces once (objective.py)."""
+"""Losses of a predicted value, optax style: per-example values [...]; the caller reduces once (objectives.py)."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -7,40 +7,45 @@ from jax.typing import ArrayLike
 FOCAL_ACTIVATIONS = ("sigmoid", "tanh")
 
 
-def check_pair(predictions: Array, targets: Array) -> None:
-    """The one check of every loss of a prediction and a target: same shape (no broadcasting), floating point."""
-    if jnp.shape(predictions) != jnp.shape(targets):
-        raise ValueError(f"predictions {jnp.shape(predictions)} and targets {jnp.shape(targets)} differ in shape")
-    if not jnp.issubdtype(jnp.result_type(predictions), jnp.floating):
-        raise ValueError(f"predictions must be floating point, got {jnp.result_type(predictions)}")
+def check_pair(predictions: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
+    """Both as JAX arrays: the one check of every loss of a prediction and a target.
+
+    Raises ValueError for different shapes (nothing is broadcast) or predictions that are not floating point.
+    """
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+    if predictions.shape != targets.shape:
+        raise ValueError(f"predictions {predictions.shape} and targets {targets.shape} differ in shape")
+    if not jnp.issubdtype(predictions.dtype, jnp.floating):
+        raise ValueError(f"predictions must be floating point, got {predictions.dtype}")
+    return predictions, targets
 
 
-def squared_error(predictions: Array, targets: Array) -> Array:
+def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     """(p - y)^2, [...] -> [...] (Eq. 3), in squared target units."""
-    check_pair(predictions, targets)
+    predictions, targets = check_pair(predictions, targets)
     return jnp.square(predictions - targets)
 
 
-def absolute_error(predictions: Array, targets: Array) -> Array:
+def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     """|p - y|, [...] -> [...], in target units. The gradient at p = y is 0."""
-    check_pair(predictions, targets)
+    predictions, targets = check_pair(predictions, targets)
     error = predictions - targets
     # jnp.abs alone has gradient 1 at 0.
     return jnp.where(error == 0, 0, jnp.abs(error))
 
 
-def huber(predictions: Array, targets: Array, *, beta: float = 1.0) -> Array:
+def huber(predictions: ArrayLike, targets: ArrayLike, *, beta: float = 1.0) -> Array:
     """Smooth L1, [...] -> [...]: a^2 / (2 beta) for a = |p - y| < beta, else a - beta / 2 (recipes 2.1).
 
     `beta` in target units. This is optax.huber_loss(delta=beta) / beta, so that it tends to |p - y| for small beta.
     """
-    check_pair(predictions, targets)
+    predictions, targets = check_pair(predictions, targets)
     error = jnp.abs(predictions - targets)
     # min() keeps the unused quadratic branch from overflowing, whose gradient would be inf * 0.
     return jnp.where(error < beta, jnp.square(jnp.minimum(error, beta)) / (2 * beta), error - beta / 2)
 
 
-def gaussian_nll(predictions: Array, targets: Array, variance: ArrayLike) -> Array:
+def gaussian_nll(predictions: ArrayLike, targets: ArrayLike, variance: ArrayLike) -> Array:
     """-log N(y; p, variance) (Eq. 2), [...] -> [...] in nats; `variance` (scalar or [...]) in squared target units."""
     return (squared_error(predictions, targets) / variance + jnp.log(2 * jnp.pi * variance)) / 2
 
@@ -57,8 +62,8 @@ def _focal_factor(predictions: Array, targets: Array, beta: ArrayLike, gamma: Ar
 
 
 def focal_squared_error(
-    predictions: Array,
-    targets: Array,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
     beta: ArrayLike = 0.2,
     gamma: ArrayLike = 1.0,
@@ -70,16 +75,18 @@ def focal_squared_error(
     gradient goes through it. `beta` > 0 is per target unit (published: 0.2 per year, 20 on STS-B scores divided
     by 5), `gamma` >= 0; both may be traced. Value and gradient at p = y are 0 for every gamma, below 1 too.
     """
+    predictions, targets = check_pair(predictions, targets)
     return squared_error(predictions, targets) * _focal_factor(predictions, targets, beta, gamma, activation)
 
 
 def focal_absolute_error(
-    predictions: Array,
-    targets: Array,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
     beta: ArrayLike = 0.2,
     gamma: ArrayLike = 1.0,
     activation: str = "sigmoid",
 ) -> Array:
     """|p - y| f(beta |p - y|)^gamma, [...] -> [...]: Focal-R on the absolute error; see `focal_squared_error`."""
+    predictions, targets = check_pair(predictions, targets)
     return absolute_error(predictions, targets) * _focal_factor(predictions, targets, beta, gamma, activation)

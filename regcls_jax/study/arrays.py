@@ -156,15 +156,18 @@ def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) 
     return arrays
 
 
+def input_scale(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation [D] of the training inputs; 1 for a constant input, which carries nothing."""
+    inputs = problem.inputs[problem.splits["train"]].astype(np.float64)
+    return inputs.mean(0), np.where(inputs.std(0) > 0, inputs.std(0), 1)
+
+
 def _fill_problem(arrays: Arrays, place: int, data: int, problem: Problem) -> None:
     rows = len(problem.targets)
     arrays.inputs[data, :rows], arrays.targets[data, :rows] = problem.inputs, problem.targets
     arrays.data[place] = data
     if arrays.centre.shape[1]:
-        inputs = problem.inputs[problem.splits["train"]].astype(np.float64)
-        arrays.centre[place] = inputs.mean(0)
-        # A constant input carries nothing, and stays at 0 for the rows that are trained on.
-        arrays.spread[place] = np.where(inputs.std(0) > 0, inputs.std(0), 1)
+        arrays.centre[place], arrays.spread[place] = input_scale(problem)
     for number, split in enumerate(problem.splits.values()):
         arrays.eval_sizes[place, number] = len(split)
         arrays.eval_rows[place, number, : len(split)] = split

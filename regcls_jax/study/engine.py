@@ -3,10 +3,9 @@
 Several processes may work on one study, on one machine or on many that share its folder (see `parts`).
 """
 
-import functools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from regcls_jax.store.claims import Claims, open_claims
 from regcls_jax.store.meta import note_time
 from regcls_jax.store.rows import write_csv_atomic
 from regcls_jax.store.workdir import CLAIMS, share_workdir
-from regcls_jax.study import arrays, parts
+from regcls_jax.study import parts
 from regcls_jax.study.arrays import Read, Sizes
+from regcls_jax.study.pipeline import trained_parts
 from regcls_jax.study.plan import Part, Sized, measure, plan
 from regcls_jax.study.rows import Row, part_rows, part_trace, trivial_rows
 from regcls_jax.study.runs import Run, TrainingSet, expand
-from regcls_jax.study.train import Trained, train_runs
 
 
 def run_study(
@@ -66,10 +65,11 @@ def run_study(
                     time.sleep(parts.PATIENCE)
 
                 mine = parts.claimed_parts(planned, claims, finished, wait)
-                for part, seconds, rows, trace in _results(mine, planned, runs, sizes, read):
-                    if _publish(part, rows, trace, folder, claims):
+                for made in trained_parts(mine, planned, runs, sizes, read):
+                    part = made.part
+                    if _publish(part, part_rows(made, runs, sizes), part_trace(made, runs, sizes), folder, claims):
                         trained += len(part.runs)
-                        rate = note_time(folder, claims.id, command, part.shape.classes, len(part.runs), seconds)
+                        rate = note_time(folder, claims.id, command, part.shape.classes, len(part.runs), made.seconds)
                         bar.set_postfix_str(f"{rate:.0f} trainings/min with {part.shape.classes} classes")
                     finished.look()
                     bar.update(len(finished.runs) - bar.n)
@@ -127,40 +127,3 @@ def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path,
     if not (folder / "rows" / "trivial.csv").exists():
         write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / "trivial.csv")
     return sizes, read
-
-
-def _results(
-    mine: Iterable[tuple[int, Part] | None],
-    planned: Sequence[Sequence[Part]],
-    runs: Sequence[Run],
-    sizes: Sizes,
-    read: Read,
-) -> Iterator[tuple[Part, float, list[Row], pd.DataFrame | None]]:
-    """Every part that comes from `claimed_parts`, trained: (part, seconds, rows, trace).
-
-    While the devices train one part the host claims and prepares the next, because their calls return before they are
-    done.
-    """
-    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    running: tuple[Part, Trained] | None = None
-    padding = functools.cache(lambda shape: arrays.padding(planned[shape], runs, sizes))
-
-    def results(part: Part, trained: Trained) -> tuple[list[Row], pd.DataFrame | None]:
-        places = arrays.chunk_places(part, mesh.size)
-        trace = part_trace(part, places, trained.trace, runs, sizes)
-        return part_rows(part, places, trained.errors, runs, sizes), trace
-
-    clock = time.monotonic()
-    for claimed in mine:
-        started = None
-        if claimed is not None:
-            shape, part = claimed
-            if running is None:
-                clock = time.monotonic()  # other processes may have been waited for
-            arguments = arrays.build(part, padding(shape), runs, sizes, read, mesh.size)
-            started = part, train_runs(*arguments, shape=part.shape, mesh=mesh)
-        if running is not None:
-            made = results(*running)
-            clock, before = time.monotonic(), clock
-            yield running[0], clock - before, *made
-        running = started

@@ -1,19 +1,18 @@
 """What a trained part becomes on disk: result rows, traces, and the rows of the trivial predictors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from regcls_jax.data.source import Problem, Spec
-from regcls_jax.metrics.errors import ErrorSums
-from regcls_jax.metrics.trivial import trivial_predictors
 from regcls_jax.store.traces import TRACE_COLUMNS
 from regcls_jax.study.arrays import Sizes
-from regcls_jax.study.plan import Part, Sized
+from regcls_jax.study.pipeline import TrainedPart
+from regcls_jax.study.plan import Sized
 from regcls_jax.study.runs import ARM_FIELDS, Run
-from regcls_jax.study.trace import Trace
+from regcls_jax.trivial import trivial_predictors
 
 Row = dict[str, Any]
 
@@ -39,18 +38,12 @@ def _run_columns(number: int, run: Run, sized: Sized) -> Row:
     return columns | {"classes_kept": sized.bins.classes if sized.bins else 0}
 
 
-def _members(part: Part, places: np.ndarray) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Every run number of a part, and its place in what the devices return."""
-    for place, numbers in zip(places, part.chunks, strict=True):
-        yield from ((number, (place, member)) for member, number in enumerate(numbers))
-
-
-def part_rows(part: Part, places: np.ndarray, sums: ErrorSums, runs: Sequence[Run], sizes: Sizes) -> list[Row]:
+def part_rows(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> list[Row]:
     """The result rows of a trained part: one per run and evaluation split."""
-    count, mse, mae = map(np.asarray, (sums.count, sums.squared / sums.count, sums.absolute / sums.count))
-    scores = {"n": count, "mse": mse, "mae": mae}
+    squared, absolute, count = made.trained.errors
+    scores = {"n": count, "mse": squared / count, "mae": absolute / count}
     rows = []
-    for number, at in _members(part, places):
+    for number, at in made.members():
         sized = sizes[runs[number].trained_on]
         columns = _run_columns(number, runs[number], sized)
         for split, name in enumerate(sized.splits):
@@ -58,20 +51,18 @@ def part_rows(part: Part, places: np.ndarray, sums: ErrorSums, runs: Sequence[Ru
     return rows
 
 
-def part_trace(
-    part: Part, places: np.ndarray, trace: Trace | None, runs: Sequence[Run], sizes: Sizes
-) -> pd.DataFrame | None:
+def part_trace(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> pd.DataFrame | None:
     """The trace of a trained part: one line per run, epoch (0: before training) and evaluation split."""
-    if trace is None:
+    if made.trained.trace is None:
         return None
-    quantities = {name: np.asarray(values) for name, values in trace._asdict().items()}
+    quantities, epoch_count = made.trained.trace._asdict(), made.part.shape.epochs + 1
     frames = []
-    for number, at in _members(part, places):
+    for number, at in made.members():
         sized = sizes[runs[number].trained_on]
         columns = _run_columns(number, runs[number], sized)
         named = {name: columns[name] for name in TRACE_COLUMNS if name in columns} | {"trace": runs[number].trace}
-        epochs = np.repeat(np.arange(part.shape.epochs + 1), len(sized.splits))
-        places_in_time = {"epoch": epochs, "split": list(sized.splits) * (part.shape.epochs + 1)}
+        epochs = np.repeat(np.arange(epoch_count), len(sized.splits))
+        places_in_time = {"epoch": epochs, "split": list(sized.splits) * epoch_count}
         values = {name: array[at].ravel() for name, array in quantities.items()}
         frames.append(pd.DataFrame(places_in_time | values).assign(**named))
     return pd.concat(frames, ignore_index=True)[list(TRACE_COLUMNS)]

@@ -9,7 +9,7 @@ import optax
 from jax import Array
 
 from regcls_jax import losses, priors, theory
-from regcls_jax.objective import masked_mean
+from regcls_jax.objectives import masked_mean
 
 # Which sigma^2 the Gaussian likelihood has: the model's own MSE on its training split, or Eq. 3's 1 / (2 lambda).
 TRACES = ("none", "mse", "lambda")

@@ -20,7 +20,7 @@ from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY, REGRESSION
 from regcls_jax.metrics.errors import ErrorSums, error_sums
 from regcls_jax.models.mlp import ACTIVATIONS, INITIALIZERS, MLP
-from regcls_jax.objective import keep_mask, objective
+from regcls_jax.objectives import keep_mask, objective
 from regcls_jax.prediction import Prediction
 from regcls_jax.priors import MixturePrior
 from regcls_jax.study.step import State, init_state, train_step
@@ -143,7 +143,11 @@ class Own(NamedTuple):
         """Inputs [..., D] of some rows of the data set, standardised where the run asks for it."""
         found = self.arrays.inputs.at[self.data, rows].get(mode="promise_in_bounds")
         if self.arrays.centre.shape[1]:
-            found = (found - self.arrays.centre[self.problem]) / self.arrays.spread[self.problem]
+            of_all_rows = tuple(range(rows.ndim))
+            centre, spread = (
+                jnp.expand_dims(scale[self.problem], of_all_rows) for scale in (self.arrays.centre, self.arrays.spread)
+            )
+            found = (found - centre) / spread
         return found
 
     def targets(self, rows: Array) -> Array:

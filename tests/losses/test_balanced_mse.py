@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from regcls_jax import priors, theory
 from regcls_jax.losses import balanced_mse
-from regcls_jax.objective import masked_mean
+from regcls_jax.objectives import masked_mean
 
 MIXTURE = priors.mixture_prior([20.0, 45.0, 70.0], [30.0, 80.0, 60.0], [0.3, 0.5, 0.2])
 HISTOGRAM = priors.HistogramPrior(np.array([0.0, 10.0, 25.0, 40.0, 90.0]), np.array([0.2, 0.0, 0.7, 0.1]))

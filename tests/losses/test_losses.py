@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from regcls_jax import losses
-from regcls_jax.objective import masked_mean
+from regcls_jax.objectives import masked_mean
 
 BETA = 5.0
 REGRESSION = {

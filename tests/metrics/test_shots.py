@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from regcls_jax.metrics import shots as shot_metrics
 from regcls_jax.metrics.shots import class_error_sums
-from regcls_jax.metrics.trivial import oracle_bin
+from regcls_jax.trivial import oracle_bin
 
 CLASSES = 24
 TRAIN_COUNTS = np.array([0, 19, 20, 100, 101, 500, 7, 60])  # classes beyond 7 were never trained on

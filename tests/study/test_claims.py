@@ -20,7 +20,9 @@ from regcls_jax.store.traces import read_trace
 from regcls_jax.study import engine, parts, plan
 from regcls_jax.study.engine import run_study
 
-RUNS = 12
+RUNS = 12  # of configs/fig3.py:runlocal
+# Eight chunks of one run: with four devices, two parts where PART_COST is small, one otherwise.
+CONFIG = {**small(data={"repetitions": 4}), "arms": {"reg": {"lam": 1.0}}, "chunk": 1}
 TIME_LIMIT = 600
 
 
@@ -112,17 +114,18 @@ def leave(folder, name, seconds_ago):
 
 @pytest.fixture(scope="module")
 def small_study(tmp_path_factory):
-    """The folder of the small study, one chunk per part, and the cache of its data."""
+    """The folder of `CONFIG`, finished in two parts, and the cache of its data."""
     folder = tmp_path_factory.mktemp("small")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "PART_COST", 1.0)
-        assert run_study(small(), folder / "work", folder / "cache", progress=False) == 16
+        assert run_study(CONFIG, folder / "work", folder / "cache", progress=False) == 8
     return folder / "work", folder / "cache"
 
 
-def test_an_abandoned_claim_of_another_machine_is_taken_over(small_study, tmp_path):
+def test_an_abandoned_claim_of_another_machine_is_taken_over(small_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "PART_COST", 1.0)
     leave(tmp_path / "claims", "0000000", ABANDONED + 60)
-    assert run_study(small(), tmp_path, small_study[1], progress=False) == 16
+    assert run_study(CONFIG, tmp_path, small_study[1], progress=False) == 8
     pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(small_study[0]), check_exact=True)
     assert not (tmp_path / "claims").exists()
 
@@ -142,10 +145,9 @@ def test_a_live_claim_of_another_machine_is_waited_for(small_study, tmp_path, mo
             os.utime(tmp_path / "claims" / "0000000", (0, 0))
 
     monkeypatch.setattr(engine.time, "sleep", wait)
-    trained = run_study(small(), tmp_path, cache_dir, progress=False)
-    assert trained == 16
-    assert len(waited) == 3
-    assert 0 < waited[0] == waited[2] < 16
+    trained = run_study(CONFIG, tmp_path, cache_dir, progress=False)
+    assert trained == 8
+    assert waited == [7, 7, 7]
     pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
 
 
@@ -162,7 +164,7 @@ def test_what_another_process_finishes_is_not_trained_again(small_study, tmp_pat
         return take(self, name)
 
     monkeypatch.setattr(store_claims.Claims, "take", slowly)
-    assert run_study(small(), tmp_path, cache_dir, progress=False) == 16 - pd.read_csv(first)["run"].nunique()
+    assert run_study(CONFIG, tmp_path, cache_dir, progress=False) == 8 - pd.read_csv(first)["run"].nunique()
     pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
 
 
@@ -178,10 +180,10 @@ def test_sigterm_gives_the_claims_back(small_study, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_publish", terminated)
         with pytest.raises(KeyboardInterrupt):
-            run_study(small(), tmp_path, cache_dir, progress=False)
+            run_study(CONFIG, tmp_path, cache_dir, progress=False)
     assert not (tmp_path / "claims").exists()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert run_study(small(), tmp_path, cache_dir, progress=False) == 16
+    assert run_study(CONFIG, tmp_path, cache_dir, progress=False) == 8
     pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
 
 
@@ -202,22 +204,20 @@ def test_a_process_that_was_taken_over_publishes_nothing_of_it(small_study, tmp_
                 name = parts.file_name(part)
                 (tmp_path / "rows" / name).write_bytes((whole / "rows" / name).read_bytes())
                 assert not holds(part, claims)
-            return False
         return holds(part, claims)
 
     monkeypatch.setattr(parts, "holds", seldom)
-    assert run_study(small(), tmp_path, cache_dir, progress=False) == 16 - len(lost[0].runs)
+    assert run_study(CONFIG, tmp_path, cache_dir, progress=False) == 8 - len(lost[0].runs)
     pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
 
 
 def test_processes_that_cut_parts_otherwise_divide_the_chunks(small_study, tmp_path, monkeypatch):
     """The traces, too, stand once, although the other process was killed between trace and rows."""
-    config = small(run={"trace": "lambda", "epochs": 1}, arms={"reg_cls": {"classes": (4, 16)}})
-    assert run_study(config, tmp_path / "whole", small_study[1], progress=False) == 8
-    monkeypatch.setattr(plan, "MAX_CPU_CHUNK", 2)
-    monkeypatch.setattr(plan, "PART_COST", 1.0)
-    whole = tmp_path / "cut"
-    assert run_study(config, whole, small_study[1], progress=False) == 8
+    config = {**CONFIG, "run": {**CONFIG["run"], "trace": "mse", "epochs": 1, "components": 2}}
+    whole = tmp_path / "whole"
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "PART_COST", 1.0)
+        assert run_study(config, whole, small_study[1], progress=False) == 8
     work = tmp_path / "work"
     (work / "trace").mkdir(parents=True)
     (first, *_, last) = sorted((whole / "trace").iterdir())
@@ -226,8 +226,7 @@ def test_processes_that_cut_parts_otherwise_divide_the_chunks(small_study, tmp_p
     for name in (last.name, last.name.removesuffix(".gz")):
         folder = "trace" if name == last.name else "rows"
         (work / folder / name).write_bytes((whole / folder / name).read_bytes())
-    monkeypatch.setattr(plan, "PART_COST", 6e9)
-    assert 0 < run_study(config, work, small_study[1], progress=False) < 8
+    assert run_study(config, work, small_study[1], progress=False) == 4
     pd.testing.assert_frame_equal(rows_of(work), rows_of(whole), check_exact=True)
     for mine, wanted in zip(read_trace(work), read_trace(whole), strict=True):
         pd.testing.assert_frame_equal(mine, wanted, check_exact=True)

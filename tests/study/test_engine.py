@@ -21,7 +21,7 @@ from regcls_jax import binning
 from regcls_jax import optimizer as optimizers
 from regcls_jax.data.synthetic import problems
 from regcls_jax.models.mlp import MLP
-from regcls_jax.objective import keep_mask, objective
+from regcls_jax.objectives import keep_mask, objective
 from regcls_jax.store import files
 from regcls_jax.store.rows import read_rows
 from regcls_jax.study import arrays, plan

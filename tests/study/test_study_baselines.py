@@ -42,7 +42,7 @@ def per_example(run, targets):
     """(loss of (predictions, targets, sigma), weights [n]) of a run, from the library's functions alone."""
     edges = np.linspace(targets.min(), targets.max(), run.buckets + 1)
     if run.regression == "gai":
-        prior = imbalance.fit_mixture(targets, run.components)
+        prior = priors.fit_mixture(targets, run.components)
         return lambda p, y, sigma: balanced_mse.gai(p, y, prior=prior, noise_sigma=sigma), None
     if run.regression == "bni":
         prior = priors.histogram_prior(targets, edges)

@@ -12,7 +12,7 @@ from scipy import stats
 from regcls_jax import losses
 from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY
-from regcls_jax.objective import keep_mask, masked_mean, objective
+from regcls_jax.objectives import keep_mask, masked_mean, objective
 from regcls_jax.prediction import Prediction
 
 N, CLASSES = 24, 5

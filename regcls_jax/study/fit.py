@@ -1,0 +1,82 @@
+"""Training in memory: no folder, no rows on disk; the models come back, and predict."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from regcls_jax import targets
+from regcls_jax.binning import Bins
+from regcls_jax.prediction import Prediction
+from regcls_jax.study.arrays import Read, input_scale
+from regcls_jax.study.pipeline import trained_parts
+from regcls_jax.study.plan import measure, plan, shape_of
+from regcls_jax.study.runs import Run
+from regcls_jax.study.train import Shape, network
+
+
+class Fitted(NamedTuple):
+    """A trained model: its run, errors by split ("mse", "mae", "n"), parameters, classes, and its scales.
+
+    `centre` and `spread` [D] are of the inputs, `mean` and `std` of the targets: 0 and 1 where nothing is standardised.
+    """
+
+    run: Run
+    errors: dict[str, dict[str, float]]
+    params: optax.Params
+    shape: Shape
+    bins: Bins | None
+    centre: np.ndarray
+    spread: np.ndarray
+    mean: float
+    std: float
+
+
+def fit(runs: Sequence[Run], read: Read, *, chunk: int = 0) -> list[Fitted]:
+    """Trains all runs side by side and returns their models, in order.
+
+    Args:
+      runs: what to train; they may differ in anything.
+      read: the problem of a run's `data`.
+      chunk: runs trained side by side; 0 chooses. Results depend on it in their last digits.
+
+    Raises:
+      ValueError: data that cannot be trained on, naming the problem.
+    """
+    sizes = {run.trained_on: measure(run.trained_on, read(run.data)) for run in runs}
+    devices = jax.devices()
+    planned = plan(runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=chunk)
+    parts = [(shape, part) for shape, of_shape in enumerate(planned) for part in of_shape]
+    found: dict[int, Fitted] = {}
+    for made in trained_parts(parts, planned, runs, sizes, read, keep_params=True):
+        for number, at in made.members():
+            run, sized = runs[number], sizes[runs[number].trained_on]
+            problem = read(run.data)
+            squared, absolute, count = (values[at] for values in made.trained.errors)
+            errors = {
+                name: {"mse": squared[i] / count[i], "mae": absolute[i] / count[i], "n": count[i]}
+                for i, name in enumerate(sized.splits)
+            }
+            params = jax.tree.map(lambda values, at=at: values[at], made.trained.params)
+            scale = input_scale(problem) if run.inputs == "standardised" else (np.zeros(1), np.ones(1))
+            standard = targets.standardisation(run, problem.train_targets)
+            found[number] = Fitted(run, errors, params, shape_of(run, sized), sized.bins, *scale, *standard)
+    return [found[number] for number in range(len(runs))]
+
+
+def predict(fitted: Fitted, inputs: np.ndarray) -> Prediction:
+    """Value [n] (or [n, t]) in target units, logits [n, C] of the real classes, features [n, F], of inputs [n, D].
+
+    Raises ValueError for inputs of another width.
+    """
+    inputs = np.asarray(inputs, np.float32)
+    width = fitted.params["hidden_0"]["kernel"].shape[0]
+    if inputs.ndim != 2 or inputs.shape[1] != width:
+        raise ValueError(f"inputs must be [n, {width}], got {inputs.shape}")
+    scaled = (inputs - np.float32(fitted.centre)) / np.float32(fitted.spread)
+    value, logits, features = network(fitted.shape).apply({"params": fitted.params}, scaled.T)
+    if logits is not None and fitted.bins is not None:
+        logits = logits[: fitted.bins.classes].T
+    return Prediction(fitted.mean + fitted.std * value, logits, features.T)

@@ -1,0 +1,178 @@
+"""Training in memory on any data: what each setting of a run means, against plain loops; models that predict."""
+
+import dataclasses
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from toy import ToySpec, read_toy
+
+from regcls_jax import binning, losses
+from regcls_jax.losses.registry import REGRESSION
+from regcls_jax.models.mlp import MLP
+from regcls_jax.study.arrays import run_keys, sample_orders
+from regcls_jax.study.fit import fit, predict
+from regcls_jax.study.runs import Run
+from regcls_jax.study.train import INITIAL_WEIGHTS
+
+BASE = {
+    "inputs": "standardised",
+    "output": "standardised",
+    "hidden": (8,),
+    "batch_size": 40,
+    "epochs": 3,
+    "learning_rate": 1e-2,
+    "weight_decay": 0.0,
+}
+
+
+def run(spec=None, arm="a", **settings):
+    spec = spec or ToySpec()
+    return Run(arm=arm, data=spec, seed=spec.seed, **{**BASE, **settings})
+
+
+def plain_loop(mine, loss, *, model=None, schedule=None, initial=None):
+    """Parameters after every epoch: one step after the other, batch first, of `loss(prediction, targets, labels)`."""
+    problem = read_toy(mine.data)
+    x, y = (values[problem.splits["train"]] for values in (problem.inputs, problem.targets))
+    x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
+    mean, std = float(y.mean()), float(y.std())
+    model = model or MLP(mine.hidden, mine.classes)
+    params = model.init(jax.random.fold_in(run_keys([mine])[0], INITIAL_WEIGHTS), x[:1])["params"]
+    optimizer = optax.adam(schedule or mine.learning_rate)
+    state = optimizer.init(params)
+    batches, history = len(x) // mine.batch_size, []
+
+    @jax.jit
+    def step(params, state, x, y):
+        def total(params):
+            prediction = model.apply({"params": params}, x)
+            return loss(prediction._replace(value=mean + std * prediction.value), y)
+
+        updates, state = optimizer.update(jax.grad(total)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    for order in sample_orders(mine.seed, len(x), mine.epochs):
+        for batch in range(batches):
+            rows = order[batch * mine.batch_size : (batch + 1) * mine.batch_size]
+            params, state = step(params, state, x[rows], jnp.asarray(y[rows], jnp.float32))
+        history.append(params)
+    return history
+
+
+def assert_same(params, expected, rtol=2e-3):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=2e-4), dict(params), dict(expected))
+
+
+def mse(prediction, y):
+    return jnp.mean(losses.squared_error(prediction.value, y))
+
+
+@pytest.mark.parametrize("name", ["absolute_error", "huber", "log_cosh", "focal_squared_error"])
+def test_every_registered_loss_reaches_the_engine_with_its_hyperparameters(name):
+    settings = {"huber_beta": 7.0, "focal_beta": 0.05, "focal_gamma": 2.0}
+    mine = run(regression=name, **settings)
+    bound = REGRESSION[name].bind(settings)
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, lambda p, y: jnp.mean(bound(p.value, y)))[-1])
+
+
+def test_a_hyperparameter_of_a_loss_compiles_nothing():
+    from regcls_jax.study.train import train_runs
+
+    fit([run(regression="huber", huber_beta=1.0)], read_toy)
+    before = train_runs._cache_size()
+    fit([run(regression="huber", huber_beta=3.0)], read_toy)
+    assert train_runs._cache_size() == before
+
+
+def test_a_cosine_and_a_stepped_schedule():
+    steps = 9
+    mine = run(schedule="cosine")
+    schedule = optax.cosine_decay_schedule(mine.learning_rate, steps)
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, mse, schedule=schedule)[-1])
+    mine = run(boundaries=(1, 2))
+    schedule = optax.piecewise_constant_schedule(mine.learning_rate, {3: 0.1, 6: 0.1})
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, mse, schedule=schedule)[-1])
+
+
+def test_activation_and_initialiser():
+    mine = run(activation="sigmoid", initializer="he_normal")
+    model = MLP(mine.hidden, activation=nn.sigmoid, kernel_init=nn.initializers.he_normal())
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, mse, model=model)[-1])
+
+
+def test_the_best_epoch_on_a_split_is_the_one_that_counts():
+    # So large a rate that the best epoch is not the last one.
+    mine = run(best_on="val", learning_rate=0.3, epochs=12)
+    fitted = fit([mine, dataclasses.replace(mine, best_on="", arm="last")], read_toy)
+    errors = []
+    for epochs in range(1, 13):
+        errors.append(fit([run(learning_rate=0.3, epochs=epochs)], read_toy)[0].errors["val"]["mse"])
+    assert np.argmin(errors) < 11
+    assert fitted[0].errors["val"]["mse"] == pytest.approx(min(errors), rel=1e-4)
+    assert fitted[1].errors["val"]["mse"] == pytest.approx(errors[-1], rel=1e-4)
+
+
+def test_classes_between_quantiles_or_given_ends():
+    y = read_toy(ToySpec()).train_targets
+    by_quantile, given = fit(
+        [
+            run(classes=8, low_quantile=0.1, high_quantile=0.9),
+            run(arm="b", classes=8, low=150.0, high=250.0),
+        ],
+        read_toy,
+    )
+    ends = np.quantile(y, [0.1, 0.9], method="inverted_cdf")
+    np.testing.assert_allclose(by_quantile.bins.edges[[0, -1]], ends)
+    np.testing.assert_array_equal(given.bins.edges, np.linspace(150, 250, 9))
+    np.testing.assert_array_equal(given.bins.counts, np.bincount(binning.assign(y, given.bins.edges), minlength=8))
+
+
+def test_memberships_in_the_engine():
+    mine = run(classes=6, auxiliary="membership", membership_sigma=12.0, lam=0.01)
+    edges = np.linspace(*(getattr(read_toy(mine.data).train_targets, end)() for end in ("min", "max")), 7)
+
+    def loss(prediction, y):
+        soft = losses.memberships(y, jnp.float32(edges), 12.0)
+        return 0.01 * mse(prediction, y) + jnp.mean(losses.membership_error(prediction.logits, soft))
+
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, loss)[-1])
+
+
+def test_vector_targets_of_any_width():
+    spec = ToySpec(width=5, outputs=2)
+    fitted, *_ = fit([run(spec, output="target", inputs="standardised", learning_rate=0.1, epochs=40)], read_toy)
+    problem = read_toy(spec)
+    value = np.asarray(predict(fitted, problem.inputs).value)
+    assert value.shape == problem.targets.shape == (200, 2)
+    for name, rows in problem.splits.items():
+        error = value[rows] - problem.targets[rows]
+        assert fitted.errors[name]["mse"] == pytest.approx(np.mean(error**2), rel=1e-4)
+        assert fitted.errors[name]["mae"] == pytest.approx(np.mean(np.abs(error)), rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"classes": 12, "balanced": True}, {"inputs": "given", "output": "target"}])
+def test_a_model_predicts_what_it_was_evaluated_with(settings):
+    fitted, *_ = fit([run(**settings)], read_toy)
+    problem = read_toy(ToySpec())
+    prediction = predict(fitted, problem.inputs)
+    for name, rows in problem.splits.items():
+        error = np.asarray(prediction.value)[rows] - problem.targets[rows]
+        assert fitted.errors[name]["mse"] == pytest.approx(np.mean(error**2), rel=1e-4)
+    if settings.get("classes"):
+        assert prediction.logits.shape == (200, fitted.bins.classes)
+    with pytest.raises(ValueError, match=r"inputs must be \[n, 3\], got \(200, 2\)"):
+        predict(fitted, problem.inputs[:, :2])
+
+
+def test_runs_of_different_data_side_by_side_equal_runs_alone():
+    runs = [run(ToySpec(fold, width), arm=f"{fold}") for fold, width in itertools.product((0, 1), (2, 3))]
+    for same in (runs[::2], runs[1::2]):
+        together = fit(same, read_toy)
+        for mine, fitted in zip(same, together, strict=True):
+            assert_same(fit([mine], read_toy)[0].params, fitted.params, rtol=1e-3)
+            assert fitted.run == mine

@@ -1,0 +1,75 @@
+"""The public face: every name is there, arrays of any kind fit, importing bins and weights starts no JAX."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import regcls_jax as rc
+
+
+def test_every_public_name_is_there_and_no_other():
+    for name in rc.__all__:
+        assert getattr(rc, name) is not None
+    assert set(rc.__all__) <= set(dir(rc))
+    with pytest.raises(AttributeError, match="has no attribute 'loss'; it has Prediction, bins"):
+        _ = rc.loss
+
+
+@pytest.mark.parametrize(
+    "statement", ["import regcls_jax as rc", "rc.bins.fit([1.0, 2.0, 3.0], 2)", "rc.weights.LdsKernel()"]
+)
+def test_bins_and_weights_start_no_jax(statement):
+    code = f"import sys; import regcls_jax as rc; {statement}; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("kind", [list, np.asarray, pd.Series, jnp.asarray])
+def test_lists_numpy_pandas_and_jax_alike(kind):
+    targets, predictions = [0.0, 1.0, 2.0, 9.0], [0.5, 1.0, 1.0, 9.5]
+    found = rc.bins.fit(kind(targets), 3)
+    labels = rc.bins.assign(kind(targets), found.edges)
+    assert np.asarray(labels).tolist() == [0, 0, 0, 2]
+    np.testing.assert_allclose(rc.losses.squared_error(kind(predictions), kind(targets)), [0.25, 0, 1, 0.25])
+    np.testing.assert_allclose(rc.losses.huber(kind(predictions), kind(targets)), [0.125, 0, 0.5, 0.125])
+    logits = np.eye(4, 3)
+    np.testing.assert_allclose(
+        rc.losses.cross_entropy(logits, labels), rc.losses.cross_entropy(logits, jnp.asarray(labels))
+    )
+
+
+@pytest.mark.parametrize("namespace", [np, jnp])
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [("expectation", [2.75, 6.0]), ("argmax", [1.0, 6.0]), ("median", [2.0, 6.0])],
+)
+def test_decoding_by_hand(namespace, rule, expected):
+    probabilities = namespace.asarray([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])
+    found = rc.bins.decode(probabilities, namespace.asarray([0.0, 2.0, 4.0, 8.0]), rule)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_decoding_inverts_assigning_up_to_the_width_of_a_class():
+    targets = np.random.default_rng(0).uniform(-3, 5, 300)
+    found = rc.bins.fit(targets, 40, balanced=True)
+    certain = np.eye(found.classes)[rc.bins.assign(targets, found.edges)]
+    for rule in rc.bins.DECODINGS:
+        values = rc.bins.decode(certain, found.edges, rule)
+        widths = np.diff(found.edges)[rc.bins.assign(targets, found.edges)]
+        assert np.all(np.abs(values - targets) <= widths)
+
+
+def test_decoding_works_in_jit_and_refuses_what_does_not_fit():
+    probabilities = jax.nn.softmax(jax.random.normal(jax.random.key(0), (2, 5, 4)))
+    edges = jnp.array([0.0, 1.0, 3.0, 4.0, 10.0])
+    for rule in rc.bins.DECODINGS:
+        got = jax.jit(lambda p, rule=rule: rc.bins.decode(p, edges, rule))(probabilities)
+        np.testing.assert_allclose(got, rc.bins.decode(np.asarray(probabilities), np.asarray(edges), rule), rtol=1e-5)
+    with pytest.raises(ValueError, match="4 classes need 5 edges, got 4"):
+        rc.bins.decode(probabilities, edges[1:])
+    with pytest.raises(ValueError, match="unknown rule 'mode'"):
+        rc.bins.decode(probabilities, edges, "mode")

@@ -1,0 +1,79 @@
+"""What a method takes from the training targets: a histogram says the same as the targets; ends, weights, priors."""
+
+import jax
+import numpy as np
+import pytest
+
+from regcls_jax import binning, imbalance, targets
+from regcls_jax.method import Method
+from regcls_jax.targets import Histogram
+
+Y = np.round(np.random.default_rng(0).gamma(3, 5, 2000))
+COUNTED = Histogram(*np.unique(Y, return_counts=True))
+METHODS = {
+    "classes": Method(classes=20),
+    "balanced": Method(classes=20, balanced=True),
+    "quantiles": Method(classes=10, low_quantile=0.05, high_quantile=0.9),
+    "ends": Method(classes=10, low=0.0, high=100.0),
+    "lds": Method(reweight="sqrt_inv", lds=True, buckets=40),
+    "clipped": Method(reweight="inverse", clip_low=5.0, clip_high=50.0, bucket_low=0.0, bucket_high=60.0, buckets=60),
+    "points": Method(regression="bni", buckets=30),
+    "mixture": Method(regression="gai", components=2),
+    "standardised": Method(output="standardised"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_histogram_gives_what_its_targets_give(name):
+    one, other = targets.fit(METHODS[name], Y), targets.fit(METHODS[name], COUNTED)
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_nothing_is_made_that_the_method_has_no_use_for():
+    assert targets.fit(Method(), Y) == (None, None, None, None, 0.0, 1.0)
+
+
+def test_classes_lie_between_the_ends_or_the_quantiles():
+    y = np.arange(1001.0)
+    edges = targets.class_bins(Method(classes=4, low_quantile=0.1, high_quantile=0.9), y).edges
+    np.testing.assert_allclose(edges, np.linspace(100, 900, 5))
+    bins = targets.class_bins(Method(classes=4, low=0.0, high=2000.0), y)
+    assert bins.counts.tolist() == [500, 500, 1, 0]
+    same = binning.fit(Y, 20, balanced=True)
+    for a, b in zip(targets.class_bins(METHODS["balanced"], Y), same, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_sample_weights_are_those_of_the_bucket_and_have_mean_one():
+    method = METHODS["lds"]
+    weights = targets.sample_weights(method, Y)
+    edges = np.linspace(Y.min(), Y.max(), 41)
+    expected = imbalance.label_weights(Y, edges, "sqrt_inv", lds=imbalance.LdsKernel())
+    np.testing.assert_allclose(weights, expected)
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_points_are_bucket_centres_or_the_means_of_their_targets():
+    centre = targets.prior(Method(regression="bni", buckets=10, bucket_low=0.0, bucket_high=100.0), Y)
+    np.testing.assert_allclose(centre.means, np.arange(5.0, 100, 10))
+    method = Method(regression="bni", buckets=100, bucket_low=0.0, bucket_high=100.0, bucket_point="mean")
+    mean = targets.prior(method, Y)
+    real = mean.weights > 0
+    np.testing.assert_array_equal(mean.means[real], COUNTED.values)  # whole numbers: the bucket's own
+    np.testing.assert_allclose(mean.weights[real], COUNTED.counts / len(Y))
+
+
+@pytest.mark.parametrize(
+    ("method", "y", "message"),
+    [
+        (Method(classes=4), [1.0, np.nan], "mine: 1 of 2 values are not finite, the first at row 1"),
+        (Method(classes=4), [2.0] * 9, r"mine: the target range \[2.0, 2.0\] is empty"),
+        (Method(classes=4), [1.0, 2.0], "mine: 4 classes are more than the 2 samples"),
+        (Method(output="standardised"), [3.0, 3.0], "mine are all 3, so the output cannot be standardised"),
+    ],
+)
+def test_targets_that_cannot_be_used_are_named(method, y, message):
+    with pytest.raises(ValueError, match=message):
+        targets.fit(method, np.array(y), "mine")
