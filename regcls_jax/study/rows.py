@@ -41,7 +41,8 @@ def _run_columns(number: int, run: Run, sized: Sized) -> Row:
 def part_rows(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> list[Row]:
     """The result rows of a trained part: one per run and evaluation split."""
     squared, absolute, count = made.trained.errors
-    scores = {"n": count, "mse": squared / count, "mae": absolute / count}
+    seen = np.maximum(count, 1)  # places that no chunk of this part fills saw nothing
+    scores = {"n": count, "mse": squared / seen, "mae": absolute / seen}
     rows = []
     for number, at in made.members():
         sized = sizes[runs[number].trained_on]
