@@ -39,6 +39,7 @@ class Method(_Hyperparameters):
     lam: float = positive(1.0)  # lambda: weight of the regression loss, with or without classes
     scale: float = positive(1.0)  # of the whole loss; the published "reg + cls / lambda" is scale = 1 / lambda
     output: str = choice("target", OUTPUTS)  # of the value head: the target, or its standard score in training
+    loss_in: str = choice("target", ("target", "std"))  # unit of the errors in the regression loss: its own or none
     noise_sigma: float = positive(1.0)  # Balanced MSE: first noise scale (target units)
     noise_learning_rate: float = not_negative(1e-2)  # Balanced MSE: of the noise scale's own Adam; 0 keeps it fixed
     components: int = whole(8, 1)  # Gaussians of a mixture that stands for p~(y)
@@ -105,6 +106,10 @@ class Method(_Hyperparameters):
         for field in ("lds", "clip_high"):
             if getattr(self, field) and self.reweight == "none":
                 raise ValueError(f"{where}: {field} shapes the weights of a re-weighting; set reweight, too")
+        if self.loss_in == "std" and (self.output != "standardised" or self.loss.prior != "none"):
+            raise ValueError(
+                f"{where}: loss_in 'std' needs output 'standardised' and a regression loss without a prior"
+            )
         if self.lds_size % 2 == 0:
             raise ValueError(f"{where}: lds_size must be odd, got {self.lds_size}")
         if self.clip_low > self.clip_high:

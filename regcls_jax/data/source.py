@@ -30,7 +30,7 @@ class Spec(Protocol):
         """Plain values: specs of equal content are the same problem. Seeds the draws of a budget."""
 
     def columns(self) -> dict[str, Any]:
-        """What a result row says of the problem."""
+        """What a result row says of the problem: `dataset`, `target`, `unit` ("" for none), and what tells it apart."""
 
 
 class Problem(NamedTuple):

@@ -12,12 +12,18 @@ import pandas as pd
 from regcls_jax.store.files import write_atomic
 
 METRICS = ("mse", "mae")
-# What every row of a study has; beside it stand the columns of its source and the other settings of its runs.
+# What the rows of both engines have: which arm on which data, with which settings, on which part of a split; errors.
+SHARED = (
+    *("arm", "dataset", "target", "unit", "seed", "classes", "balanced", "lam", "scale", "learning_rate"),
+    *("weight_decay", "split", "shot", "n", *METRICS),
+)
+# What a row of a study must have, those of earlier versions too; beside it stand the columns of its source and the
+# other settings of its runs.
 COLUMNS = (
     *("run", "arm", "seed", "classes", "classes_kept", "balanced", "lam", "scale", "learning_rate", "weight_decay"),
     *("split", "n", *METRICS),
 )
-TEXT_COLUMNS = ("arm", "dataset", "scenario", "sampling", "split", "shot", "trace")
+TEXT_COLUMNS = ("arm", "dataset", "target", "unit", "scenario", "sampling", "split", "shot", "trace")
 # What names a trained model, whichever split it is evaluated on, as far as the rows have it.
 RUN = (
     *("arm", "dataset", "scenario", "sampling", "noise", "function", "repetition", "fold", "seed", "classes"),
