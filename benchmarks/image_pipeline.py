@@ -21,8 +21,8 @@ from PIL import Image
 from regcls_jax import cli
 from regcls_jax.data.images import decoding as image_decoding
 from regcls_jax.data.images import pipeline as image_pipeline
-from regcls_jax.data.images.builders import prepare
-from regcls_jax.data.images.splits import ImageSplit, load_splits
+from regcls_jax.data.images.prepare import prepare
+from regcls_jax.data.images.splits import ImageSplit, load_images
 from regcls_jax.report.tables import markdown
 from regcls_jax.store.files import write_atomic
 
@@ -85,7 +85,7 @@ def pipeline_rate(batches: Iterator[image_pipeline.Batch], warm: int, count: int
 def compare(split: ImageSplit, workers: int) -> dict[str, float]:
     """Images per second of both and the median of their ratio, measured in turns; as many processes decode in both."""
     size, images = IMAGE_SIZE.value, BATCHES.value * BATCH_SIZE.value
-    encoded = split.images.read(range(min(len(split.ages), images)))
+    encoded = split.images.read(range(min(len(split.targets), images)))
     remember(encoded)
     pool = None
     if workers:
@@ -118,7 +118,7 @@ def main() -> None:
             generate(Path(folder) / "images", IMAGES.value, PIXELS.value)
             dataset, data_dir = "utkface", f"{folder}/tfds"
             prepare(dataset, f"{folder}/images", data_dir)
-        split = load_splits(dataset, data_dir)["train"]
+        split = load_images(dataset, data_dir).splits["train"]
         with Image.open(io.BytesIO(split.images[0])) as first:
             source = f"{first.width} x {first.height}"
         frame = pd.DataFrame([compare(split, workers) for workers in WORKERS.value])

@@ -28,10 +28,11 @@ from sections import on_cores, spread_cell
 from worker import Answer, Worker
 
 from regcls_jax import cli
-from regcls_jax.data.images.builders import prepare
-from regcls_jax.data.images.splits import load_splits
+from regcls_jax.data.images.prepare import prepare
+from regcls_jax.data.images.splits import load_images
 from regcls_jax.data.imdb_wiki import train_counts
-from regcls_jax.loop.runs import ImageRun, expand_images
+from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.tasks import expand
 from regcls_jax.report.tables import markdown
 from regcls_jax.store.files import write_atomic
 
@@ -64,7 +65,7 @@ def input_rates(image_size: int) -> list[dict[str, float]]:
         image_pipeline.generate(Path(folder) / "images", image_pipeline.IMAGES.value, image_pipeline.PIXELS.value)
         with contextlib.redirect_stdout(sys.stderr):  # TFDS tells where it writes
             prepare("utkface", f"{folder}/images", f"{folder}/tfds")
-        split = load_splits("utkface", f"{folder}/tfds")["train"]
+        split = load_images("utkface", f"{folder}/tfds").splits["train"]
         return [image_pipeline.compare(split, workers) for workers in image_pipeline.WORKERS.value]
 
 
@@ -73,7 +74,7 @@ def decoded_per_process(records: Sequence[dict[str, float]]) -> float:
     return min(record["pipeline"] / max(record["workers"], 1) for record in records)
 
 
-def step_records(run: ImageRun, ours: Worker, batch_sizes: Sequence[int], steps: int, torch: bool) -> list[Record]:
+def step_records(run: AgeRun, ours: Worker, batch_sizes: Sequence[int], steps: int, torch: bool) -> list[Record]:
     """Steps by batch size and program, ours and PyTorch's in turns on the same cores.
 
     Images/s and core-seconds per image of each, and ours over it (`faster`) and it over ours (`work`), turn by turn.
@@ -98,7 +99,7 @@ def step_records(run: ImageRun, ours: Worker, batch_sizes: Sequence[int], steps:
     return records
 
 
-def step_section(records: Sequence[Record], run: ImageRun, flop: float) -> str:
+def step_section(records: Sequence[Record], run: AgeRun, flop: float) -> str:
     """Measured images/s of the step."""
     rows = [
         {
@@ -141,7 +142,7 @@ def input_section(records: Sequence[dict[str, float]]) -> str:
     return "\n\n".join(["## Input pipeline (measured)", note, markdown(pd.DataFrame(rows))])
 
 
-def cost_section(cost: Answer, run: ImageRun, net: Network) -> str:
+def cost_section(cost: Answer, run: AgeRun, net: Network) -> str:
     """What XLA says of the compiled step beside the analytic count."""
     analytic = resnet_cost.training_flop(net.layers)
     flops = {
@@ -175,7 +176,7 @@ def cost_section(cost: Answer, run: ImageRun, net: Network) -> str:
     return "\n\n".join(["## Compiled step against the analytic count", note, *tables, reasons])
 
 
-def time_section(run: ImageRun, flop: float, accelerators: Sequence[Accelerator], decoded: float) -> str:
+def time_section(run: AgeRun, flop: float, accelerators: Sequence[Accelerator], decoded: float) -> str:
     """COMPUTED hours on accelerators."""
     images = int(train_counts().sum())
     frame = resnet_cost.times(
@@ -207,7 +208,7 @@ def main() -> None:
     if output and not output.parent.is_dir():
         raise OSError(f"--output={output}: there is no folder {output.parent}")
     accelerators = [resnet_cost.parse_accelerator(text) for text in ACCELERATORS.value]
-    run = expand_images(CONFIG.value.to_dict())[0]
+    run = expand(CONFIG.value.to_dict())[0]
     net = resnet_cost.network(run)
     flop = resnet_cost.training_flop(net.layers)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pandas as pd
 
-from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.runs import AgeRun
 from regcls_jax.models.batch_norm import BatchNorm
 from regcls_jax.models.resnet import resnet
 
@@ -39,12 +39,12 @@ class Accelerator(NamedTuple):
     tflops: float
 
 
-def image_run(content: Mapping[str, Any]) -> ImageRun:
+def image_run(content: Mapping[str, Any]) -> AgeRun:
     """The run that a request in JSON describes."""
-    return ImageRun(**{**content, "boundaries": tuple(content["boundaries"])})
+    return AgeRun(**{**content, "boundaries": tuple(content["boundaries"])})
 
 
-def network(run: ImageRun) -> Network:
+def network(run: AgeRun) -> Network:
     """The layers of a run's model, its class head with all `classes`; only shapes are followed, nothing is computed."""
     model = resnet(run.depth, width=run.width, classes=run.classes)
     layers, normalised = [], 0

@@ -10,39 +10,41 @@ import numpy as np
 from resnet_cost import image_run
 from worker import Answer, serve
 
+from regcls_jax.data.images.splits import ImageSplit
 from regcls_jax.data.imdb_wiki import train_counts
+from regcls_jax.data.prepared import Prepared
 from regcls_jax.devices import configure_cpu
-from regcls_jax.loop.age_tables import AgeTables, age_tables
 from regcls_jax.loop.mesh import data_mesh, replicated, to_devices
-from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.runs import AgeRun
 from regcls_jax.loop.start import state_template
-from regcls_jax.loop.steps import Engine, init_image_state, make_engine, train_step
+from regcls_jax.loop.steps import Engine, init_state, make_engine, train_step
 
 
-def published_engine(run: ImageRun) -> tuple[Engine, AgeTables]:
-    """Engine and tables of a run on ages as IMDB-WIKI-DIR has them, whatever its data set."""
+def published_engine(run: AgeRun) -> Engine:
+    """The engine of a run on ages as IMDB-WIKI-DIR has them, whatever its data set."""
     counts = train_counts()
     ages = np.repeat(np.arange(len(counts), dtype=np.float32), counts)
-    tables = age_tables(run, ages)
-    return make_engine(run, tables, steps_per_epoch=-(-len(ages) // run.batch_size)), tables
+    return make_engine(
+        run, Prepared("ages", "age", "years", "", {"train": ImageSplit(None, ages, np.empty(len(ages)))})
+    )
 
 
 class Program:
     """The compiled step of a run, and a batch of noise with ages."""
 
-    def __init__(self, run: ImageRun) -> None:
-        self.engine, tables = published_engine(run)
+    def __init__(self, run: AgeRun) -> None:
+        self.engine = published_engine(run)
         self.mesh = data_mesh()
         generator = np.random.default_rng(0)
         shape = (run.batch_size, run.image_size, run.image_size, 3)
         rows = {
-            "image": generator.integers(0, 256, shape, dtype=np.uint8),
-            "age": generator.integers(0, 100, run.batch_size).astype(np.float32),
+            "input": generator.integers(0, 256, shape, dtype=np.uint8),
+            "target": generator.integers(0, 100, run.batch_size).astype(np.float32),
             "mask": np.ones(run.batch_size, bool),
         }
         self.batch = to_devices(self.mesh, rows)
         step = jax.jit(
-            functools.partial(train_step, self.engine, tables), donate_argnums=0, out_shardings=replicated(self.mesh)
+            functools.partial(train_step, self.engine), donate_argnums=0, out_shardings=replicated(self.mesh)
         )
         self.lowered = step.lower(state_template(self.engine, self.mesh), self.batch)
         clock = time.perf_counter()
@@ -57,9 +59,9 @@ program = functools.lru_cache(maxsize=1)(Program)
 class Training:
     """A program and its state after some steps."""
 
-    def __init__(self, run: ImageRun) -> None:
+    def __init__(self, run: AgeRun) -> None:
         self.program = program(run)
-        self.state = jax.device_put(init_image_state(self.program.engine), replicated(self.program.mesh))
+        self.state = jax.device_put(init_state(self.program.engine), replicated(self.program.mesh))
         self.advance()
 
     def advance(self) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from worker import Answer, serve
 
 from regcls_jax.devices import cores
-from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.runs import AgeRun
 from regcls_jax.models import resnet
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -43,7 +43,7 @@ class Block(nn.Module):
 class Net(nn.Module):
     """ResNet with a value head and, if there are classes, a class head."""
 
-    def __init__(self, run: ImageRun) -> None:
+    def __init__(self, run: AgeRun) -> None:
         super().__init__()
         ours = resnet.resnet(run.depth, width=run.width)
         layers = [conv(3, run.width, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
@@ -62,7 +62,7 @@ class Net(nn.Module):
 class Training:
     """Network, optimiser and a batch of noise in one memory layout; absolute error and cross-entropy (Eq. 3)."""
 
-    def __init__(self, run: ImageRun, layout: str) -> None:
+    def __init__(self, run: AgeRun, layout: str) -> None:
         self.run, self.layout = run, LAYOUTS[layout]
         self.net = Net(run).to(memory_format=self.layout)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=run.learning_rate, fused=True)

@@ -27,11 +27,8 @@ def main() -> None:
     import numpy as np
 
     from regcls_jax.data.images.decoding import decode_rgb
-    from regcls_jax.data.images.splits import load_splits
     from regcls_jax.loop.evaluate import evaluate_run
-    from regcls_jax.loop.results import year_counts
-    from regcls_jax.loop.runs import expand_images
-    from regcls_jax.loop.start import read_run
+    from regcls_jax.loop.tasks import expand, read_run, task_of
     from regcls_jax.report.images.figures import save_run_figures
     from regcls_jax.report.images.study import target_of
     from regcls_jax.report.tables import markdown
@@ -39,18 +36,26 @@ def main() -> None:
     source = Path(RUN.value or WEIGHTS.value)
     if CONFIG.value and len(CONFIG.value.arms) != 1:
         raise ValueError(f"--config must be of one arm, configs/<name>.py:<arm>; it has {', '.join(CONFIG.value.arms)}")
-    run = read_run(source) if RUN.value else expand_images(CONFIG.value.to_dict())[0]
-    splits = load_splits(run.dataset, DATA_DIR.value)
-    rows, predictions = evaluate_run(run, splits, SPLIT.value, source, CHECKPOINT.value)
+    run = read_run(source) if RUN.value else expand(CONFIG.value.to_dict())[0]
+    data = task_of(run).load(run.dataset, DATA_DIR.value)
+    rows, predictions = evaluate_run(run, data, SPLIT.value, source, CHECKPOINT.value)
     print(markdown(rows.drop(columns=["seed", "split"]).round(3)))
     folder = Path(FIGURES.value) if FIGURES.value else (source if RUN.value else source.parent) / "report"
-    split = splits[SPLIT.value]
+    split = data.splits[SPLIT.value]
+    arrays = task_of(run).arrays(run, data, {SPLIT.value: predictions})
     save_run_figures(
         folder,
         arm=run.arm,
-        values=split.ages,
+        values=split.targets,
         predictions=predictions,
-        target=target_of(year_counts(splits["train"].ages), split.ages),
+        target=target_of(
+            arrays["train_counts"],
+            split.targets,
+            edges=arrays["bucket_edges"],
+            median=float(arrays["train_median"]),
+            name=data.target,
+            unit=data.unit,
+        ),
         decode=lambda indices: np.stack([decode_rgb(split.images[int(i)], run.image_size) for i in indices]),
     )
     print(f"Figures: {folder}")

@@ -1,8 +1,11 @@
-"""Prepares a data set of faces for training: checks every image, writes it as TFDS does, and says what is in it.
+"""Prepares a data set of images for training: checks every image, writes it as TFDS does, and says what is in it.
 
 python launch/prepare.py --dataset=utkface --manual_dir=../shared/data
 python launch/prepare.py --dataset=imdb_wiki_dir --manual_dir=/data/imdb_wiki    # imdb_wiki.csv, and the images
+python launch/prepare.py --table=houses.csv --images=photos --target=price --unit=EUR --name=houses    # your own
 
+A table of your own has a row per image: a column of paths below --images, one of numbers, and maybe one called split
+(train, val, test); without it val and test are drawn, balanced over the target. Train with configs/own_images.py.
 A stopped preparation goes on with the check of the images, its slow part, where it was; writing starts again.
 A finished one only prints its summary again.
 """
@@ -11,13 +14,20 @@ from absl import flags, logging
 
 from regcls_jax import cli
 
-DATASET = flags.DEFINE_enum("dataset", None, ["utkface", "imdb_wiki_dir", "agedb_dir"], "Which data set.")
+DATASET = flags.DEFINE_enum("dataset", None, ["utkface", "imdb_wiki_dir", "agedb_dir"], "A published data set.")
 MANUAL_DIR = flags.DEFINE_string(
     "manual_dir",
     None,
-    "Folder of the images, or of zip archives with them (UTKFace: utkface*.zip); also of the table imdb_wiki.csv or "
-    "agedb.csv with columns path, age, split. Not read once the data set is prepared.",
+    "With --dataset: folder of the images, or of zip archives with them (UTKFace: utkface*.zip); also of the table "
+    "imdb_wiki.csv or agedb.csv with columns path, age, split. Not read once the data set is prepared.",
 )
+TABLE = flags.DEFINE_string("table", None, "A CSV table of your own, in place of --dataset.")
+IMAGES = flags.DEFINE_string("images", None, "With --table: folder of the images, or of zip archives with them.")
+TARGET = flags.DEFINE_string("target", None, "With --table: the column of numbers to predict.")
+NAME = flags.DEFINE_string("name", None, "With --table: what the data set is called from now on.")
+UNIT = flags.DEFINE_string("unit", "", "With --table: unit of the target, such as EUR; for reports.")
+PATH_COLUMN = flags.DEFINE_string("path_column", "path", "With --table: the column of the images' paths.")
+SEED = flags.DEFINE_integer("seed", 0, "With --table: of the draw of val and test.", lower_bound=0)
 DATA_DIR = flags.DEFINE_string("data_dir", cli.PREPARED_DIR, "Folder of all prepared data sets.")
 MAX_SKIPPED = flags.DEFINE_float(
     "max_skipped",
@@ -26,19 +36,35 @@ MAX_SKIPPED = flags.DEFINE_float(
     lower_bound=0.0,
     upper_bound=0.999,
 )
-flags.mark_flags_as_required(["dataset", "manual_dir"])
 
 
 def main() -> None:
+    published, own = [DATASET.value, MANUAL_DIR.value], [TABLE.value, IMAGES.value, TARGET.value, NAME.value]
+    if not ((all(published) and not any(own)) or (all(own) and not any(published))):
+        raise ValueError("give either --dataset and --manual_dir, or --table, --images, --target and --name")
+
     logging.set_verbosity(logging.WARNING)  # TFDS tells of every file it writes
-    from regcls_jax.data.images.builders import prepare  # slow imports: --help must not wait for them
-    from regcls_jax.data.images.splits import folder_of, left_out, load_splits
+    from regcls_jax.data.images.prepare import prepare, prepare_own  # slow imports: --help must not wait for them
+    from regcls_jax.data.images.splits import folder_of, left_out, load_images
     from regcls_jax.report.images.data_summary import summary
 
-    dataset, data_dir = DATASET.value, DATA_DIR.value
-    made = prepare(dataset, MANUAL_DIR.value, data_dir, max_skipped=MAX_SKIPPED.value)
-    print(f"{'Prepared' if made else 'Prepared before'}: {folder_of(dataset, data_dir)}")
-    print(summary(dataset, load_splits(dataset, data_dir), left_out(dataset, data_dir)))
+    name, data_dir = DATASET.value or NAME.value, DATA_DIR.value
+    if DATASET.value:
+        made = prepare(name, MANUAL_DIR.value, data_dir, max_skipped=MAX_SKIPPED.value)
+    else:
+        made = prepare_own(
+            name,
+            TABLE.value,
+            IMAGES.value,
+            data_dir,
+            target=TARGET.value,
+            unit=UNIT.value,
+            path_column=PATH_COLUMN.value,
+            seed=SEED.value,
+            max_skipped=MAX_SKIPPED.value,
+        )
+    print(f"{'Prepared' if made else 'Prepared before'}: {folder_of(name, data_dir)}")
+    print(summary(load_images(name, data_dir), left_out(name, data_dir)))
 
 
 if __name__ == "__main__":

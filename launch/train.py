@@ -1,4 +1,4 @@
-"""Trains image networks: every arm and seed of a config, one after another, on all devices. Continues where stopped.
+"""Trains networks on images: every arm and seed of a config, on all devices. Continues where it was stopped.
 
 python launch/train.py --config=configs/utkface.py:quick --workdir=runs/utkface-quick
 """
@@ -34,10 +34,10 @@ def main() -> None:
         import jax
 
         jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    from regcls_jax.loop.trainings import train_images
+    from regcls_jax.loop.trainings import train_all
 
     command = " ".join(["python", *sys.argv])
-    print(train_images(config, WORKDIR.value, DATA_DIR.value, command=command, save_minutes=SAVE_MINUTES.value))
+    print(train_all(config, WORKDIR.value, DATA_DIR.value, command=command, save_minutes=SAVE_MINUTES.value))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def prepared_faces(tmp_path_factory):
     import tensorflow_datasets as tfds
     from face_images import write_faces
 
-    from regcls_jax.data.images.builders import prepare
+    from regcls_jax.data.images.prepare import prepare
 
     folder = tmp_path_factory.mktemp("faces")
     write_faces(folder / "images", [25] * 142 + [40] * 60 + [70] * 12 + [5] * 12, 32)
@@ -38,11 +38,11 @@ def prepared_faces(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def splits(prepared_faces):
-    """The splits of `prepared_faces`."""
-    from regcls_jax.data.images.splits import load_splits
+def faces(prepared_faces):
+    """The data set `prepared_faces`."""
+    from regcls_jax.data.images.splits import load_images
 
-    return load_splits("utkface", prepared_faces)
+    return load_images("utkface", prepared_faces)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import re
 import pytest
 from paths import ROOT
 
-from regcls_jax.loop.runs import expand_images
+from regcls_jax.loop.tasks import expand as expand_loop
 from regcls_jax.report.studies import STUDIES
 from regcls_jax.study.runs import expand
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
-IMAGES = [path for path in CONFIGS if path.stem in ("imdb_wiki", "utkface")]
+IMAGES = [path for path in CONFIGS if path.stem in ("imdb_wiki", "own_images", "utkface")]
 FILES = [path for path in CONFIGS if path not in IMAGES]
 # The full grid of configs/capacity.py, 2.5 million runs, is not expanded; tests/test_capacity.py counts and checks it.
 EXPANDED = [path for path in FILES if path.stem != "capacity"]
@@ -92,7 +92,7 @@ def test_only_what_an_arm_is_for_differs_from_reg():
 
 
 def image_runs(module, variant):
-    return expand_images(module.get_config(variant).to_dict())
+    return expand_loop(module.get_config(variant).to_dict())
 
 
 def arms(module):
@@ -162,7 +162,7 @@ def test_the_methods_of_table_3_and_4_are_the_published_ones():
 
 
 def test_the_arms_on_utkface_differ_in_what_they_ask_alone():
-    found = arms(load(IMAGES[1]))
+    found = arms(load(ROOT / "configs" / "utkface.py"))
     plain = found.pop("reg")
     task = {"classes": 100, "lam": 0.1, "scale": 10.0}
     differ = {
@@ -172,5 +172,21 @@ def test_the_arms_on_utkface_differ_in_what_they_ask_alone():
         "reg_std": {"output": "standardised"},
         "reg_cls_100_std": {**task, "output": "standardised"},
         "reg_member_100": {**task, "auxiliary": "membership"},
+    }
+    assert found == {arm: dataclasses.replace(plain, arm=arm, **settings) for arm, settings in differ.items()}
+
+
+def test_nothing_of_ones_own_images_is_in_years():
+    """Classes and buckets have the range of the training targets, and errors are trained without a unit."""
+    found = arms(load(ROOT / "configs" / "own_images.py"))
+    for run in found.values():
+        assert (run.task, run.output, run.loss_in) == ("scalar", "standardised", "std")
+        assert (run.low, run.high, run.bucket_low, run.bucket_high) == (None,) * 4
+    plain = found.pop("reg")
+    classes = {"classes": 100, "lam": 1.0}
+    differ = {
+        "reg_cls_100": classes,
+        "reg_cls_bal_100": {**classes, "balanced": True},
+        "lds": {"reweight": "sqrt_inv", "lds": True},
     }
     assert found == {arm: dataclasses.replace(plain, arm=arm, **settings) for arm, settings in differ.items()}

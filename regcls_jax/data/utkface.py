@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from regcls_jax.checks import check_integer
-from regcls_jax.data.images.table import AgeTable
+from regcls_jax.data.images.table import ImageTable, balanced_splits
 
 # Most images per age in val and in test. DIR takes 150 of 213,553 images; of UTKFace's 23,708 images 20 leave 86 % to
 # train, and val and test (about 1,680 images each) are balanced over all ages to 63 and most to 80.
@@ -18,8 +18,8 @@ CAP = 20
 class Duplicates(NamedTuple):
     """Names that were dropped because an earlier name has the same bytes: of the same age, and of another age."""
 
-    same_age: list[str]
-    other_age: list[str]
+    same_target: list[str]
+    other_target: list[str]
 
 
 def age_of(name: str) -> float:
@@ -42,16 +42,15 @@ def drop_duplicates(names: Iterable[str], digests: Mapping[str, str]) -> tuple[l
     for name in names:
         kept = first.setdefault(digests[name], name)
         if kept != name:
-            (dropped.same_age if age_of(kept) == age_of(name) else dropped.other_age).append(name)
+            (dropped.same_target if age_of(kept) == age_of(name) else dropped.other_target).append(name)
     return list(first.values()), dropped
 
 
-def balanced_table(names: Sequence[str], *, cap: int = CAP, seed: int = 0) -> AgeTable:
-    """Splits images as DIR does (recipe 5.1): for every age in order min(n // 3, cap) to val, as many to test.
+def balanced_table(names: Sequence[str], *, cap: int = CAP, seed: int = 0) -> ImageTable:
+    """The table of ages, split as DIR does (recipe 5.1): for every age in order min(n // 3, cap) to val and to test.
 
     Args:
-      names: of n images of an age, which of them go where is drawn by `numpy.random.default_rng(seed)`, which shuffles
-        age after age; it depends on the order of `names`.
+      names: of n images of an age; which of them go where (`balanced_splits`) depends on the order of `names`.
       cap: most images per age in val, and in test.
       seed: >= 0.
 
@@ -66,11 +65,4 @@ def balanced_table(names: Sequence[str], *, cap: int = CAP, seed: int = 0) -> Ag
     if len(set(names)) < len(names):
         raise ValueError("an image is named twice")
     ages = np.array([age_of(name) for name in names], np.float32)
-    splits = np.full(len(names), "train")
-    generator = np.random.default_rng(seed)
-    for age in np.unique(ages):
-        rows = generator.permutation(np.flatnonzero(ages == age))
-        size = min(len(rows) // 3, cap)
-        splits[rows[:size]] = "val"
-        splits[rows[size : 2 * size]] = "test"
-    return AgeTable(np.array(names, np.str_), ages, splits)
+    return ImageTable(np.array(names, np.str_), ages, balanced_splits(ages, cap, seed))

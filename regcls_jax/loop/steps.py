@@ -1,9 +1,10 @@
-"""The pure steps of training on images with ages: a batch trained on, a batch of statistics, one evaluated."""
+"""The pure steps of training: a batch trained on, a batch of statistics, one evaluated."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,23 +12,23 @@ from jax import Array
 
 from regcls_jax import binning, feature_smoothing
 from regcls_jax import optimizer as optimizers
+from regcls_jax.data.prepared import Prepared
 from regcls_jax.feature_smoothing import FdsConfig
-from regcls_jax.loop.age_tables import AgeTables
-from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.fitted import FittedArrays, fit
+from regcls_jax.loop.runs import LoopRun
+from regcls_jax.loop.task import Batch, Buckets, Task
+from regcls_jax.loop.tasks import task_of
 from regcls_jax.losses.auxiliary import Given, classification
 from regcls_jax.losses.registry import AUXILIARY
-from regcls_jax.metrics.shots import ClassErrorSums, class_error_sums
-from regcls_jax.models.resnet import ResNet, resnet
 from regcls_jax.objectives import keep_mask, objective
 from regcls_jax.prediction import Prediction
 
-Batch = Mapping[str, Array]
 # What the run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS = 0, 1
 
 
-class ImageState(NamedTuple):
-    """Everything that training changes. `params`: "model" and, where it is learned, "noise_sigma" (years)."""
+class TrainState(NamedTuple):
+    """Everything that training changes. `params`: "model" and, where it is learned, "noise_sigma" (in target units)."""
 
     step: Array
     params: dict[str, Any]
@@ -37,15 +38,21 @@ class ImageState(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """The fixed half of a training, which the steps close over."""
+    """The fixed half of a training, which the steps close over.
 
-    run: ImageRun
-    model: ResNet
+    `fitted` to the training targets; `buckets` of feature smoothing, None without it.
+    """
+
+    run: LoopRun
+    task: Task
+    model: nn.Module
     optimizer: optax.GradientTransformation
+    fitted: FittedArrays
+    buckets: Buckets | None
     steps_per_epoch: int
 
 
-def _optimizer(run: ImageRun, steps_per_epoch: int) -> optax.GradientTransformation:
+def _optimizer(run: LoopRun, steps_per_epoch: int) -> optax.GradientTransformation:
     schedule = optimizers.learning_rate(
         run.learning_rate,
         run.schedule,
@@ -76,19 +83,22 @@ def _optimizer(run: ImageRun, steps_per_epoch: int) -> optax.GradientTransformat
     return optax.partition(transforms, labels)
 
 
-def make_engine(run: ImageRun, tables: AgeTables, steps_per_epoch: int) -> Engine:
-    """Model and optimiser of a run; the class head has as many outputs as there are (equalised) classes."""
-    classes = 0 if tables.edges is None else len(tables.edges) - 1
-    model = resnet(run.depth, width=run.width, classes=classes, dtype=jnp.dtype(run.dtype))
-    return Engine(run, model, _optimizer(run, steps_per_epoch), steps_per_epoch)
+def make_engine(run: LoopRun, data: Prepared) -> Engine:
+    """Network and optimiser of a run; the class head has as many outputs as there are (equalised) classes."""
+    task = task_of(run)
+    fitted = fit(run, task.targets(data), f"{data.name} training targets")
+    model = task.network(run, 0 if fitted.edges is None else len(fitted.edges) - 1)
+    buckets = task.buckets(run, data) if run.fds != "none" else None
+    steps_per_epoch = -(-len(data.splits["train"].names) // run.batch_size)
+    return Engine(run, task, model, _optimizer(run, steps_per_epoch), fitted, buckets, steps_per_epoch)
 
 
-def fds_config(run: ImageRun) -> FdsConfig:
-    """How a run smooths features: the kernel is that of LDS, the rest as published for ages."""
+def fds_config(run: LoopRun) -> FdsConfig:
+    """How a run smooths features: the kernel is that of LDS, the rest as published."""
     return FdsConfig(kernel=run.lds_kernel, size=run.lds_size, sigma=run.lds_sigma, mode=run.fds)
 
 
-def init_image_state(engine: Engine, variables: Mapping[str, Any] | None = None) -> ImageState:
+def init_state(engine: Engine, variables: Mapping[str, Any] | None = None) -> TrainState:
     """The state before the first step; `variables` ("params", "batch_stats") replace the random start."""
     run = engine.run
     if variables is None:
@@ -98,80 +108,81 @@ def init_image_state(engine: Engine, variables: Mapping[str, Any] | None = None)
         params["noise_sigma"] = jnp.float32(run.noise_sigma)
     fds = None
     if run.fds != "none":
-        features = variables["params"]["value_head"]["kernel"].shape[0]
-        fds = feature_smoothing.init(run.fds_buckets - run.fds_start, features, fds_config(run))
-    return ImageState(jnp.int32(0), params, variables["batch_stats"], engine.optimizer.init(params), fds)
+        features = variables["params"]["value_head"]["kernel"].shape[-2]
+        fds = feature_smoothing.init(engine.buckets.count, features, fds_config(run))
+    return TrainState(jnp.int32(0), params, variables["batch_stats"], engine.optimizer.init(params), fds)
 
 
 def init_variables(engine: Engine) -> dict[str, Any]:
     """Random "params" and "batch_stats" of the run's seed; equal for all arms, whatever their class head."""
-    size = engine.run.image_size
+    inputs = jnp.zeros((1, *engine.task.input_shape(engine.run)))
     key = jax.random.fold_in(jax.random.key(engine.run.seed), INITIAL_WEIGHTS)
-    return dict(jax.jit(functools.partial(engine.model.init, train=True))(key, jnp.zeros((1, size, size, 3))))
-
-
-def normalise(images: Array) -> Array:
-    """uint8 [...] -> float32 in [-1, 1]: (x / 255 - .5) / .5 (recipes 5.1)."""
-    return images.astype(jnp.float32) / 127.5 - 1
-
-
-def _smoothing(run: ImageRun, fds: feature_smoothing.State, batch: Batch, epoch: Array) -> Callable[[Array], Array]:
-    """Feature smoothing of this batch at this epoch, as a function of the features."""
-    buckets = feature_smoothing.age_buckets(batch["age"], batch["mask"], buckets=run.fds_buckets, start=run.fds_start)
-    return lambda features: feature_smoothing.smooth(fds, features, buckets, epoch, fds_config(run))
+    return {"batch_stats": {}, **jax.jit(functools.partial(engine.model.init, train=True))(key, inputs)}
 
 
 def _forward(
-    engine: Engine, tables: AgeTables, state: ImageState, params: dict[str, Any], batch: Batch, epoch: Array
+    engine: Engine, state: TrainState, params: dict[str, Any], batch: Batch, epoch: Array
 ) -> tuple[Prediction, Any]:
-    """The prediction in training mode, value in years, and the moved running statistics of BatchNorm."""
-    transform = None if state.fds is None else _smoothing(engine.run, state.fds, batch, epoch)
+    """The prediction in training mode, value in target units, and the moved running statistics of BatchNorm."""
+    transform = None
+    if state.fds is not None:
+        buckets, config = engine.buckets.of(batch, False), fds_config(engine.run)
+
+        def transform(features: Array) -> Array:
+            return feature_smoothing.smooth(state.fds, features, buckets, epoch, config)
+
     prediction, updates = engine.model.apply(
         {"params": params["model"], "batch_stats": state.batch_stats},
-        normalise(batch["image"]),
+        engine.task.inputs(batch),
         train=True,
         mask=batch["mask"],
         transform=transform,
         mutable=["batch_stats"],
     )
-    return prediction._replace(value=tables.mean + tables.std * prediction.value), updates["batch_stats"]
+    return _in_target_units(engine, prediction), updates.get("batch_stats", {})
+
+
+def _in_target_units(engine: Engine, prediction: Prediction) -> Prediction:
+    return prediction._replace(value=engine.fitted.mean + engine.fitted.std * prediction.value)
 
 
 def _loss(
-    params: dict[str, Any], engine: Engine, tables: AgeTables, state: ImageState, batch: Batch, key: Array
+    params: dict[str, Any], engine: Engine, state: TrainState, batch: Batch, key: Array
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
     """The objective of one (micro-)batch; terms, how many samples were kept, and BatchNorm's statistics beside it."""
-    run = engine.run
+    run, fitted = engine.run, engine.fitted
     epoch = state.step // engine.steps_per_epoch
     if run.trainable == "value_head":
         # Not only left unchanged: without their gradient there is no backward pass through the network.
         frozen = jax.tree.map(jax.lax.stop_gradient, params["model"])
         params = {**params, "model": {**frozen, "value_head": params["model"]["value_head"]}}
-    prediction, batch_stats = _forward(engine, tables, state, params, batch, epoch)
-    ages, valid = batch["age"], batch["mask"]
-    mask = class_mask = valid
-    if tables.data_edges is not None:
-        mask = valid & keep_mask(key, binning.assign(ages, tables.data_edges), jnp.asarray(tables.data_keep))
-        class_mask = mask
+    prediction, batch_stats = _forward(engine, state, params, batch, epoch)
+    target, mask, class_target, class_mask = engine.task.heads(batch, prediction)
+    if fitted.data_edges is not None:
+        edges, keep = fitted.data_edges, jnp.asarray(fitted.data_keep)
+        mask = mask & keep_mask(key, binning.assign(target, edges), keep)
+        class_mask = class_mask & keep_mask(key, binning.assign(class_target, edges), keep)
     given = None
-    if tables.edges is not None:
-        labels = binning.assign(ages, tables.edges)
+    if fitted.edges is not None:
+        labels = binning.assign(class_target, fitted.edges)
         if run.balanced:
             # The key of the data's draw: where both are balanced alike, both losses see the same samples (Table 4).
-            class_mask = class_mask & keep_mask(key, labels, jnp.asarray(tables.keep))
-        given = Given(ages, labels, jnp.asarray(tables.edges))
+            class_mask = class_mask & keep_mask(key, labels, jnp.asarray(fitted.keep))
+        given = Given(class_target, labels, jnp.asarray(fitted.edges))
     weights = None
-    if tables.weights is not None:
-        weights = jnp.asarray(tables.weights)[binning.assign(ages, tables.bucket_edges)]
+    if fitted.bucket_weights is not None:
+        weights = jnp.asarray(fitted.bucket_weights)[binning.assign(target, fitted.bucket_edges)]
+    if run.loss_in == "std":
+        target, prediction = target / fitted.std, prediction._replace(value=prediction.value / fitted.std)
     hyperparameters = run.hyperparameters()
     noise_sigma = params.get("noise_sigma")
     total, terms = objective(
         prediction,
-        ages,
+        target,
         given=given,
         lam=run.lam,
         scale=run.scale,
-        regression=run.loss.bind(hyperparameters, prior=tables.prior, noise_sigma=noise_sigma, mask=mask),
+        regression=run.loss.bind(hyperparameters, prior=fitted.prior, noise_sigma=noise_sigma, mask=mask),
         auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters) if given else classification,
         weights=weights,
         mask=mask,
@@ -185,10 +196,8 @@ def _part(batch: Batch, index: int, parts: int) -> Batch:
     return jax.tree.map(lambda rows: rows.reshape(-1, parts, *rows.shape[1:])[:, index], batch)
 
 
-def train_step(
-    engine: Engine, tables: AgeTables, state: ImageState, batch: Batch
-) -> tuple[ImageState, dict[str, Array]]:
-    """One step on `batch`: image uint8 [B, S, S, 3], age [B] (years), mask [B]; returns the loss and its terms.
+def train_step(engine: Engine, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+    """One step on a `batch`; returns the loss and its terms.
 
     With `accumulate` > 1 the batch is taken in parts, each with its own batch statistics (as published); gradients are
     weighted by the samples of each part. Where balanced data keeps no sample of a batch, nothing is learned from it and
@@ -203,7 +212,6 @@ def train_step(
         (loss, (terms, batch_stats)), gradient = jax.value_and_grad(_loss, has_aux=True)(
             state.params,
             engine,
-            tables,
             state._replace(batch_stats=batch_stats),
             _part(batch, index, run.accumulate),
             jax.random.fold_in(key, index),
@@ -226,17 +234,16 @@ def train_step(
     if not run.balanced_data:
         del terms["kept"]
     terms |= {"noise_sigma": params["noise_sigma"]} if "noise_sigma" in params else {}
-    return ImageState(state.step + 1, params, batch_stats, optimizer, state.fds), terms
+    return TrainState(state.step + 1, params, batch_stats, optimizer, state.fds), terms
 
 
 def statistics_step(
     engine: Engine,
-    tables: AgeTables,
-    state: ImageState,
+    state: TrainState,
     statistics: feature_smoothing.Statistics,
     batch: Batch,
     epoch: Array,
-) -> tuple[ImageState, feature_smoothing.Statistics]:
+) -> tuple[TrainState, feature_smoothing.Statistics]:
     """Adds the features of a batch to the statistics of FDS (recipes 2.3), in training mode.
 
     "published" collects features that are smoothed already and moves BatchNorm's running statistics along; "corrected"
@@ -244,29 +251,15 @@ def statistics_step(
     """
     published = engine.run.fds == "published"
     seen = state if published else state._replace(fds=None)
-    prediction, batch_stats = _forward(engine, tables, seen, state.params, batch, epoch)
-    run = engine.run
-    buckets = feature_smoothing.age_buckets(
-        batch["age"],
-        batch["mask"],
-        buckets=run.fds_buckets,
-        start=run.fds_start,
-        present=jnp.asarray(tables.ages_present),
-    )
-    new = feature_smoothing.batch_statistics(
-        prediction.features, buckets, batch["mask"], run.fds_buckets - run.fds_start
-    )
+    prediction, batch_stats = _forward(engine, seen, state.params, batch, epoch)
+    buckets = engine.buckets.of(batch, True)
+    new = feature_smoothing.batch_statistics(prediction.features, buckets, buckets >= 0, engine.buckets.count)
     if published:
         state = state._replace(batch_stats=batch_stats)
     return state, feature_smoothing.merge(statistics, new)
 
 
-def eval_step(
-    engine: Engine, tables: AgeTables, ages: int, params: dict[str, Any], batch_stats: Any, batch: Batch
-) -> tuple[ClassErrorSums, Array]:
-    """Error sums per whole year ([`ages`]) of a batch where its mask is True, and the predictions [B] in years."""
+def eval_step(engine: Engine, params: dict[str, Any], batch_stats: Any, batch: Batch) -> Array:
+    """The values predicted for a batch, [B, ...] in target units."""
     variables = {"params": params["model"], "batch_stats": batch_stats}
-    prediction = engine.model.apply(variables, normalise(batch["image"]), train=False)
-    value = tables.mean + tables.std * prediction.value
-    sums = class_error_sums(value, batch["age"], batch["age"].astype(jnp.int32), batch["mask"], ages)
-    return sums, value
+    return _in_target_units(engine, engine.model.apply(variables, engine.task.inputs(batch), train=False)).value

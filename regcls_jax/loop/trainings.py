@@ -1,4 +1,4 @@
-"""All trainings of an image config, one after another, each in its own folder; other processes may take some."""
+"""All trainings of a config, one after another, each in its own folder; other processes may take some."""
 
 import collections
 import contextlib
@@ -16,14 +16,14 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from regcls_jax.data.images.splits import load_splits
-from regcls_jax.loop.epochs import Stopped, train_image_run
-from regcls_jax.loop.runs import ImageRun, expand_images
+from regcls_jax.loop.epochs import Stopped, train_run
+from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.start import run_folder, untrained_start
+from regcls_jax.loop.tasks import expand, task_of
 from regcls_jax.store.workdir import WorkdirInUse, in_use, open_workdir
 
 
-def train_images(
+def train_all(
     config: Mapping[str, Any],
     workdir: str | os.PathLike,
     data_dir: str | os.PathLike,
@@ -31,14 +31,15 @@ def train_images(
     command: str,
     save_minutes: float = 10.0,
 ) -> str:
-    """Trains what is not finished of a config (`expand_images`) into `workdir`/<arm>/seed<k>; says what it did.
+    """Trains what is not finished of a config (`expand`) into `workdir`/<arm>/seed<k>; says what it did.
 
     A run that another process is training, or whose start another one is training, is left to it, so the same command
     started twice shares the work. SIGTERM saves and ends with KeyboardInterrupt, after the step, evaluation or
-    statistics pass that is running. Raises as `expand_images`, `load_splits` and `train_image_run` do.
+    statistics pass that is running. Raises as `expand`, the task's `load` and `train_run` do.
     """
-    runs = expand_images(config)
-    splits = {dataset: load_splits(dataset, data_dir) for dataset in dict.fromkeys(run.dataset for run in runs)}
+    runs = expand(config)
+    some = {(run.task, run.dataset): run for run in runs}
+    data = {key: task_of(run).load(run.dataset, data_dir) for key, run in some.items()}
     verdicts = collections.Counter[Verdict]()
     with _until_terminated() as stop:
         for run in runs:
@@ -49,8 +50,8 @@ def train_images(
                 if verdict is not Verdict.TRAIN:
                     continue
                 try:
-                    train_image_run(
-                        run, splits[run.dataset], folder, command=command, save_minutes=save_minutes, stop=stop
+                    train_run(
+                        run, data[run.task, run.dataset], folder, command=command, save_minutes=save_minutes, stop=stop
                     )
                 except Stopped:
                     raise KeyboardInterrupt from None
@@ -66,7 +67,7 @@ class Verdict(enum.Enum):
     ELSEWHERE = "left to another process"
 
 
-def _decide(run: ImageRun, workdir: Path, lock: contextlib.ExitStack) -> Verdict:
+def _decide(run: LoopRun, workdir: Path, lock: contextlib.ExitStack) -> Verdict:
     """Takes the lock of a run that is to be trained here. OSError where the arm that it starts from is not trained."""
     folder = run_folder(workdir, run.arm, run.seed)
     settings = dataclasses.asdict(run)
@@ -108,7 +109,7 @@ def _everywhere(decide: Callable[[], Verdict]) -> Verdict:
 def _until_terminated() -> Iterator[Callable[[], bool]]:
     """Whether SIGTERM has come (a scheduler takes the machine away). Only the main thread can listen for it.
 
-    Of several hosts each needs to know of a signal to any: JAX listens there (`image_loop.stop_everywhere`).
+    Of several hosts each needs to know of a signal to any: JAX listens there (`epochs.stop_everywhere`).
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:

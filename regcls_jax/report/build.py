@@ -103,7 +103,7 @@ def build(
     for split in study.splits:
         if not (rows["split"] == split).any():
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")
-    reported = rows[rows["split"].isin(study.splits)]
+    reported = export_rows(rows, study.splits)  # so that an export has the same report to the last digit
     trace = read_trace(workdir, set(rows.loc[rows["run"] >= 0, "run"])) if study.traced else None
     unseen = ""
     if trace is None and (workdir / "trace").exists():
@@ -115,7 +115,7 @@ def build(
         name=config.get("name", "study"),
         config=config,
         meta=meta,
-        rows=export_rows(rows, study.splits),
+        rows=reported,
         trace={} if trace is None else export_files(trace, study.splits),
         signs=study.signs,
         models=len(rows.drop_duplicates(run_columns(rows))),

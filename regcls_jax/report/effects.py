@@ -185,8 +185,8 @@ def mean_lines(
     """
     lines = []
     for names, rows in groups:
-        arms = rows.groupby(["arm", *settings], sort=True, dropna=False)
-        for (arm, *values), part in arms:
+        arms = dict(list(rows.groupby(["arm", *settings], sort=True, dropna=False)))
+        for (arm, *values), part in sorted(arms.items(), key=lambda item: tables.arm_place(item[0][0])):
             line = {**names, "arm": arm}
             line |= {name: "–" if pd.isna(value) else str(value) for name, value in zip(settings, values, strict=True)}
             line["runs"] = str(len(part))

@@ -47,10 +47,13 @@ def design(rows: pd.DataFrame) -> Design:
     varying = [name for name in rows if trained[name].nunique(dropna=False) > 1]
     known = rows.loc[rows["arm"].isin(TRIVIAL)].notna().any()
     data = [name for name in rows if name not in COLUMNS and known[name]]
+    settings = [name for name in varying if name not in (*data, *NOT_SETTINGS)]
+    # A seed that follows from the fold, say, is no draw of its own.
+    seeds = trained.groupby([*data, "arm", *settings], dropna=False)["seed"].nunique()
     return Design(
         groups=[name for name in data if name in varying and name not in DRAWS],
-        draws=[name for name in (*DRAWS, "seed") if name in varying],
-        settings=[name for name in varying if name not in (*data, *NOT_SETTINGS)],
+        draws=[name for name in DRAWS if name in varying] + ["seed"] * bool(seeds.max() > 1),
+        settings=settings,
     )
 
 
@@ -80,7 +83,7 @@ def variants(rows: pd.DataFrame, settings: list[str], baseline: str) -> Iterator
             continue
         parts = of_arm[arm].groupby(several[arm], dropna=False) if several[arm] else [((), of_arm[arm])]
         for values, part in parts:
-            name = ", ".join([label(arm), *(f"{key} {value}" for key, value in zip(several[arm], values, strict=True))])
+            name = ", ".join([arm, *(f"{key} {value}" for key, value in zip(several[arm], values, strict=True))])
             reference = of_arm[baseline]
             for key in several[baseline]:
                 reference = reference[reference[key] == part[key].iloc[0]]

@@ -74,6 +74,11 @@ def label(arm: str) -> str:
     return LABELS.get(arm, arm)
 
 
+def arm_place(arm: str) -> tuple[bool, int]:
+    """Sorts arms as `LABELS` does, those without a label after them, and what needs no training last."""
+    return arm in TRIVIAL, _ORDER["arm"].get(arm, len(LABELS))
+
+
 def in_order(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Lines sorted by some columns, renumbered: scenarios, samplings and arms as in the paper, unknown ones last."""
 

@@ -18,6 +18,15 @@ from regcls_jax.store.files import read_json, write_atomic
 VERSIONS = ("regcls_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
+def facts(command: str) -> dict[str, Any]:
+    """What every meta.json says: `command` as typed, machine, and versions of the packages that decide numbers."""
+    return {
+        "command": command,
+        "machine": f"{platform.machine()}, {cores()} cores, {platform.system()}",
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+    }
+
+
 def note_time(workdir: Path, process: str, command: str, classes: int, trainings: int, seconds: float) -> float:
     """Adds finished trainings to workdir/meta/<process>.json; returns the trainings per minute.
 
@@ -28,14 +37,8 @@ def note_time(workdir: Path, process: str, command: str, classes: int, trainings
     path.parent.mkdir(exist_ok=True)
     times = read_json(path)["times"] if path.exists() else {}
     times = _sum_times([times, {str(classes): {"trainings": trainings, "seconds": seconds}}])
-    facts = {
-        "command": command,
-        **_totals(times),
-        "machine": f"{platform.machine()}, {cores()} cores, {platform.system()}",
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
-        "times": times,
-    }
-    write_atomic(path, json.dumps(facts, indent=2) + "\n")
+    meta = {**facts(command), **_totals(times), "times": times}
+    write_atomic(path, json.dumps(meta, indent=2) + "\n")
     return 60 * trainings / seconds
 
 

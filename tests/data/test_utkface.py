@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regcls_jax.data.images.files import ImageFiles
-from regcls_jax.data.images.table import AgeTable
+from regcls_jax.data.images.table import ImageTable
 from regcls_jax.data.utkface import CAP, age_of, balanced_table, drop_duplicates
 
 UTKFACE = Path("/work/shared/data/utkface64.zip")
@@ -36,7 +36,7 @@ def test_a_name_without_an_age_is_named(name):
 def test_val_and_test_get_a_third_of_an_age_up_to_the_cap(cap):
     counts = {1: 2, 2: 3, 3: 11, 30: 12, 31: 60}
     table = balanced_table(names_of(counts), cap=cap, seed=3)
-    got = collections.Counter(zip(table.ages.tolist(), table.splits.tolist(), strict=True))
+    got = collections.Counter(zip(table.targets.tolist(), table.splits.tolist(), strict=True))
     for age, count in counts.items():
         held_out = min(count // 3, cap)
         assert got[age, "val"] == got[age, "test"] == held_out
@@ -73,8 +73,8 @@ def test_the_first_of_identical_images_stays_whatever_the_ages():
     digests = {"1_a.jpg": "x", "1_b.jpg": "y", "1_c.jpg": "x", "2_a.jpg": "x", "3_a.jpg": "z", "3_b.jpg": "y"}
     kept, dropped = drop_duplicates(digests, digests)
     assert kept == ["1_a.jpg", "1_b.jpg", "3_a.jpg"]
-    assert dropped.same_age == ["1_c.jpg"]
-    assert dropped.other_age == ["2_a.jpg", "3_b.jpg"]
+    assert dropped.same_target == ["1_c.jpg"]
+    assert dropped.other_target == ["2_a.jpg", "3_b.jpg"]
 
 
 def test_archive_and_folder_list_the_same_images_in_the_same_order(tmp_path):
@@ -99,10 +99,10 @@ def test_real_utkface_duplicates_and_balance():
     groups = collections.Counter(digests.values())
     assert sum(count > 1 for count in groups.values()) == 345
     kept, dropped = drop_duplicates(names, digests)
-    assert len(kept) == len(groups) == 23_708 - len(dropped.same_age) - len(dropped.other_age)
+    assert len(kept) == len(groups) == 23_708 - len(dropped.same_target) - len(dropped.other_target)
     table = balanced_table(kept)
-    assert isinstance(table, AgeTable)
-    assert (table.ages.min(), table.ages.max()) == (1, 116)
+    assert isinstance(table, ImageTable)
+    assert (table.targets.min(), table.targets.max()) == (1, 116)
     for split in ("val", "test"):
-        assert np.unique(table.split(split).ages, return_counts=True)[1].max() == CAP
-    np.testing.assert_array_equal(np.sort(table.split("val").ages), np.sort(table.split("test").ages))
+        assert np.unique(table.split(split).targets, return_counts=True)[1].max() == CAP
+    np.testing.assert_array_equal(np.sort(table.split("val").targets), np.sort(table.split("test").targets))

@@ -15,7 +15,7 @@ def network(model, weights, batch_stats, batch, scale, shift, cotangents):
     def outputs(weights):
         prediction, updates = model.apply(
             {"params": weights, "batch_stats": batch_stats},
-            (batch["image"] / 255 - 0.5) / 0.5,
+            (batch["input"] / 255 - 0.5) / 0.5,
             train=True,
             mask=batch["mask"],
             transform=lambda features: features * scale + shift,
@@ -41,7 +41,7 @@ def differences(function, at):
 
 def by_hand(engine, state, batch, loss, affine=(1.0, 0.0)):
     """Loss, gradient and new statistics: `loss` (value [B], logits [B, C]) in NumPy, features through `affine`."""
-    rows = len(batch["age"])
+    rows = len(batch["target"])
     affine = [jnp.broadcast_to(jnp.float32(part), (rows, WIDTH)) for part in affine]
     run = functools.partial(network, engine.model, state.params["model"], state.batch_stats, batch, *affine)
     zeros = jnp.zeros(rows), jnp.zeros((rows, engine.model.classes))

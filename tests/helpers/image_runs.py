@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.runs import AgeRun
 
 ARMS = {
     "reg": {},
@@ -78,7 +78,7 @@ def write_run(workdir, arm, seed, *, dataset="utkface", per_age=3, finished=True
     """One training's folder; without rows.csv, meta.json and predictions.npz if it is not finished."""
     folder = workdir / arm / f"seed{seed}"
     folder.mkdir(parents=True)
-    run = ImageRun(arm=arm, seed=seed, dataset=dataset, **settings)
+    run = AgeRun(arm=arm, seed=seed, dataset=dataset, **settings)
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(run)))
     offset = 6 - 0.5 * list(ARMS).index(arm)
     lines = [{"step": 5, "epoch": 0.5, "loss": 3.0}]

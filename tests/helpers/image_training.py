@@ -12,11 +12,9 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict
 from image_runs import naive_metrics
 
-from regcls_jax.loop.age_tables import age_tables
-from regcls_jax.loop.epochs import Stopped, train_image_run
+from regcls_jax.loop.epochs import Stopped, train_run
 from regcls_jax.loop.mesh import data_mesh
-from regcls_jax.loop.results import year_counts
-from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.runs import AgeRun
 from regcls_jax.loop.start import load_checkpoint, run_folder
 from regcls_jax.loop.steps import make_engine
 from regcls_jax.metrics.shots import shot_groups
@@ -39,14 +37,14 @@ def four_layers():
 
 
 def small_run(arm="reg", seed=0, **changes):
-    return ImageRun(arm=arm, seed=seed, **{**SETTINGS, **changes})
+    return AgeRun(arm=arm, seed=seed, **{**SETTINGS, **changes})
 
 
-def train(run, splits, workdir, **options):
+def train(run, data, workdir, **options):
     """Trains or continues a run as launch/train.py does; returns its folder."""
     folder = run_folder(workdir, run.arm, run.seed)
     with open_workdir(folder, run.__dict__):
-        train_image_run(run, splits, folder, command="test", **options)
+        train_run(run, data, folder, command="test", **options)
     return folder
 
 
@@ -56,37 +54,42 @@ def stop_after(steps):
     return lambda: next(calls) == steps
 
 
-def train_stopped(run, splits, workdir, steps):
+def train_stopped(run, data, workdir, steps):
     """Trains `steps` steps, then on to the end."""
     with pytest.raises(Stopped):
-        train(run, splits, workdir, stop=stop_after(steps))
-    return train(run, splits, workdir)
+        train(run, data, workdir, stop=stop_after(steps))
+    return train(run, data, workdir)
 
 
 def lines(folder):
     """metrics.jsonl without the speeds, which no run repeats."""
     content = (folder / "metrics.jsonl").read_text()
     return [
-        {key: value for key, value in json.loads(line).items() if key != "images_per_second"}
+        {key: value for key, value in json.loads(line).items() if not key.endswith("_per_second")}
         for line in content.splitlines()
     ]
 
 
-def assert_same_results(first, second):
-    """Bit for bit, whatever stopped one of the two trainings on its way."""
+def assert_same_rows(first, second):
+    """Rows and lines of metrics bit for bit, and the same best epoch, whatever stopped one of the two trainings."""
     assert (first / "rows.csv").read_bytes() == (second / "rows.csv").read_bytes()
-    with np.load(first / "predictions.npz") as left, np.load(second / "predictions.npz") as right:
-        assert left.files == right.files
-        for name in left.files:
-            np.testing.assert_array_equal(left[name], right[name], strict=True)
     assert lines(first) == lines(second)
     metas = [json.loads((folder / "meta.json").read_text()) for folder in (first, second)]
     assert metas[0]["best_epoch"] == metas[1]["best_epoch"]
 
 
+def assert_same_results(first, second):
+    """As `assert_same_rows`, and the predictions bit for bit."""
+    assert_same_rows(first, second)
+    with np.load(first / "predictions.npz") as left, np.load(second / "predictions.npz") as right:
+        assert left.files == right.files
+        for name in left.files:
+            np.testing.assert_array_equal(left[name], right[name], strict=True)
+
+
 def assert_rows_follow_from_predictions(rows, ages, predictions, train_ages):
     """Rows of one predictor and split against loops over the samples."""
-    counts = np.pad(year_counts(train_ages), (0, 200))
+    counts = np.pad(np.bincount(train_ages.astype(int)), (0, 200))
     groups = {"all": np.ones(len(counts), bool), **shot_groups(counts)}
     assert list(rows["shot"]) == list(groups)
     for shot, row in rows.set_index("shot").iterrows():
@@ -101,14 +104,9 @@ def read_rows(folder):
     return pd.read_csv(folder / "rows.csv")
 
 
-def engine_of(run, splits):
-    tables = age_tables(run, splits["train"].ages)
-    return make_engine(run, tables, -(-len(splits["train"].ages) // run.batch_size))
-
-
-def checkpoint(run, splits, folder, which="best"):
+def checkpoint(run, data, folder, which="best"):
     """The state in a checkpoint, as NumPy arrays, and its step."""
-    state, step = load_checkpoint(folder, engine_of(run, splits), data_mesh(), which)
+    state, step = load_checkpoint(folder, make_engine(run, data), data_mesh(), which)
     return jax.device_get(state), step
 
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regcls_jax.loop.age_tables import age_tables
-from regcls_jax.loop.runs import ImageRun
-from regcls_jax.loop.steps import init_image_state, make_engine
+from regcls_jax.data.images.splits import ImageSplit
+from regcls_jax.data.prepared import Prepared
+from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.steps import init_state, make_engine
 from regcls_jax.models.resnet import BasicBlock, ResNet
 
 SIZE, WIDTH, BATCH = 16, 4, 8
@@ -20,13 +21,16 @@ TRAIN_AGES = np.repeat(np.float32([3, 12, 18, 19, 31, 31.5, 33, 58, 66, 71, 83, 
 AGES = np.float32([3, 18, 19, 31, 33, 66, 83, 130])
 
 
+def ages_only(train_ages=TRAIN_AGES, samples=169):
+    """A data set of ages without images, said to have `samples` to train on."""
+    return Prepared("ages", "age", "years", "", {"train": ImageSplit(None, train_ages, np.empty(samples))})
+
+
 def build(train_ages=TRAIN_AGES, steps_per_epoch=4, **settings):
-    """Engine and tables of a run, `make_engine`'s but for the size of the network."""
-    run = ImageRun(arm="test", **{"seed": 3, "image_size": SIZE, "batch_size": BATCH, **DESCENT, **settings})
-    tables = age_tables(run, train_ages)
-    engine = make_engine(run, tables, steps_per_epoch)
-    small = ResNet((1,), BasicBlock, WIDTH, engine.model.classes, engine.model.dtype)
-    return engine._replace(model=small), tables
+    """The engine of a run, `make_engine`'s but for the size of the network, on ages without images."""
+    run = AgeRun(arm="test", **{"seed": 3, "image_size": SIZE, "batch_size": BATCH, **DESCENT, **settings})
+    engine = make_engine(run, ages_only(train_ages, steps_per_epoch * run.batch_size))
+    return engine._replace(model=ResNet((1,), BasicBlock, WIDTH, engine.model.classes, engine.model.dtype))
 
 
 def variables(engine):
@@ -55,7 +59,7 @@ def variables(engine):
 
 def start(engine):
     """The state before the first step."""
-    return init_image_state(engine, variables(engine))
+    return init_state(engine, variables(engine))
 
 
 def make_batch(seed=0, mask=None):
@@ -64,7 +68,7 @@ def make_batch(seed=0, mask=None):
     middle, spread = rng.uniform(60, 200, (BATCH, 1, 1, 3)), rng.uniform(10, 60, (BATCH, 1, 1, 3))
     images = middle + spread * rng.normal(size=(BATCH, SIZE, SIZE, 3))
     return {
-        "image": jnp.uint8(images.clip(0, 255)),
-        "age": jnp.asarray(AGES),
+        "input": jnp.uint8(images.clip(0, 255)),
+        "target": jnp.asarray(AGES),
         "mask": jnp.ones(BATCH, bool) if mask is None else jnp.array(mask, bool),
     }

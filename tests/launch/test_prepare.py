@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from face_images import write_faces
+from own_images import write_houses
 from paths import LAUNCH
 
 PROGRAM = LAUNCH / "prepare.py"
@@ -23,12 +24,12 @@ def test_prepares_once_and_says_what_is_in_it(tmp_path):
     folder = f"{tmp_path}/data/utkface/balanced/1.0.0"
     # 149, 60 and 5 images of an age: 20, 20 and 1 of them in val and in test.
     text = f"""utkface: 214 images: 132 train, 41 val, 41 test
-ages 25 to 70 years, 3 different; training median 25
+age 25 to 70 years, 3 different; training median 25
 many-shot: 1 ages, 109 training images
 medium-shot: 1 ages, 20 training images
 few-shot: 1 ages, 3 training images
 skipped: {names[3]} (corrupt: is no image)
-byte-identical duplicates dropped: 0 of the same age, 0 of another age
+byte-identical duplicates dropped: 0 of the same age, 0 of another
 """
     assert done.stdout.endswith(f"Prepared: {folder}\n{text}")
     again = launch(*arguments)
@@ -41,3 +42,30 @@ def test_a_mistake_is_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr == f"error: there is no folder {tmp_path}/none\n"
     assert not (tmp_path / "data").exists()
+
+
+def test_a_table_of_ones_own(tmp_path):
+    write_houses(tmp_path, 60)
+    arguments = [f"--table={tmp_path}/houses.csv", f"--images={tmp_path}/photos", "--target=price", "--name=houses"]
+    arguments += ["--unit=kEUR", "--path_column=photo", f"--data_dir={tmp_path}/data"]
+    done = launch(*arguments)
+    assert done.returncode == 0, done.stderr
+    _, name, after = done.stdout.partition("Prepared: ")  # TFDS has something to say first
+    lines = (name + after).splitlines()
+    assert lines[0] == f"Prepared: {tmp_path}/data/own_images/houses/1.0.0"
+    assert lines[1] == "houses: 60 images: 48 train, 6 val, 6 test"
+    assert lines[2].startswith("price -50 to ")
+    assert " kEUR, " in lines[2]
+    again = launch(*arguments)
+    assert again.stdout.splitlines() == [f"Prepared before: {tmp_path}/data/own_images/houses/1.0.0", *lines[1:]]
+    other = launch(*arguments, "--seed=1")
+    assert other.returncode == 1
+    assert other.stderr.startswith("error: houses was prepared before from another table, target, unit, split or seed")
+    assert other.stderr.count("\n") == 1
+
+
+def test_half_a_command_is_told(tmp_path):
+    for arguments in (["--dataset=utkface"], ["--table=t.csv", "--target=price"], ["--dataset=utkface", "--name=x"]):
+        done = launch(*arguments, f"--data_dir={tmp_path}/data")
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: give either --dataset and --manual_dir, or --table, --images, --target ")

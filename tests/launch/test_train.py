@@ -14,8 +14,8 @@ import pytest
 from image_training import assert_same_results, checkpoint, lines, save_torch
 from paths import LAUNCH
 
-from regcls_jax.data.images.splits import load_splits
-from regcls_jax.loop.start import read_run
+from regcls_jax.data.images.splits import load_images
+from regcls_jax.loop.tasks import read_run
 from regcls_jax.report.tables import markdown
 
 # SGD with a small rate, and whole batches: Adam's first steps, and BatchNorm over two rows of one pixel, turn
@@ -67,7 +67,7 @@ def whole(start, tmp_path_factory):
     output, errors = finish(start(f"--workdir={workdir}"))
     assert output == f"1 trainings: 1 trained now.\nReport: python launch/report.py --workdir={workdir}\n"
     assert "reg seed 0: 100%" in errors
-    assert "img/s" in errors
+    assert "images/s" in errors
     return workdir / "reg" / "seed0"
 
 
@@ -102,7 +102,9 @@ def test_the_same_command_continues_to_the_same_numbers(start, whole, tmp_path, 
 
 
 def test_a_finished_run_is_left_as_it_is(start, whole):
-    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file() and path.name != ".lock"}
+    before = {
+        path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file() and "claims" not in path.parts
+    }
     output, errors = finish(start(f"--workdir={whole.parent.parent}"))
     assert "1 trainings: 1 finished before." in output
     assert errors == ""
@@ -115,7 +117,7 @@ def test_a_finished_run_is_left_as_it_is(start, whole):
         ((), "configs/utkface.py:nope", "unknown variant 'nope' of configs/utkface.py; one of full"),
         (("--config.run.lamda=1",), None, "unknown config key 'lamda'"),
         (("--data_dir={w}/none",), None, "utkface is not prepared in {w}/none; prepare it: python launch/prepare.py"),
-        (("--config.run.dataset=faces",), None, "unknown dataset 'faces'; one of imdb_wiki_dir"),
+        (("--config.run.dataset=faces",), None, "unknown data set 'faces'; one of utkface, imdb_wiki_dir"),
         (("--devices=3",), None, "batch_size 26 cannot be split into 1 part(s) over 3 devices"),
     ],
 )
@@ -165,7 +167,7 @@ def test_two_processes_are_one(start, whole, tmp_path):
         for process in processes:
             process.kill()
     assert all("2 trainings: 2 trained now." in output for output, _ in said)
-    assert "img/s" not in said[1][1], "only the first process shows its progress"
+    assert "images/s" not in said[1][1], "only the first process shows its progress"
     assert_close_results(whole, tmp_path / "reg" / "seed0")
     assert (tmp_path / "rrt" / "seed0" / "rows.csv").exists()
 
@@ -200,7 +202,7 @@ def test_evaluate_prints_the_rows_and_draws(start, whole, prepared_faces, tmp_pa
     assert output == f"{table}\nFigures: {tmp_path}/a\n"
     assert {path.name for path in (tmp_path / "a").iterdir()} == FIGURES
     assert all((tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG") for name in FIGURES)
-    state, _ = checkpoint(read_run(whole), load_splits("utkface", prepared_faces), whole)
+    state, _ = checkpoint(read_run(whole), load_images("utkface", prepared_faces), whole)
     save_torch(tmp_path / "reg.safetensors", state)
     of_weights = start(f"--weights={tmp_path}/reg.safetensors", program="evaluate.py")
     output, _ = finish(of_weights)

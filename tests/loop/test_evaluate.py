@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from image_training import SETTINGS, checkpoint, read_rows, save_torch, small_run, train
 
-from regcls_jax.loop.evaluate import evaluate_run
-from regcls_jax.loop.start import read_run
-from regcls_jax.loop.trainings import train_images
+from regcls_jax.loop.evaluate import evaluate_run, restore
+from regcls_jax.loop.predict import predict
+from regcls_jax.loop.tasks import read_run
+from regcls_jax.loop.trainings import train_all
 from regcls_jax.store.workdir import open_workdir
 
 CONFIG = {
@@ -26,13 +27,13 @@ pytestmark = pytest.mark.usefixtures("small_network")
 def study(prepared_faces, tmp_path_factory):
     """A workdir with three trained arms, of which the first in the config starts from the second."""
     workdir = tmp_path_factory.mktemp("study")
-    done = train_images(CONFIG, workdir, prepared_faces, command="test")
+    done = train_all(CONFIG, workdir, prepared_faces, command="test")
     assert done.startswith("3 trainings: 3 trained now.")
     return workdir
 
 
 def test_finished_runs_are_passed_over(study, prepared_faces):
-    done = train_images(CONFIG, study, prepared_faces, command="again")
+    done = train_all(CONFIG, study, prepared_faces, command="again")
     assert done.startswith("3 trainings: 3 finished before.")
 
 
@@ -51,7 +52,7 @@ def test_a_run_of_another_process_is_left_to_it(study, prepared_faces, tmp_path)
     other.start()
     locked.wait()
     try:
-        said = train_images(config, tmp_path, prepared_faces, command="test")
+        said = train_all(config, tmp_path, prepared_faces, command="test")
     finally:
         done.set()
         other.join()
@@ -63,24 +64,24 @@ def test_a_run_of_another_process_is_left_to_it(study, prepared_faces, tmp_path)
 def test_wrong_input_is_named(prepared_faces, tmp_path):
     config = {**CONFIG, "arms": {"reg": {}}}
     with pytest.raises(OSError, match="utkface is not prepared in .*; prepare it: python launch/prepare.py --dataset="):
-        train_images(config, tmp_path / "work", tmp_path, command="test")
+        train_all(config, tmp_path / "work", tmp_path, command="test")
     with pytest.raises(ValueError, match="dataset"):
-        train_images({**config, "run": {"dataset": "faces"}}, tmp_path / "work", prepared_faces, command="test")
+        train_all({**config, "run": {"dataset": "faces"}}, tmp_path / "work", prepared_faces, command="test")
     assert not (tmp_path / "work").exists()
     with pytest.raises(OSError, match=r"arm 'rrt' starts from arm 'reg' with seed 0, which is not trained in "):
-        train_images({**CONFIG, "arms": {"rrt": CONFIG["arms"]["rrt"]}}, tmp_path, prepared_faces, command="test")
+        train_all({**CONFIG, "arms": {"rrt": CONFIG["arms"]["rrt"]}}, tmp_path, prepared_faces, command="test")
 
 
 @pytest.mark.parametrize(("arm", "split"), [("reg", "train"), ("cls", "test")])
-def test_weights_in_a_file_are_tested_as_the_run_is(study, splits, tmp_path, arm, split):
+def test_weights_in_a_file_are_tested_as_the_run_is(study, faces, tmp_path, arm, split):
     """The class head in the file serves training only."""
     folder = study / arm / "seed0"
     run = read_run(folder)
     path = tmp_path / "weights.safetensors"
-    save_torch(path, checkpoint(run, splits, folder)[0])
-    rows, predictions = evaluate_run(run, splits, split, folder)
-    assert len(predictions) == len(splits[split].ages)
-    weights_rows, weights_predictions = evaluate_run(run, splits, split, path)
+    save_torch(path, checkpoint(run, faces, folder)[0])
+    rows, predictions = evaluate_run(run, faces, split, folder)
+    assert len(predictions) == len(faces.splits[split].targets)
+    weights_rows, weights_predictions = evaluate_run(run, faces, split, path)
     np.testing.assert_array_equal(weights_predictions, predictions)
     numbers = ["mae", "mse", "rmse", "gm", "bmae", "count"]
     of_model = [found[found["arm"] == arm][numbers].to_numpy() for found in (rows, weights_rows)]
@@ -91,24 +92,35 @@ def test_weights_in_a_file_are_tested_as_the_run_is(study, splits, tmp_path, arm
         np.testing.assert_allclose(of_model[0], stored[numbers].to_numpy(), rtol=1e-12)
 
 
-def test_folders_that_hold_no_run_are_named(study, splits, tmp_path):
+def test_predictions_batch_by_batch_are_those_of_the_evaluation(study, faces):
+    folder = study / "cls" / "seed0"
+    run = read_run(folder)
+    engine, state = restore(run, faces, folder)
+    rows, values = zip(*predict(engine, state, faces.splits["test"]), strict=True)
+    np.testing.assert_array_equal(np.concatenate(rows), np.arange(48))
+    np.testing.assert_array_equal(np.concatenate(values), evaluate_run(run, faces, "test", folder)[1])
+    with pytest.raises(OSError, match="cls/seed0 was trained on other data than utkface is now"):
+        restore(run, faces._replace(digest="another"), folder)
+
+
+def test_folders_that_hold_no_run_are_named(study, faces, tmp_path):
     with pytest.raises(OSError, match=r"config\.json"):
         read_run(tmp_path)
     (tmp_path / "config.json").write_text('{"boundaries": [], "layers": 3}')
-    with pytest.raises(ValueError, match=r"config\.json describes no image training: .*layers"):
+    with pytest.raises(ValueError, match=r"config\.json describes no training of the loop: .*layers"):
         read_run(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"config\.json describes no image training"):
+    with pytest.raises(ValueError, match=r"config\.json describes no training of the loop"):
         read_run(tmp_path)
     with pytest.raises(OSError, match="cannot be restored"):
-        evaluate_run(small_run(width=8), splits, "test", study / "reg" / "seed0")
+        evaluate_run(small_run(width=8), faces, "test", study / "reg" / "seed0")
 
 
-def test_a_damaged_checkpoint_is_named(splits, tmp_path):
+def test_a_damaged_checkpoint_is_named(faces, tmp_path):
     run = small_run(epochs=1)
-    folder = train(run, splits, tmp_path)
+    folder = train(run, faces, tmp_path)
     (folder / "rows.csv").unlink()
     for path in (folder / "checkpoints").rglob("d/*"):
         path.write_bytes(path.read_bytes()[:10])
     with pytest.raises(OSError, match=r"checkpoints/9 cannot be restored"):
-        train(run, splits, tmp_path)
+        train(run, faces, tmp_path)

@@ -6,13 +6,14 @@ import re
 import pytest
 from paths import ROOT
 
-from regcls_jax.loop.runs import ARM_FIELDS, ImageRun, expand_images
+from regcls_jax.loop.runs import AgeRun, ImageRun
+from regcls_jax.loop.tasks import TASKS, arm_fields, expand
 from regcls_jax.losses.registry import HYPERPARAMETERS
 
-CHOICES = {f.name: f.metadata["known"] for f in dataclasses.fields(ImageRun) if "known" in f.metadata}
-INTEGERS = [f.name for f in dataclasses.fields(ImageRun) if f.type is int and f.name not in CHOICES]
-FLOATS = [f.name for f in dataclasses.fields(ImageRun) if f.type is float]
-BOOLS = [f.name for f in dataclasses.fields(ImageRun) if f.type is bool]
+CHOICES = {f.name: f.metadata["known"] for f in dataclasses.fields(AgeRun) if "known" in f.metadata}
+INTEGERS = [f.name for f in dataclasses.fields(AgeRun) if f.type is int and f.name not in CHOICES]
+FLOATS = [f.name for f in dataclasses.fields(AgeRun) if f.type is float]
+BOOLS = [f.name for f in dataclasses.fields(AgeRun) if f.type is bool]
 
 
 def config(arms=None, run=None, seeds=(0, 1)):
@@ -20,7 +21,7 @@ def config(arms=None, run=None, seeds=(0, 1)):
 
 
 def test_the_defaults_are_the_published_recipe():
-    run = ImageRun(arm="reg", seed=0)
+    run = AgeRun(arm="reg", seed=0)
     # Recipes 5.1.
     assert (run.depth, run.width, run.image_size, run.padding, run.flip) == (50, 64, 224, 16, True)
     assert (run.regression, run.output, run.classes, run.lam, run.scale) == ("absolute_error", "target", 0, 1.0, 1.0)
@@ -35,7 +36,7 @@ def test_the_defaults_are_the_published_recipe():
 
 def test_every_arm_is_trained_with_every_seed_on_the_settings_of_arm_before_run():
     arms = {"reg": {}, "reg_cls": {"classes": 10, "epochs": 3}}
-    runs = expand_images(config(arms, {"epochs": 7, "width": 8, "boundaries": [2, 3]}))
+    runs = expand(config(arms, {"epochs": 7, "width": 8, "boundaries": [2, 3]}))
     assert [(run.arm, run.seed, run.epochs, run.classes) for run in runs] == [
         ("reg", 0, 7, 0),
         ("reg", 1, 7, 0),
@@ -52,9 +53,9 @@ def test_arms_that_start_from_another_one_come_last():
         "pretrained": {"init_from": "resnet50.pth"},
         "reg": {},
     }
-    assert [run.arm for run in expand_images(config(arms, seeds=(5,)))] == ["pretrained", "reg", "rrt"]
+    assert [run.arm for run in expand(config(arms, seeds=(5,)))] == ["pretrained", "reg", "rrt"]
     # Alone it is trained, too: what it starts from may be in the folder already.
-    assert [run.arm for run in expand_images(config({"rrt": arms["rrt"]}, seeds=(5,)))] == ["rrt"]
+    assert [run.arm for run in expand(config({"rrt": arms["rrt"]}, seeds=(5,)))] == ["rrt"]
 
 
 @pytest.mark.parametrize(
@@ -74,20 +75,35 @@ def test_arms_that_start_from_another_one_come_last():
 )
 def test_bad_configs_are_one_clear_error(changes, message):
     with pytest.raises(ValueError, match=message):
-        expand_images(config() | changes)
+        expand(config() | changes)
+
+
+def test_every_arm_has_the_fields_of_its_task():
+    own = {"task": "scalar", "dataset": "houses"}
+    runs = expand(config({"reg": {}, "years": {"task": "age", "fds_start": 3}}, own, seeds=(0,)))
+    assert runs == [
+        ImageRun(arm="reg", seed=0, dataset="houses"),
+        AgeRun(arm="years", seed=0, dataset="houses", fds_start=3),
+    ]
+    # Of any target the range follows from the data.
+    assert (runs[0].low, runs[0].high, runs[0].bucket_low, runs[0].bucket_high) == (None,) * 4
+    with pytest.raises(ValueError, match=r"unknown config key run\.'fds_start'"):
+        expand(config(run={**own, "fds_start": 3}))
+    with pytest.raises(ValueError, match="unknown task 'video'; one of age, scalar"):
+        expand(config(run={"task": "video"}))
 
 
 def test_a_missing_section_is_an_empty_one():
-    assert expand_images({"arms": {"reg": {}}, "seeds": (2,)}) == [ImageRun(arm="reg", seed=2)]
+    assert expand({"arms": {"reg": {}}, "seeds": (2,)}) == [AgeRun(arm="reg", seed=2)]
     for section in ("arms", "seeds"):
         with pytest.raises(ValueError, match="asks for no training"):
-            expand_images({name: values for name, values in config().items() if name != section})
+            expand({name: values for name, values in config().items() if name != section})
 
 
 def bad(field, value, **settings):
     """The error of a run with one bad field."""
     with pytest.raises(ValueError, match="^arm 'mine': ") as error:
-        ImageRun(**{"arm": "mine", "seed": 0, **settings, field: value})
+        AgeRun(**{"arm": "mine", "seed": 0, **settings, field: value})
     return str(error.value)
 
 
@@ -154,11 +170,16 @@ def test_choices(field):
         ({"boundaries": (0,)}, "an epoch in boundaries must be an integer of at least 1, not 0"),
         ({"boundaries": (2.5,)}, "an epoch in boundaries must be an integer of at least 1, not 2.5"),
         ({"low": 100.0}, "low 100.0 is not below high 100.0"),
+        ({"loss_in": "std"}, "loss_in 'std' needs output 'standardised' and a regression loss without a prior"),
+        (
+            {"loss_in": "std", "output": "standardised", "regression": "gai"},
+            "loss_in 'std' needs output 'standardised' and a regression loss without a prior",
+        ),
     ],
 )
 def test_settings_that_make_no_sense(settings, message):
     with pytest.raises(ValueError, match=re.escape(f"arm 'mine': {message}") + "$"):
-        ImageRun(arm="mine", seed=0, **settings)
+        AgeRun(arm="mine", seed=0, **settings)
 
 
 def test_no_key_of_a_config_is_dead():
@@ -166,6 +187,7 @@ def test_no_key_of_a_config_is_dead():
     sources = [path for path in package.rglob("*.py") if path.name not in ("runs.py", "method.py")]
     sources = "\n".join(path.read_text() for path in sources if not {"report", "study"} & set(path.parts))
     read = set(re.findall(r"\b(?:run|method)\.(\w+)", sources))
+    fields = {field for task in TASKS.values() for field in arm_fields(task)}
     # Hyperparameters of losses are read by the name that the registry gives them.
-    assert set(ARM_FIELDS) - set(HYPERPARAMETERS) - read - {"regression"} == set()
+    assert fields - set(HYPERPARAMETERS) - read - {"regression"} == set()
     assert "no_such_field" not in read

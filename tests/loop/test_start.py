@@ -6,32 +6,33 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from image_training import checkpoint, engine_of, save_torch, small_run, train
+from image_training import checkpoint, save_torch, small_run, train
 
 from regcls_jax.loop.mesh import data_mesh
 from regcls_jax.loop.start import load_checkpoint, starting_state, untrained_start
+from regcls_jax.loop.steps import make_engine
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
 
 @pytest.fixture(scope="module")
-def finished(splits, tmp_path_factory):
+def finished(faces, tmp_path_factory):
     """A workdir with a finished `reg`."""
     workdir = tmp_path_factory.mktemp("finished")
-    train(small_run(epochs=1), splits, workdir)
+    train(small_run(epochs=1), faces, workdir)
     return workdir
 
 
-def start(run, splits, workdir):
-    return starting_state(engine_of(run, splits), workdir, lambda other: engine_of(other, splits))
+def start(run, faces, workdir):
+    return starting_state(make_engine(run, faces), faces, workdir)
 
 
 def assert_trees_equal(left, right):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(left), jax.device_get(right))
 
 
-def test_starts_from_the_best_weights_of_another_arm(splits, finished):
-    reg, _ = checkpoint(small_run(epochs=1), splits, finished / "reg" / "seed0")
+def test_starts_from_the_best_weights_of_another_arm(faces, finished):
+    reg, _ = checkpoint(small_run(epochs=1), faces, finished / "reg" / "seed0")
     heads = ("value_head", "class_head")
     trunk = {name: values for name, values in reg.params["model"].items() if name not in heads}
     for changes, kept in (
@@ -40,12 +41,12 @@ def test_starts_from_the_best_weights_of_another_arm(splits, finished):
         ({"classes": 4}, True),
     ):
         run = small_run("second", init_from="reg", **changes)
-        state = start(run, splits, finished)
+        state = start(run, faces, finished)
         model = state.params["model"]
         assert_trees_equal({name: model[name] for name in trunk}, trunk)
         assert_trees_equal(state.batch_stats, reg.batch_stats)
         assert int(state.step) == 0
-        fresh = start(dataclasses.replace(run, init_from="", trainable="all"), splits, finished).params["model"]
+        fresh = start(dataclasses.replace(run, init_from="", trainable="all"), faces, finished).params["model"]
         assert_trees_equal(model["value_head"], reg.params["model"]["value_head"] if kept else fresh["value_head"])
         assert ("class_head" in model) == bool(run.classes)
         if run.classes:
@@ -53,22 +54,22 @@ def test_starts_from_the_best_weights_of_another_arm(splits, finished):
     assert np.any(np.asarray(fresh["value_head"]["kernel"]) != reg.params["model"]["value_head"]["kernel"])
 
 
-def test_starts_from_a_file_of_torch_weights(splits, finished, tmp_path):
-    reg, _ = checkpoint(small_run(epochs=1), splits, finished / "reg" / "seed0")
+def test_starts_from_a_file_of_torch_weights(faces, finished, tmp_path):
+    reg, _ = checkpoint(small_run(epochs=1), faces, finished / "reg" / "seed0")
     path = tmp_path / "reg.safetensors"
     save_torch(path, reg)
-    state = start(small_run("from_file", init_from=str(path), classes=4), splits, tmp_path)
+    state = start(small_run("from_file", init_from=str(path), classes=4), faces, tmp_path)
     model = dict(state.params["model"])
     model.pop("class_head")
     assert_trees_equal(model, reg.params["model"])
     assert_trees_equal(state.batch_stats, reg.batch_stats)
 
 
-def test_rrt_trains_nothing_but_the_value_head(splits, finished, tmp_path):
+def test_rrt_trains_nothing_but_the_value_head(faces, finished, tmp_path):
     shutil.copytree(finished / "reg", tmp_path / "reg")
     run = small_run("rrt", init_from="reg", trainable="value_head", epochs=1)
-    folder = train(run, splits, tmp_path)
-    before, after = start(run, splits, tmp_path), checkpoint(run, splits, folder)[0]
+    folder = train(run, faces, tmp_path)
+    before, after = start(run, faces, tmp_path), checkpoint(run, faces, folder)[0]
     for name, values in after.params["model"].items():
         if name == "value_head":
             assert np.any(values["kernel"] != np.asarray(before.params["model"][name]["kernel"]))
@@ -76,12 +77,12 @@ def test_rrt_trains_nothing_but_the_value_head(splits, finished, tmp_path):
             assert_trees_equal(values, before.params["model"][name])
 
 
-def test_a_start_that_cannot_be_is_told(splits, finished, tmp_path):
+def test_a_start_that_cannot_be_is_told(faces, finished, tmp_path):
     assert untrained_start(small_run("rrt", seed=1, init_from="reg"), finished) == finished / "reg" / "seed1"
     assert untrained_start(small_run("rrt", init_from="reg"), finished) is None
     with pytest.raises(ValueError, match=r"arm 'wide': the network of init_from 'reg' has another depth or width"):
-        start(small_run("wide", init_from="reg", width=8), splits, finished)
+        start(small_run("wide", init_from="reg", width=8), faces, finished)
     with pytest.raises(OSError, match=r"none\.safetensors"):
-        start(small_run("file", init_from=str(tmp_path / "none.safetensors")), splits, finished)
+        start(small_run("file", init_from=str(tmp_path / "none.safetensors")), faces, finished)
     with pytest.raises(OSError, match=r"there is no checkpoint; train the run first"):
-        load_checkpoint(tmp_path, engine_of(small_run(), splits), data_mesh())
+        load_checkpoint(tmp_path, make_engine(small_run(), faces), data_mesh())

@@ -9,12 +9,11 @@ import pytest
 from image_oracle import assert_close, assert_same, by_hand, gradient_of, moved, network
 from jax.sharding import AxisType
 from naive_fds import NaiveFds
-from small_network import AGES, BATCH, TRAIN_AGES, WIDTH, build, make_batch, start, variables
+from small_network import AGES, BATCH, TRAIN_AGES, WIDTH, ages_only, build, make_batch, start, variables
 
 from regcls_jax import feature_smoothing
-from regcls_jax.loop.age_tables import age_tables
 from regcls_jax.loop.mesh import check_batch_size, data_mesh, replicated, to_devices
-from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.runs import AgeRun
 from regcls_jax.loop.steps import (
     eval_step,
     fds_config,
@@ -42,25 +41,25 @@ def rates(engine, steps):
 
 
 def test_the_rate_falls_tenfold_at_the_first_step_of_each_boundary():
-    engine, _ = build(regression="bmc", learning_rate=0.5, steps_per_epoch=3, noise_learning_rate=0.02)
+    engine = build(regression="bmc", learning_rate=0.5, steps_per_epoch=3, noise_learning_rate=0.02)
     model, noise = rates(engine, 3 * 90)
     np.testing.assert_allclose(model, np.repeat([0.5, 0.05, 0.005], [180, 60, 30]), rtol=1e-5)
     np.testing.assert_allclose(noise, 0.02, rtol=1e-4)  # Adam's own, which does not fall
-    constant, _ = rates(build(boundaries=(), learning_rate=0.5, regression="bmc")[0], 5)
+    constant, _ = rates(build(boundaries=(), learning_rate=0.5, regression="bmc"), 5)
     np.testing.assert_allclose(constant, 0.5, rtol=1e-6)
 
 
 def test_momentum_and_decay_reach_the_optimizer():
-    engine, tables = build(momentum=0.5, weight_decay=0.25, decay="decoupled", learning_rate=0.1)
-    plain, _ = build()
+    engine = build(momentum=0.5, weight_decay=0.25, decay="decoupled", learning_rate=0.1)
+    plain = build()
     batch, first = make_batch(), start(engine)
-    second, _ = train_step(engine, tables, first, batch)
-    third, _ = train_step(engine, tables, second, batch)
-    velocity = gradient_of(first, train_step(plain, tables, start(plain), batch)[0])
+    second, _ = train_step(engine, first, batch)
+    third, _ = train_step(engine, second, batch)
+    velocity = gradient_of(first, train_step(plain, start(plain), batch)[0])
     step = jax.tree.map(lambda v, p: 0.1 * (v + 0.25 * p), velocity, first.params["model"])
     assert_close(gradient_of(first, second), step)
     moved_on = plain.optimizer.init(second.params)
-    gradient = gradient_of(second, train_step(plain, tables, second._replace(optimizer=moved_on), batch)[0])
+    gradient = gradient_of(second, train_step(plain, second._replace(optimizer=moved_on), batch)[0])
     step = jax.tree.map(lambda v, g, p: 0.1 * (0.5 * v + g + 0.25 * p), velocity, gradient, second.params["model"])
     assert_close(gradient_of(second, third), step, 1e-4)
 
@@ -72,13 +71,13 @@ def published_buckets(ages, known):
 
 @pytest.mark.parametrize("mode", feature_smoothing.MODES)
 def test_features_are_smoothed_and_collected_as_their_mode_says(mode):
-    engine, tables = build(fds=mode, fds_buckets=100, steps_per_epoch=2)
+    engine = build(fds=mode, fds_buckets=100, steps_per_epoch=2)
     slow = NaiveFds(fds_config(engine.run), 100, WIDTH)
     state, batches = start(engine), [make_batch(seed) for seed in range(2)]
     buckets, known = published_buckets(AGES, AGES), published_buckets(AGES, TRAIN_AGES)
     assert buckets[-1] == -1
     assert known[-1] == 99
-    plain = float(train_step(*build(), start(build()[0]), batches[0])[1]["loss"])
+    plain = float(train_step(build(), start(build()), batches[0])[1]["loss"])
     changed = []
     for epoch in range(4):
         state = state._replace(step=jnp.int32(2 * epoch))
@@ -87,7 +86,7 @@ def test_features_are_smoothed_and_collected_as_their_mode_says(mode):
             shift = slow.smooth(np.zeros((BATCH, WIDTH)), buckets, epoch)
             return slow.smooth(np.ones((BATCH, WIDTH)), buckets, epoch) - shift, shift
 
-        after, terms = train_step(engine, tables, state, batches[0])
+        after, terms = train_step(engine, state, batches[0])
         total, gradient, _ = by_hand(engine, state, batches[0], lambda v, z: np.abs(v - AGES).mean(), affine())
         np.testing.assert_allclose(terms["loss"], total, rtol=1e-5)
         assert_close(gradient_of(state, after), gradient, 3e-5)
@@ -100,7 +99,7 @@ def test_features_are_smoothed_and_collected_as_their_mode_says(mode):
             (_, _, features), moving, _ = network(
                 engine.model, state.params["model"], state.batch_stats, batch, *map(jnp.float32, through), zeros
             )
-            new, statistics = statistics_step(engine, tables, state, statistics, batch, jnp.int32(epoch))
+            new, statistics = statistics_step(engine, state, statistics, batch, jnp.int32(epoch))
             collected.append(np.asarray(features))
             assert_same(new._replace(batch_stats=state.batch_stats), state)
             if mode == "published":
@@ -119,7 +118,7 @@ def test_features_are_smoothed_and_collected_as_their_mode_says(mode):
 
 def test_a_run_starts_from_the_same_features_and_value_head_in_every_arm():
     settings = ({}, {**CLASSES}, {"seed": 4})
-    reg, both, other = (init_variables(build(**arm)[0]) for arm in settings)
+    reg, both, other = (init_variables(build(**arm)) for arm in settings)
     assert set(both["params"]) == {*reg["params"], "class_head"}
     assert_same({name: both["params"][name] for name in reg["params"]}, reg["params"])
     # Scales and biases of BatchNorm start as constants.
@@ -127,19 +126,19 @@ def test_a_run_starts_from_the_same_features_and_value_head_in_every_arm():
 
 
 def test_the_network_is_the_one_that_the_run_asks_for():
-    run = ImageRun(arm="test", seed=0, depth=18, width=4, dtype="bfloat16", classes=5, balanced=True)
-    tables = age_tables(run, TRAIN_AGES)
-    equalised = len(tables.keep)
+    run = AgeRun(arm="test", seed=0, depth=18, width=4, dtype="bfloat16", classes=5, balanced=True)
+    engine = make_engine(run, ages_only())
+    equalised = len(engine.fitted.keep)
     assert equalised < 5
-    assert make_engine(run, tables, 1).model == resnet(18, width=4, classes=equalised, dtype=jnp.bfloat16)
+    assert engine.model == resnet(18, width=4, classes=equalised, dtype=jnp.bfloat16)
 
 
 def test_bfloat16_is_near_float32_and_keeps_float32_parameters():
     settings = {**CLASSES, "learning_rate": 1e-3}
     steps = [build(**settings, dtype=dtype) for dtype in ("float32", "bfloat16")]
-    before = [start(engine) for engine, _ in steps]
+    before = [start(engine) for engine in steps]
     (full, terms), (half, half_terms) = (
-        train_step(*step, state, make_batch()) for step, state in zip(steps, before, strict=True)
+        train_step(engine, state, make_batch()) for engine, state in zip(steps, before, strict=True)
     )
     assert {leaf.dtype for leaf in jax.tree.leaves((half.params, half.batch_stats))} == {jnp.dtype("float32")}
     assert float(terms["loss"]) != float(half_terms["loss"])
@@ -156,8 +155,8 @@ DEVICES = {**CLASSES, "balanced": True, "reweight": "sqrt_inv", "learning_rate":
 
 def trained(mesh, accumulate, steps):
     """The jitted step on a mesh, the state after some steps, and the terms of each."""
-    engine, tables = build(**DEVICES, accumulate=accumulate, steps_per_epoch=2)
-    step = jax.jit(functools.partial(train_step, engine, tables), donate_argnums=0, out_shardings=replicated(mesh))
+    engine = build(**DEVICES, accumulate=accumulate, steps_per_epoch=2)
+    step = jax.jit(functools.partial(train_step, engine), donate_argnums=0, out_shardings=replicated(mesh))
     state, terms = jax.device_put(start(engine), replicated(mesh)), []
     for number in range(steps):
         rows = {name: np.asarray(values) for name, values in make_batch(number, mask=[1] * 7 + [0]).items()}
@@ -189,13 +188,14 @@ def test_a_batch_must_fit_the_devices_and_parts():
 
 @pytest.mark.parametrize("output", ["target", "standardised"])
 def test_evaluation_sums_equal_numpy_and_need_no_class_head(output):
-    engine, tables = build(output=output, **CLASSES)
+    engine = build(output=output, **CLASSES)
     weights = variables(engine)
     batch = make_batch(mask=MASK)
-    batch["age"] = jnp.where(MASK, batch["age"], jnp.nan)
+    batch["target"] = jnp.where(MASK, batch["target"], jnp.nan)
     trunk = {name: layer for name, layer in weights["params"].items() if name != "class_head"}
-    sums, value = eval_step(engine, tables, 131, {"model": trunk}, weights["batch_stats"], batch)
-    raw = engine.model.apply({"params": trunk, "batch_stats": weights["batch_stats"]}, batch["image"] / 127.5 - 1)
+    value = eval_step(engine, {"model": trunk}, weights["batch_stats"], batch)
+    sums = engine.task.measure(engine.run, ages_only()).add(batch, value)
+    raw = engine.model.apply({"params": trunk, "batch_stats": weights["batch_stats"]}, batch["input"] / 127.5 - 1)
     assert raw.logits is None
     years = np.asarray(raw.value, float) * (STD if output == "standardised" else 1)
     years += MEAN if output == "standardised" else 0
@@ -205,5 +205,4 @@ def test_evaluation_sums_equal_numpy_and_need_no_class_head(output):
         expected = np.zeros(131)
         np.add.at(expected, AGES[MASK].astype(int), term)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
-    with_head, _ = eval_step(engine, tables, 131, {"model": weights["params"]}, weights["batch_stats"], batch)
-    assert_same(with_head, sums)
+    assert_same(eval_step(engine, {"model": weights["params"]}, weights["batch_stats"], batch), value)

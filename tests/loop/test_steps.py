@@ -78,16 +78,20 @@ ARMS = {
 @pytest.mark.parametrize("name", ARMS)
 def test_one_step_follows_the_gradient_of_the_formula(name):
     settings, loss = ARMS[name]
-    engine, tables = build(**settings)
+    engine = build(**settings)
     before, batch = start(engine), make_batch()
-    after, terms = train_step(engine, tables, before, batch)
+    after, terms = train_step(engine, before, batch)
     # The rate that makes squared errors small enough is in the formula.
     total, gradient, statistics = by_hand(engine, before, batch, loss)
     np.testing.assert_allclose(terms["loss"] * engine.run.learning_rate, total, rtol=1e-5)
     assert_close(gradient_of(before, after), gradient)
     assert_close(after.batch_stats, statistics)
     assert after.step == 1
-    assert set(terms) == {"loss", "regression"} | ({"classification"} if engine.run.classes else set())
+    assert set(terms) == {"loss", "regression"} | ({"auxiliary"} if engine.run.classes else set())
+
+
+# The points of BNI, as published.
+WHOLE_YEARS = {"buckets": 200, "bucket_high": 200.0, "bucket_point": "mean"}
 
 
 def balanced_mse(name):
@@ -100,10 +104,11 @@ def balanced_mse(name):
             return entropy(logits, np.arange(BATCH)).mean()
         if name == "bni":
             years, counts = np.unique(TRAIN_AGES.astype(int), return_counts=True)
-            prior = years, np.zeros(len(years)), counts / counts.sum()
+            points = [TRAIN_AGES[TRAIN_AGES.astype(int) == year].mean(dtype=float) for year in years]
+            prior = points, np.zeros(len(years)), counts / counts.sum()
             own = np.square(value - AGES) / (2 * variance)
         else:
-            prior = build(regression="gai", components=3)[1].prior
+            prior = build(regression="gai", components=3).fitted.prior
             own = np.square(value - AGES) / (2 * variance) + np.log(variance) / 2
         centres, variances, weights = (np.asarray(part, float) for part in prior)
         total = variances + variance if name == "gai" else variance + 0 * variances
@@ -116,11 +121,11 @@ def balanced_mse(name):
 
 @pytest.mark.parametrize("name", ["gai", "bmc", "bni"])
 def test_balanced_mse_learns_its_noise_with_an_optimizer_of_its_own(name):
-    engine, tables = build(
-        regression=name, components=3, noise_sigma=10.0, noise_learning_rate=0.03, learning_rate=0.01
+    engine = build(
+        regression=name, components=3, noise_sigma=10.0, noise_learning_rate=0.03, learning_rate=0.01, **WHOLE_YEARS
     )
     before, batch = start(engine), make_batch()
-    after, terms = train_step(engine, tables, before, batch)
+    after, terms = train_step(engine, before, batch)
     formula = balanced_mse(name)
     # The factor 2 s^2 has no gradient of its own (recipes 2.4).
     _, gradient, _ = by_hand(engine, before, batch, lambda v, z: 0.01 * 2 * 100 * formula(v, 10.0))
@@ -142,11 +147,11 @@ def kept(draws, edges, keep):
 
 
 def test_balanced_classes_mask_the_entropy_alone_afresh_at_every_step():
-    engine, tables = build(**CLASSES, balanced=True)
+    engine = build(**CLASSES, balanced=True)
     batch, state, drawn = make_batch(), start(engine), set()
     for step in range(3):
-        labels, keep = kept(uniforms(step), tables.edges, tables.keep)
-        after, terms = train_step(engine, tables, state._replace(step=jnp.int32(step)), batch)
+        labels, keep = kept(uniforms(step), engine.fitted.edges, engine.fitted.keep)
+        after, terms = train_step(engine, state._replace(step=jnp.int32(step)), batch)
 
         def loss(value, logits, labels=labels, keep=keep):
             return np.abs(value - AGES).mean() + 10 * (entropy(logits, labels) * keep).sum() / max(keep.sum(), 1)
@@ -156,21 +161,21 @@ def test_balanced_classes_mask_the_entropy_alone_afresh_at_every_step():
         assert_close(gradient_of(state, after), gradient)
         drawn.add(tuple(keep))
     assert len(drawn) > 1
-    assert tables.keep.min() < 0.5
+    assert engine.fitted.keep.min() < 0.5
 
 
 BALANCED_DATA = {"balanced_data": 5, "classes": 5, "lam": 0.1, "scale": 10.0}
 
 
 def test_balanced_data_is_the_same_draw_for_both_arms_and_both_losses():
-    reg, reg_tables = build(balanced_data=5)
-    both, both_tables = build(**BALANCED_DATA, balanced=True)
+    reg = build(balanced_data=5)
+    both = build(**BALANCED_DATA, balanced=True)
     batch, counts = make_batch(), set()
     for step in range(4):
-        labels, keep = kept(uniforms(step), reg_tables.data_edges, reg_tables.data_keep)
+        labels, keep = kept(uniforms(step), reg.fitted.data_edges, reg.fitted.data_keep)
         states = [start(engine)._replace(step=jnp.int32(step)) for engine in (reg, both)]
-        _, one = train_step(reg, reg_tables, states[0], batch)
-        after, two = train_step(both, both_tables, states[1], batch)
+        _, one = train_step(reg, states[0], batch)
+        after, two = train_step(both, states[1], batch)
         assert int(one["kept"]) == int(two["kept"]) == keep.sum() > 0
         np.testing.assert_allclose(one["regression"], two["regression"], rtol=1e-6)
         counts.add(tuple(keep))
@@ -186,10 +191,10 @@ def test_balanced_data_is_the_same_draw_for_both_arms_and_both_losses():
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_batch_of_which_balanced_data_keeps_nothing_teaches_nothing(accumulate):
-    engine, tables = build(**BALANCED_DATA, balanced=True, optimizer="adam", learning_rate=0.01, accumulate=accumulate)
-    before, _ = train_step(engine, tables, start(engine), make_batch())
-    nothing = tables._replace(data_keep=np.zeros_like(tables.data_keep))
-    after, terms = train_step(engine, nothing, before, make_batch(1))
+    engine = build(**BALANCED_DATA, balanced=True, optimizer="adam", learning_rate=0.01, accumulate=accumulate)
+    before, _ = train_step(engine, start(engine), make_batch())
+    nothing = engine.fitted._replace(data_keep=np.zeros_like(engine.fitted.data_keep))
+    after, terms = train_step(engine._replace(fitted=nothing), before, make_batch(1))
     assert_same((after.params, after.optimizer), (before.params, before.optimizer))
     assert after.step == before.step + 1
     assert {name: float(value) for name, value in terms.items()} == dict.fromkeys(terms, 0.0)
@@ -208,22 +213,22 @@ def test_a_batch_of_which_balanced_data_keeps_nothing_teaches_nothing(accumulate
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
 def test_padding_changes_nothing(settings):
-    engine, tables = build(**settings)
+    engine = build(**settings)
     before = start(engine)
     whole = make_batch()
     short = {name: rows[MASK] for name, rows in whole.items()}
     # Padding may hold anything.
-    padded = {**whole, "mask": jnp.array(MASK), "age": jnp.where(MASK, whole["age"], jnp.nan)}
-    (got, got_terms), (expected, terms) = (train_step(engine, tables, before, rows) for rows in (padded, short))
+    padded = {**whole, "mask": jnp.array(MASK), "target": jnp.where(MASK, whole["target"], jnp.nan)}
+    (got, got_terms), (expected, terms) = (train_step(engine, before, rows) for rows in (padded, short))
     assert_close(gradient_of(before, got), gradient_of(before, expected))
     assert_close((got.batch_stats, got_terms), (expected.batch_stats, terms))
     assert moved(before.params["model"], got.params["model"])
 
 
 def test_accumulated_parts_are_weighted_by_their_samples():
-    engine, tables = build(**CLASSES, accumulate=2)
+    engine = build(**CLASSES, accumulate=2)
     before, batch = start(engine), make_batch(mask=[1, 0, 1, 0, 1, 1, 1, 0])
-    after, terms = train_step(engine, tables, before, batch)
+    after, terms = train_step(engine, before, batch)
     gradients, totals, counts, state = [], [], [], before
     for part in range(2):
         rows = slice(part, None, 2)  # every second one, so that rows stay on their device
@@ -247,19 +252,17 @@ def test_accumulated_parts_are_weighted_by_their_samples():
 
 
 def test_a_retrained_value_head_leaves_the_features_but_their_running_statistics():
-    head, tables = build(
-        init_from="reg", trainable="value_head", optimizer="adam", weight_decay=0.1, reweight="inverse"
-    )
-    whole, _ = build(reweight="inverse")
+    head = build(init_from="reg", trainable="value_head", optimizer="adam", weight_decay=0.1, reweight="inverse")
+    whole = build(reweight="inverse")
     before, batch = start(head), make_batch()
-    after, _ = train_step(head, tables, before, batch)
+    after, _ = train_step(head, before, batch)
     assert moved(before.params["model"], after.params["model"]) == {"value_head"}
-    expected, _ = train_step(whole, tables, start(whole), batch)
+    expected, _ = train_step(whole, start(whole), batch)
     assert_same(after.batch_stats, expected.batch_stats)
     assert moved(before.batch_stats, after.batch_stats) == set(before.batch_stats)
     # No moments of what is frozen: features and bias of the value head, twice.
     assert sum(leaf.size for leaf in jax.tree.leaves(after.optimizer) if leaf.ndim) == 2 * (WIDTH + 1)
     # Its gradient is that of the whole network.
-    plain, _ = build(init_from="reg", trainable="value_head", reweight="inverse")
-    got, _ = train_step(plain, tables, before._replace(optimizer=start(plain).optimizer), batch)
+    plain = build(init_from="reg", trainable="value_head", reweight="inverse")
+    got, _ = train_step(plain, before._replace(optimizer=start(plain).optimizer), batch)
     assert_same(got.params["model"]["value_head"], expected.params["model"]["value_head"])

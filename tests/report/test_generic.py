@@ -22,7 +22,7 @@ def test_a_setting_that_varies_makes_lines_of_its_own():
     rows, again = two_rates()
     both = pd.concat([rows, again], ignore_index=True)
     assert design(both).settings == ["classes", "learning_rate"]
-    assert design(rows) == (["sampling"], ["function", "repetition", "seed"], ["classes"])
+    assert design(rows) == (["sampling"], ["function", "repetition"], ["classes"])
     table = generic_tables(both)[0].frame
     lines = table[(table["arm"] == "reg") & (table["sampling"] == "mild")].set_index("learning_rate")
     errors = rows[(rows["arm"] == "reg") & (rows["sampling"] == "mild")]["mse"]
@@ -67,7 +67,7 @@ def folds(arms=("reg", "wide", "lds"), datasets=("houses",)):
 
 def test_any_data_is_reported_by_its_own_columns():
     rows = folds()
-    assert design(rows) == ([], ["fold", "repetition", "seed"], ["learning_rate"])
+    assert design(rows) == ([], ["fold", "repetition"], ["learning_rate"])
     means, effects = generic_tables(rows, {"target": "price", "unit": "kEUR"})
     assert means.title == "Every arm in every setting: price, houses"
     assert effects.title == "Against reg: price, houses"
@@ -75,7 +75,7 @@ def test_any_data_is_reported_by_its_own_columns():
     level = rows.loc[rows["arm"] == "reg", "mse"]
     line = means.frame.set_index("arm").loc["reg"]
     assert (line["test MSE"], line["runs"]) == (f"{level.mean():.3f} ± {level.std():.3f}", "15")
-    assert set(means.frame["arm"]) == {"reg", "wide", "LDS", "constant", "median"}
+    assert means.frame["arm"].tolist() == ["reg", "LDS", "wide", "wide", "constant", "median"]
     found = effects.frame.set_index("arm")
     assert list(found.index) == ["LDS", "wide, learning_rate 0.001", "wide, learning_rate 0.01"]
     assert found.loc["wide, learning_rate 0.001", "difference"] == f"{-0.5 * level.mean():.3f}"
@@ -96,6 +96,14 @@ def test_data_sets_are_not_pooled_and_the_first_arm_stands_in_for_reg():
     assert effects.title == "Against wide: houses, cars"
     assert effects.frame[["dataset", "arm"]].to_numpy().tolist() == [["cars", "LDS"], ["houses", "LDS"]]
     assert [axes.get_title() for axes in generic_figure(rows).axes] == ["cars", "houses"]
+
+
+def test_several_seeds_on_one_split_are_a_draw():
+    rows = folds().assign(repetition=0)
+    assert design(rows).draws == ["fold", "seed"]
+    assert design(rows[rows["fold"] == 0]).draws == ["seed"]
+    for effect in generic_effects(rows[rows["fold"] == 0]):
+        assert effect.difference[1].low < effect.difference[1].high  # one factor is resampled by its levels
 
 
 def test_one_arm_has_nothing_to_be_compared_with():

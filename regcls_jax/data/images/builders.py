@@ -1,6 +1,7 @@
-"""TFDS builders of face images with ages. They need no TensorFlow as long as the files are ArrayRecords.
+"""TFDS builders of images with a number each. They need no TensorFlow as long as the files are ArrayRecords.
 
-`tfds` users get the features image (RGB), age (years) and name; training reads the files through `image_splits`.
+`tfds` users get the features image (RGB), target ("age" in data sets of ages) and name; training reads the files
+through `load_images`.
 """
 
 import abc
@@ -11,15 +12,15 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from regcls_jax.data.images.check import Checked, check_images
 from regcls_jax.data.images.files import ImageFiles
-from regcls_jax.data.images.splits import LABELS, LEFT_OUT, folder_of
-from regcls_jax.data.images.table import SPLITS, AgeTable, check_splits, read_age_table
+from regcls_jax.data.images.splits import FACTS, LABELS, LEFT_OUT
+from regcls_jax.data.images.table import SPLITS, ImageTable, check_splits, digest, read_image_table, split_by_target
 from regcls_jax.data.utkface import CAP, Duplicates, balanced_table, drop_duplicates
 from regcls_jax.store.files import write_atomic
 
@@ -31,24 +32,65 @@ UNUSABLE = "unusable.json"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class TableConfig(tfds.core.BuilderConfig):
-    """`table` is the CSV file (columns path, age, split) in the manual directory, beside the images."""
+class ImageConfig(tfds.core.BuilderConfig):
+    """What a data set predicts: `target`, in `unit` ("" for none)."""
 
-    table: str
+    target: str = "age"
+    unit: str = "years"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class UTKFaceConfig(tfds.core.BuilderConfig):
+class TableConfig(ImageConfig):
+    """`table` is a CSV file, in the folder of the images unless its path is absolute; read by `read_image_table`.
+
+    A table without a column `split` is split by `split_by_target` with `seed`, unless that column is `split_needed`.
+    """
+
+    table: str
+    path_column: str = "path"
+    least: float = -np.inf
+    split_needed: bool = False
+    seed: int = 0
+
+    def read(self, folder: Path) -> ImageTable:
+        """The table beside the images in `folder`."""
+        return read_image_table(
+            folder / self.table,
+            self.target,
+            path_column=self.path_column,
+            least=self.least,
+            split_needed=self.split_needed,
+        )
+
+    def select(self, table: ImageTable, left_out: list[str]) -> ImageTable:
+        """The rows whose images can be used, with splits."""
+        table = table.rows(~np.isin(table.paths, left_out))
+        return table if table.splits is not None else split_by_target(table, self.table, self.seed)
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class UTKFaceConfig(ImageConfig):
     """`cap` and `seed` of `utkface.balanced_table`."""
 
     cap: int = CAP
     seed: int = 0
 
 
-class AgeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Selection(NamedTuple):
+    """The images of a data set, the table of those in it, and those left out: by fault, and as duplicates."""
+
+    images: ImageFiles
+    table: ImageTable
+    faults: dict[str, str]
+    duplicates: Duplicates
+
+
+class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Stores images as they are, without re-encoding, in the order of their table."""
 
     VERSION = tfds.core.Version("1.0.0")
+    # What TFDS calls the target.
+    FEATURE = "age"
 
     def __init__(self, *, max_skipped: float = MAX_SKIPPED, **options: Any) -> None:
         """`max_skipped` is as in `prepare`; the options are those of every TFDS builder."""
@@ -56,17 +98,17 @@ class AgeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._max_skipped = max_skipped
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {"image": tfds.features.Image(), "age": np.float32, "name": tfds.features.Text()}
+        features = {"image": tfds.features.Image(), self.FEATURE: np.float32, "name": tfds.features.Text()}
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(features),
-            supervised_keys=("image", "age"),
+            supervised_keys=("image", self.FEATURE),
             disable_shuffling=True,  # so that row i of the labels is record i
         )
 
     @abc.abstractmethod
-    def _table(self, folder: Path) -> tuple[ImageFiles, AgeTable, dict[str, str], Duplicates]:
-        """The images, their table without those left out, and the left out: by fault, and as duplicates."""
+    def _select(self, folder: Path) -> Selection:
+        """What of the images in a folder belongs to the data set."""
 
     def _check(self, images: ImageFiles, names: list[str]) -> Checked:
         """Decodes all images.
@@ -88,47 +130,70 @@ class AgeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return checked
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, Any]]]:
-        images, table, faults, duplicates = self._table(Path(dl_manager.manual_dir))
+        images, table, faults, duplicates = self._select(Path(dl_manager.manual_dir))
         check_splits(table, "the images that can be used")
         parts = {name: table.split(name) for name in SPLITS}
         buffer = io.BytesIO()
-        arrays = {f"{name}_ages": part.ages for name, part in parts.items()}
+        arrays = {f"{name}_targets": part.targets for name, part in parts.items()}
         np.savez(buffer, **arrays, **{f"{name}_names": part.paths for name, part in parts.items()})
         # TFDS renames the whole folder when everything in it is complete.
-        write_atomic(Path(self.data_path) / LABELS, buffer.getbuffer())
+        folder, config = Path(self.data_path), self.builder_config
+        write_atomic(folder / LABELS, buffer.getbuffer())
+        facts = {"target": config.target, "unit": config.unit, "digest": digest_of(table)}
+        write_atomic(folder / FACTS, json.dumps(facts, indent=2) + "\n")
         left_out = {"faults": faults, "duplicates": duplicates._asdict()}
-        write_atomic(Path(self.data_path) / LEFT_OUT, json.dumps(left_out, indent=2) + "\n")
+        write_atomic(folder / LEFT_OUT, json.dumps(left_out, indent=2) + "\n")
         return {name: self._generate_examples(images, part) for name, part in parts.items()}
 
-    def _generate_examples(self, images: ImageFiles, table: AgeTable) -> Iterator[tuple[int, dict[str, Any]]]:
-        for row, (path, age) in enumerate(zip(table.paths.tolist(), table.ages, strict=True)):
-            yield row, {"image": io.BytesIO(images.read(path)), "age": age, "name": path}
+    def _generate_examples(self, images: ImageFiles, table: ImageTable) -> Iterator[tuple[int, dict[str, Any]]]:
+        for row, (path, target) in enumerate(zip(table.paths.tolist(), table.targets, strict=True)):
+            yield row, {"image": io.BytesIO(images.read(path)), self.FEATURE: target, "name": path}
 
 
-class AgeTableImages(AgeBuilder):
-    """Images of a table with columns path, age, split: the manual directory holds it and a folder or zip archives."""
+def digest_of(table: ImageTable) -> str:
+    """The digest of a table with splits, as `load_images` finds it."""
+    parts = {name: table.split(name) for name in SPLITS}
+    return digest({name: (part.paths, part.targets) for name, part in parts.items()})
+
+
+class TableImages(ImageBuilder, skip_registration=True):
+    """Images of a table: `manual_dir` holds them, in a folder or in zip archives."""
+
+    def _select(self, folder: Path) -> Selection:
+        table = self.builder_config.read(folder)
+        images = ImageFiles(folder)
+        faults = self._check(images, table.paths.tolist()).faults
+        return Selection(images, self.builder_config.select(table, list(faults)), faults, Duplicates([], []))
+
+
+class AgeTableImages(TableImages):
+    """Ages as published, in a table with columns path, age, split beside the images."""
 
     BUILDER_CONFIGS = [
-        TableConfig(name="imdb_wiki_dir", table="imdb_wiki.csv", description="IMDB-WIKI-DIR (recipe 5.1)"),
-        TableConfig(name="agedb_dir", table="agedb.csv", description="AgeDB-DIR"),
+        TableConfig(name=name, table=table, least=0, split_needed=True, description=description)
+        for name, table, description in (
+            ("imdb_wiki_dir", "imdb_wiki.csv", "IMDB-WIKI-DIR (recipe 5.1)"),
+            ("agedb_dir", "agedb.csv", "AgeDB-DIR"),
+        )
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = "The table (imdb_wiki.csv or agedb.csv), and the images at the paths it gives."
 
-    def _table(self, folder: Path) -> tuple[ImageFiles, AgeTable, dict[str, str], Duplicates]:
-        table = read_age_table(folder / self.builder_config.table)
-        images = ImageFiles(folder)
-        faults = self._check(images, table.paths.tolist()).faults
-        return images, table.rows(~np.isin(table.paths, list(faults))), faults, Duplicates([], [])
+
+class OwnImages(TableImages):
+    """Any images with any number, from a table of the user's; every data set is a config of its own name."""
+
+    FEATURE = "target"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "The images at the paths that the table gives."
 
 
-class UTKFace(AgeBuilder):
+class UTKFace(ImageBuilder):
     """UTKFace without byte-identical duplicates, split as DIR splits its data sets (recipe 5.1)."""
 
     name = "utkface"
     BUILDER_CONFIGS = [UTKFaceConfig(name="balanced", description=f"{CAP} images per age in val and in test at most")]
     MANUAL_DOWNLOAD_INSTRUCTIONS = "An archive utkface*.zip, or the images themselves."
 
-    def _table(self, folder: Path) -> tuple[ImageFiles, AgeTable, dict[str, str], Duplicates]:
+    def _select(self, folder: Path) -> Selection:
         images = ImageFiles(folder, "utkface*.zip")
         names = images.names()
         if not names:
@@ -137,39 +202,25 @@ class UTKFace(AgeBuilder):
         usable = [name for name in names if name in checked.digests]
         kept, duplicates = drop_duplicates(usable, checked.digests)
         config = self.builder_config
-        return images, balanced_table(kept, cap=config.cap, seed=config.seed), checked.faults, duplicates
+        return Selection(images, balanced_table(kept, cap=config.cap, seed=config.seed), checked.faults, duplicates)
 
 
-BUILDERS = {"utkface": (UTKFace, "balanced")} | {
+BUILDERS: dict[str, tuple[type[ImageBuilder], Any]] = {"utkface": (UTKFace, "balanced")} | {
     config.name: (AgeTableImages, config.name) for config in AgeTableImages.BUILDER_CONFIGS
 }
 
 
-def prepare(
-    dataset: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLike, *, max_skipped: float = MAX_SKIPPED
-) -> bool:
-    """Checks the images of a data set and writes it as TFDS does; returns False if that was done before.
-
-    A stopped preparation continues: the images that were checked are not checked again.
-
-    Args:
-      dataset: a name in `BUILDERS`.
-      manual_dir: folder of the images or archives, and of the table where the data set has one.
-      data_dir: folder of all TFDS data sets; made if missing.
-      max_skipped: share of the images, rounded up, that may be missing or corrupt.
-
-    Raises:
-      OSError: a file or folder is missing or cannot be written.
-      ValueError: the table is wrong, an archive is damaged, or too many images cannot be used.
-    """
+def build(
+    kind: type[ImageBuilder],
+    config: str | ImageConfig,
+    images: str | os.PathLike,
+    data_dir: str | os.PathLike,
+    max_skipped: float,
+) -> None:
+    """Checks the images of a folder and writes them as TFDS does; arguments and errors are those of `prepare`."""
     if not 0 <= max_skipped < 1:
         raise ValueError(f"max_skipped must be a share in [0, 1), got {max_skipped}")
-    if (folder_of(dataset, data_dir) / LABELS).exists():
-        return False
-    if not Path(manual_dir).is_dir():
-        raise NotADirectoryError(f"there is no folder {manual_dir}")
-    kind, config = BUILDERS[dataset]
-    folder = os.fspath(data_dir)
-    builder = kind(max_skipped=max_skipped, config=config, data_dir=folder, file_format="array_record")
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=os.fspath(manual_dir)))
-    return True
+    if not Path(images).is_dir():
+        raise NotADirectoryError(f"there is no folder {images}")
+    builder = kind(max_skipped=max_skipped, config=config, data_dir=os.fspath(data_dir), file_format="array_record")
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=os.fspath(images)))

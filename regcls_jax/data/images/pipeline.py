@@ -25,7 +25,7 @@ Batch = dict[str, np.ndarray]
 
 
 class EpochDraws(NamedTuple):
-    """Chance of one epoch: order of the samples [n]; by sample, the shift (y, x) of its crop [n, 2] and flip [n]."""
+    """The draws of one epoch: order of the samples [n]; by sample, the shift (y, x) of its crop [n, 2] and flip [n]."""
 
     order: np.ndarray
     shifts: np.ndarray
@@ -75,8 +75,8 @@ def train_batches(
       process_count: number of hosts.
 
     Returns:
-      An iterator over dicts of NumPy arrays with b = batch_size / process_count rows: image uint8 [b, S, S, 3], age in
-      years float32 [b], index in the split int32 [b], mask bool [b]. Its get_state() is the number of the next batch;
+      An iterator over dicts of NumPy arrays with b = batch_size / process_count rows: input uint8 [b, S, S, 3], target
+      float32 [b], index in the split int32 [b], mask bool [b]. Its get_state() is the number of the next batch;
       set_state() goes on there, whatever number of workers or hosts the state comes from. Close it when done.
 
     Raises:
@@ -118,11 +118,11 @@ class _Batches:
 
     @property
     def per_epoch(self) -> int:
-        return -(-len(self.split.ages) // self.batch_size)
+        return -(-len(self.split.targets) // self.batch_size)
 
     def __call__(self, step: int) -> Batch:
         epoch, step = divmod(step, self.per_epoch)
-        samples = len(self.split.ages)
+        samples = len(self.split.targets)
         start = step * self.batch_size + self.first
         rows = np.arange(start, min(start + self.size, samples))
         draws = None
@@ -144,8 +144,8 @@ class _Batches:
                 place(image, pixels, draws.shifts[row] * ([1, -1] if flip else [1, 1]))
         fill = (0, self.size - len(rows))
         return {
-            "image": images,
-            "age": np.pad(self.split.ages[rows], fill),
+            "input": images,
+            "target": np.pad(self.split.targets[rows], fill),
             "index": np.pad(rows.astype(np.int32), fill),
             "mask": np.arange(self.size) < len(rows),
         }

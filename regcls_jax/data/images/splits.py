@@ -1,6 +1,7 @@
-"""Prepared images of faces and their ages: encoded images by index, all ages and names at once."""
+"""Prepared images and their targets: encoded images by index, all targets and names at once."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,17 +10,23 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.proto import tf_example_pb2
 
-from regcls_jax.data.images.table import SPLITS
+from regcls_jax.data.images.table import SPLITS, digest
+from regcls_jax.data.prepared import Prepared
 from regcls_jax.store.files import read_json
 
-# Data set -> folder of the builder's config below the data folder, and the files written beside the images.
+# Published data set -> folder of the builder's config below the data folder.
 FOLDERS = {
     "utkface": "utkface/balanced/1.0.0",
     "imdb_wiki_dir": "age_table_images/imdb_wiki_dir/1.0.0",
     "agedb_dir": "age_table_images/agedb_dir/1.0.0",
 }
-LABELS = "labels.npz"
-LEFT_OUT = "left_out.json"
+# Below it, one folder per data set of the user's own.
+OWN = "own_images"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+# The files written beside the images.
+LABELS, LEFT_OUT, FACTS = "labels.npz", "left_out.json", "dataset.json"
+# What versions that wrote no `FACTS` prepared: ages alone, as `<split>_ages`.
+BEFORE_FACTS = {"target": "age", "unit": "years"}
 
 
 class EncodedImages:
@@ -43,10 +50,10 @@ class EncodedImages:
 
 
 class ImageSplit(NamedTuple):
-    """n images (encoded), their ages in years (float32 [n]) and the names of their files (str [n])."""
+    """n images (encoded), their targets (float32 [n]) and the names of their files (str [n])."""
 
     images: EncodedImages
-    ages: np.ndarray
+    targets: np.ndarray
     names: np.ndarray
 
 
@@ -54,42 +61,67 @@ class LeftOut(NamedTuple):
     """What preparation left out: by name what is wrong with an image, and names of byte-identical duplicates."""
 
     faults: dict[str, str]
-    duplicates_same_age: list[str]
-    duplicates_other_age: list[str]
+    duplicates_same_target: list[str]
+    duplicates_other_target: list[str]
 
 
-def load_splits(dataset: str, data_dir: str | os.PathLike) -> dict[str, ImageSplit]:
-    """The splits train, val and test of a prepared data set. Reads the labels, no image.
+def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
+    """A prepared data set with splits of `ImageSplit`. Reads the labels, no image.
 
     Raises:
       ValueError: there is no such data set.
-      OSError: it has not been prepared in `data_dir`; the message has the command that does.
+      OSError: it has not been prepared in `data_dir` (the message has the command that does), or was changed since.
     """
     folder = folder_of(dataset, data_dir)
     try:
         with np.load(folder / LABELS, allow_pickle=False) as arrays:
-            labels = {name: (arrays[f"{name}_ages"], arrays[f"{name}_names"]) for name in SPLITS}
+            kind = "targets" if "train_targets" in arrays else "ages"
+            labels = {name: (arrays[f"{name}_names"], arrays[f"{name}_{kind}"]) for name in SPLITS}
     except FileNotFoundError:
         command = f"python launch/prepare.py --dataset={dataset} --manual_dir=... --data_dir={data_dir}"
         raise FileNotFoundError(f"{dataset} is not prepared in {data_dir}; prepare it: {command}") from None
+    facts = read_json(folder / FACTS) if (folder / FACTS).exists() else BEFORE_FACTS
+    found = digest(labels)
+    if facts.get("digest", found) != found:
+        raise OSError(f"{folder}: {LABELS} is not the one that was prepared; delete the folder and prepare again")
     splits = {}
-    for name, (ages, names) in labels.items():
+    for name, (names, targets) in labels.items():
         files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
         images = EncodedImages(files) if files else []
-        if len(images) != len(ages):
-            raise OSError(f"{folder}: {len(images)} images but {len(ages)} ages of {name}; delete it and prepare again")
-        splits[name] = ImageSplit(images, ages, names)
-    return splits
+        if len(images) != len(names):
+            raise OSError(
+                f"{folder}: {len(images)} images but {len(names)} targets of {name}; delete it and prepare again"
+            )
+        splits[name] = ImageSplit(images, targets, names)
+    return Prepared(dataset, facts["target"], facts["unit"], found, splits)
 
 
 def left_out(dataset: str, data_dir: str | os.PathLike) -> LeftOut:
-    """What the preparation of a data set left out. Raises as `load_splits` does."""
+    """What the preparation of a data set left out. Raises as `load_images` does."""
     content = read_json(folder_of(dataset, data_dir) / LEFT_OUT)
-    return LeftOut(content["faults"], *(content["duplicates"][kind] for kind in ("same_age", "other_age")))
+    # Versions that knew no other target wrote "same_age" and "other_age".
+    duplicates = {key.replace("_age", "_target"): names for key, names in content["duplicates"].items()}
+    return LeftOut(content["faults"], duplicates["same_target"], duplicates["other_target"])
+
+
+def own_folder(name: str, data_dir: str | os.PathLike) -> Path:
+    """Where a data set of the user's own is prepared. ValueError for a name that is none or that is taken."""
+    if not re.fullmatch(NAME, name) or name in FOLDERS:
+        raise ValueError(
+            f"name {name!r}: a data set of your own has a name of letters, digits, _ and -, that is not "
+            f"one of {', '.join(FOLDERS)}"
+        )
+    return Path(data_dir) / OWN / name / "1.0.0"
 
 
 def folder_of(dataset: str, data_dir: str | os.PathLike) -> Path:
-    """Where a prepared data set is. Raises ValueError if there is no such data set."""
-    if dataset not in FOLDERS:
-        raise ValueError(f"unknown data set {dataset!r}; one of {', '.join(FOLDERS)}")
-    return Path(data_dir) / FOLDERS[dataset]
+    """Where a prepared data set is: a published one, or one of the user's own. ValueError if there is no such one."""
+    if dataset in FOLDERS:
+        return Path(data_dir) / FOLDERS[dataset]
+    own = sorted(path.parent.name for path in (Path(data_dir) / OWN).glob("*/1.0.0"))
+    if dataset not in own:
+        raise ValueError(
+            f"unknown data set {dataset!r}; one of {', '.join([*FOLDERS, *own])}, or prepare your own: "
+            f"python launch/prepare.py --table=... --images=... --target=... --name={dataset} --data_dir={data_dir}"
+        )
+    return own_folder(dataset, data_dir)

@@ -1,65 +1,135 @@
-"""Tables of faces: where each image is, how old the person is, and the split it belongs to."""
+"""Tables of images with a target: where each image is, its number, and the split it belongs to."""
 
+import hashlib
 import os
+from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
+from regcls_jax import binning
+
 SPLITS = ("train", "val", "test")
-COLUMNS = ("path", "age", "split")
+# Uniform buckets of the target that splits are balanced over, if there are images for so many: 10 a bucket.
+BUCKETS, PER_BUCKET = 50, 10
+# Share of the images that goes to val at most, and to test.
+HELD_OUT = 0.1
 
 
-class AgeTable(NamedTuple):
-    """One row per image: path in the image folder (str), age in years (float32), split (str); all [n]."""
+class ImageTable(NamedTuple):
+    """One row per image: path in the image folder (str), target (float32), split (str, None if not split); all [n]."""
 
     paths: np.ndarray
-    ages: np.ndarray
-    splits: np.ndarray
+    targets: np.ndarray
+    splits: np.ndarray | None = None
 
     def rows(self, mask: np.ndarray) -> Self:
         """The rows where `mask` [n] (bool) holds, in their order."""
-        return type(self)(*(column[mask] for column in self))
+        return type(self)(*(None if column is None else column[mask] for column in self))
 
     def split(self, name: str) -> Self:
         """The rows of one split, in their order."""
         return self.rows(self.splits == name)
 
 
-def read_age_table(path: str | os.PathLike) -> AgeTable:
-    """Reads a CSV table with columns path, age and split, as IMDB-WIKI-DIR and AgeDB-DIR publish them.
+def read_image_table(
+    path: str | os.PathLike,
+    target: str,
+    *,
+    path_column: str = "path",
+    least: float = -np.inf,
+    split_needed: bool = False,
+) -> ImageTable:
+    """Reads a CSV table with a column of paths, one of numbers and, if it is there, a column `split`.
 
-    Other columns are ignored and ages are not clipped (IMDB-WIKI-DIR goes to 186; recipe 5.1).
+    Args:
+      path: the CSV file; its other columns are ignored.
+      target: the column of the numbers; they are not clipped (IMDB-WIKI-DIR has ages up to 186; recipe 5.1).
+      path_column: the column of the images' paths.
+      least: the smallest number that makes sense.
+      split_needed: whether a missing column `split` is an error.
 
     Raises:
       OSError: there is no such file.
-      ValueError: a column is missing, an age is no number >= 0, a path is empty or comes twice, a split is unknown or
-        empty; the message names file, line (the header is line 1) and column.
+      ValueError: a column is missing, a target is no finite number of at least `least`, a path is empty or comes twice,
+        a split is unknown or empty; the message names file, line (the header is line 1) and column.
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except ValueError as error:  # pandas' own errors of parsing and of encoding are ValueErrors
         raise ValueError(f"{path} is no CSV table: {error}") from error
-    for column in COLUMNS:
+    for column in (path_column, target, *(["split"] if split_needed else [])):
         if column not in frame.columns:
             raise ValueError(f"{path} has no column {column!r}; it has {', '.join(frame.columns)}")
-    ages = pd.to_numeric(frame["age"], errors="coerce").to_numpy(np.float64)
-    with np.errstate(invalid="ignore"):
-        usable = np.isfinite(ages) & (ages >= 0)
-    _refuse(path, frame, "age", ~usable, "is no age in years (a number >= 0)")
+    with np.errstate(over="ignore", invalid="ignore"):
+        targets = pd.to_numeric(frame[target], errors="coerce").to_numpy(np.float64).astype(np.float32)
+        usable = np.isfinite(targets) & (targets >= least)
+    wanted = "a finite number" if least == -np.inf else f"a number of at least {least:g}"
+    _refuse(path, frame, target, ~usable, f"is not {wanted}")
+    _refuse(path, frame, path_column, (frame[path_column] == "").to_numpy(), "names no image")
+    _refuse(path, frame, path_column, frame[path_column].duplicated().to_numpy(), "was given in a row above")
+    table = ImageTable(frame[path_column].to_numpy(np.str_), targets)
+    if "split" not in frame.columns:
+        return table
     _refuse(path, frame, "split", ~frame["split"].isin(SPLITS).to_numpy(), f"is none of {', '.join(SPLITS)}")
-    _refuse(path, frame, "path", (frame["path"] == "").to_numpy(), "names no image")
-    _refuse(path, frame, "path", frame["path"].duplicated().to_numpy(), "was given in a row above")
-    table = AgeTable(frame["path"].to_numpy(np.str_), ages.astype(np.float32), frame["split"].to_numpy(np.str_))
+    table = table._replace(splits=frame["split"].to_numpy(np.str_))
     check_splits(table, path)
     return table
 
 
-def check_splits(table: AgeTable, source: str | os.PathLike) -> None:
+def balanced_splits(groups: np.ndarray, cap: int, seed: int) -> np.ndarray:
+    """Splits str [n] as DIR makes them (recipe 5.1): of every group in order min(size // 3, cap) to val and to test.
+
+    `groups` [n] of any values; which rows go where is drawn by `numpy.random.default_rng(seed)`, which shuffles group
+    after group in their order.
+    """
+    splits = np.full(len(groups), "train")
+    generator = np.random.default_rng(seed)
+    for group in np.unique(groups):
+        rows = generator.permutation(np.flatnonzero(groups == group))
+        size = min(len(rows) // 3, cap)
+        splits[rows[:size]] = "val"
+        splits[rows[size : 2 * size]] = "test"
+    return splits
+
+
+def split_by_target(table: ImageTable, source: str | os.PathLike, seed: int) -> ImageTable:
+    """The table with splits: val and test balanced over uniform buckets of the target, up to `HELD_OUT` of all each.
+
+    Raises ValueError, naming `source`, where there are fewer than three images or all have the same target.
+    """
+    targets = table.targets
+    different = len(np.unique(targets))
+    if len(targets) < 3 or different == 1:
+        raise ValueError(
+            f"{source}: {len(targets)} images with {different} different targets and no column 'split' cannot be "
+            "split; give that column"
+        )
+    buckets = min(max(len(targets) // PER_BUCKET, 1), BUCKETS)
+    edges = np.linspace(targets.min(), targets.max(), buckets + 1, dtype=np.float32)
+    groups = binning.assign(targets, edges)
+    sizes = np.bincount(groups, minlength=buckets) // 3
+    allowed = max(int(HELD_OUT * len(targets)), 1)
+    # The largest cap that takes no more than allowed; where every bucket has one to give, that may be none at all.
+    cap = max((cap for cap in range(1, sizes.max() + 1) if np.minimum(sizes, cap).sum() <= allowed), default=1)
+    return table._replace(splits=balanced_splits(groups, cap, seed))
+
+
+def check_splits(table: ImageTable, source: str | os.PathLike) -> None:
     """Raises ValueError, naming `source`, where a split has no row."""
     for name in SPLITS:
         if not (table.splits == name).any():
             raise ValueError(f"{source}, column 'split': no row is {name!r}")
+
+
+def digest(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    """Of names str [n] and targets float32 [n] by split, in their order."""
+    found = hashlib.blake2b(digest_size=16)
+    for split, (names, targets) in parts.items():
+        found.update(repr((split, names.tolist())).encode())
+        found.update(np.ascontiguousarray(targets, "<f4").tobytes())
+    return found.hexdigest()
 
 
 def _refuse(path: str | os.PathLike, frame: pd.DataFrame, column: str, wrong: np.ndarray, what: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regcls_jax.loop.runs import ImageRun
+from regcls_jax.loop.runs import AgeRun
 from regcls_jax.report.images.study import (
     EVALUATION,
     IMAGE_COLUMNS,
@@ -29,7 +29,7 @@ from regcls_jax.store.files import read_json
 from regcls_jax.store.rows import read_file
 
 # A run of an earlier version may lack a setting that has come since: it had the default.
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(ImageRun) if field.name not in ("arm", "seed")}
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(AgeRun) if field.name not in ("arm", "seed")}
 # What predictions.npz holds, under the names that earlier versions gave it; and what it may hold.
 ARRAYS = {"test_target": "test_age", "test_prediction": "test_prediction", "train_counts": "train_counts"}
 OPTIONAL = ("bucket_edges", "train_median")

@@ -10,9 +10,10 @@ import tensorflow_datasets as tfds
 from face_images import write_faces
 
 from regcls_jax.data.images import check as image_check
-from regcls_jax.data.images.builders import AgeTableImages, prepare
+from regcls_jax.data.images.builders import AgeTableImages
 from regcls_jax.data.images.files import ImageFiles
-from regcls_jax.data.images.splits import folder_of, left_out, load_splits
+from regcls_jax.data.images.prepare import prepare
+from regcls_jax.data.images.splits import folder_of, left_out, load_images
 
 AGES = [1, 1, 1, 30, 30, 30, 30, 30, 30, 90, 90, 91]
 
@@ -35,11 +36,11 @@ def manual(tmp_path):
 
 def test_stores_the_files_unchanged_in_the_order_of_the_table(manual, tmp_path):
     assert prepare("agedb_dir", manual, tmp_path / "data")
-    splits = load_splits("agedb_dir", tmp_path / "data")
+    splits = load_images("agedb_dir", tmp_path / "data").splits
     assert list(splits) == ["train", "val", "test"]
     for start, split in enumerate(splits.values()):
-        assert split.ages.dtype == np.float32
-        np.testing.assert_array_equal(split.ages, AGES[start::3])
+        assert split.targets.dtype == np.float32
+        np.testing.assert_array_equal(split.targets, AGES[start::3])
         assert split.names[0] == f"AgeDB/{AGES[start]}_0_0_{start:08}.jpg"
         assert len(split.images) == len(split.names) == 4
         files = [(manual / name).read_bytes() for name in split.names]
@@ -65,7 +66,7 @@ def test_an_archive_beside_the_table_serves_as_well_as_a_folder(manual, tmp_path
     content = (manual / "AgeDB" / "1_0_0_00000000.jpg").read_bytes()
     shutil.rmtree(manual / "AgeDB")
     prepare("agedb_dir", manual, tmp_path / "data")
-    assert load_splits("agedb_dir", tmp_path / "data")["train"].images[0] == content
+    assert load_images("agedb_dir", tmp_path / "data").splits["train"].images[0] == content
 
 
 def spoil(manual):
@@ -84,7 +85,7 @@ def test_skips_unusable_images_up_to_the_limit_and_lists_them(manual, tmp_path):
     left = left_out("agedb_dir", tmp_path / "data").faults
     assert left.keys() == faults.keys()
     assert all(left[name].startswith(start) for name, start in faults.items())
-    splits = load_splits("agedb_dir", tmp_path / "data")
+    splits = load_images("agedb_dir", tmp_path / "data").splits
     stored = np.concatenate([split.names for split in splits.values()])
     assert len(stored) == 9
     assert not set(stored) & set(faults)
@@ -99,7 +100,7 @@ def test_one_more_unusable_image_than_the_limit_is_an_error_that_names_them(manu
     assert json.loads(listing.read_text()).keys() == faults.keys()
     assert str(listing) in str(caught.value)
     with pytest.raises(OSError, match=r"agedb_dir is not prepared in .*launch/prepare.py --dataset=agedb_dir"):
-        load_splits("agedb_dir", tmp_path / "data")
+        load_images("agedb_dir", tmp_path / "data")
 
 
 def test_a_repaired_image_is_checked_again(manual, tmp_path):
@@ -140,9 +141,9 @@ def test_utkface_drops_duplicates_before_splitting(tmp_path):
     (tmp_path / "faces" / names[11]).write_bytes((tmp_path / "faces" / names[4]).read_bytes())
     prepare("utkface", tmp_path / "faces", tmp_path / "data")
     assert left_out("utkface", tmp_path / "data") == ({}, [names[1]], [names[11]])
-    splits = load_splits("utkface", tmp_path / "data")
-    np.testing.assert_array_equal(splits["val"].ages, [30, 30])
-    np.testing.assert_array_equal(splits["test"].ages, [30, 30])
+    splits = load_images("utkface", tmp_path / "data").splits
+    np.testing.assert_array_equal(splits["val"].targets, [30, 30])
+    np.testing.assert_array_equal(splits["test"].targets, [30, 30])
     stored = np.concatenate([split.names for split in splits.values()]).tolist()
     assert sorted(stored) == sorted(set(names) - {names[1], names[11]})
 
@@ -159,13 +160,13 @@ def test_missing_records_are_told(manual, tmp_path):
     prepare("agedb_dir", manual, tmp_path / "data")
     for path in folder_of("agedb_dir", tmp_path / "data").glob("*-val.array_record*"):
         path.unlink()
-    with pytest.raises(OSError, match="0 images but 4 ages of val; delete it and prepare again"):
-        load_splits("agedb_dir", tmp_path / "data")
+    with pytest.raises(OSError, match="0 images but 4 targets of val; delete it and prepare again"):
+        load_images("agedb_dir", tmp_path / "data")
 
 
 def test_an_unknown_data_set_is_named(tmp_path):
     with pytest.raises(ValueError, match="unknown data set 'faces'; one of utkface, imdb_wiki_dir, agedb_dir"):
-        load_splits("faces", tmp_path)
+        load_images("faces", tmp_path)
 
 
 def test_a_missing_table_or_folder_and_a_wrong_share_are_named(tmp_path):

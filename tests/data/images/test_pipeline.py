@@ -33,8 +33,8 @@ def assert_same(left, right):
 def test_shapes_and_types(split):
     batch = next(train_batches(split, **OPTIONS))
     assert {key: (value.shape, value.dtype) for key, value in batch.items()} == {
-        "image": ((BATCH, SIZE, SIZE, 3), np.uint8),
-        "age": ((BATCH,), np.float32),
+        "input": ((BATCH, SIZE, SIZE, 3), np.uint8),
+        "target": ((BATCH,), np.float32),
         "index": ((BATCH,), np.int32),
         "mask": ((BATCH,), bool),
     }
@@ -48,19 +48,19 @@ def test_every_epoch_has_all_samples_once_in_another_order_and_keeps_its_partial
         assert [batch["mask"].sum() for batch in own] == [4, 4, 2]
         orders.append(np.concatenate([batch["index"][batch["mask"]] for batch in own]).tolist())
         assert sorted(orders[-1]) == list(range(SAMPLES))
-        for key in ("image", "age", "index"):
+        for key in ("input", "target", "index"):
             assert not own[-1][key][2:].any()
     assert orders[0] != orders[1] != orders[2] != orders[0]
     assert orders[0] != list(range(SAMPLES))
     for batch in batches:
-        np.testing.assert_array_equal(batch["age"][batch["mask"]], split.ages[batch["index"][batch["mask"]]])
+        np.testing.assert_array_equal(batch["target"][batch["mask"]], split.targets[batch["index"][batch["mask"]]])
 
 
 def test_crop_and_flip_follow_the_draws(split):
     seen = []
     for step, batch in enumerate(take(train_batches(split, **OPTIONS), 30)):
         draws = draw_epoch(SAMPLES, 5, step // 3, 3, True)
-        for image, row in zip(batch["image"][batch["mask"]], batch["index"][batch["mask"]], strict=True):
+        for image, row in zip(batch["input"][batch["mask"]], batch["index"][batch["mask"]], strict=True):
             (y, x), flip = draws.shifts[row], draws.flips[row]
             padded = np.pad(decode_rgb(split.images[row]), ((3, 3), (3, 3), (0, 0)))
             window = padded[3 + y : 3 + y + SIZE, 3 + x : 3 + x + SIZE]
@@ -85,14 +85,14 @@ def test_draws_are_uniform():
 
 def test_without_padding_and_flip_images_are_the_decoded_ones(split):
     batch = next(train_batches(split, **OPTIONS | {"padding": 0}, flip=False))
-    for image, row in zip(batch["image"], batch["index"], strict=True):
+    for image, row in zip(batch["input"], batch["index"], strict=True):
         np.testing.assert_array_equal(image, decode_rgb(split.images[row]))
 
 
 def test_a_padding_wider_than_the_image_may_leave_nothing_of_it(split):
     batch = next(train_batches(split, **OPTIONS | {"padding": 40, "batch_size": SAMPLES}, flip=False))
     shifts = draw_epoch(SAMPLES, 5, 0, 40, False).shifts
-    for image, row in zip(batch["image"], batch["index"], strict=True):
+    for image, row in zip(batch["input"], batch["index"], strict=True):
         (y, x), padded = 40 + shifts[row], np.pad(decode_rgb(split.images[row]), ((40, 40), (40, 40), (0, 0)))
         np.testing.assert_array_equal(image, padded[y : y + SIZE, x : x + SIZE])
 
@@ -158,18 +158,18 @@ def test_closed_batches_are_refused(split):
 def test_evaluation_sees_each_sample_once_in_order_as_it_is(split, batch_size):
     batches = list(eval_batches(split, image_size=SIZE, batch_size=batch_size))
     assert len(batches) == -(-SAMPLES // batch_size)
-    assert all(len(batch["age"]) == batch_size for batch in batches)
+    assert all(len(batch["target"]) == batch_size for batch in batches)
     joined = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
     mask = joined["mask"]
     np.testing.assert_array_equal(joined["index"][mask], np.arange(SAMPLES))
-    np.testing.assert_array_equal(joined["age"][mask], split.ages)
-    np.testing.assert_array_equal(joined["image"][mask], [decode_rgb(data) for data in split.images])
-    assert not joined["image"][~mask].any()
+    np.testing.assert_array_equal(joined["target"][mask], split.targets)
+    np.testing.assert_array_equal(joined["input"][mask], [decode_rgb(data) for data in split.images])
+    assert not joined["input"][~mask].any()
 
 
 def test_images_are_resized(split):
     batch = next(eval_batches(split, image_size=7, batch_size=2))
-    np.testing.assert_array_equal(batch["image"][1], decode_rgb(split.images[1], 7))
+    np.testing.assert_array_equal(batch["input"][1], decode_rgb(split.images[1], 7))
 
 
 def test_an_image_that_cannot_be_decoded_is_named(split):

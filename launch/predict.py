@@ -1,0 +1,40 @@
+"""Predicts the target of new images with a trained network: a CSV file with a line per image.
+
+python launch/predict.py --run=runs/houses/reg/seed0 --images=new_photos --out=predictions.csv
+"""
+
+import dataclasses
+from pathlib import Path
+
+from absl import flags
+
+from regcls_jax import cli
+
+RUN = flags.DEFINE_string("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.", required=True)
+IMAGES = flags.DEFINE_string("images", None, "Folder of the images, or of zip archives with them.", required=True)
+OUT = flags.DEFINE_string("out", "predictions.csv", "File that gets the predictions.")
+CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint of the run.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote the training data to."
+)
+
+
+def main() -> None:
+    from regcls_jax.loop.evaluate import restore  # slow imports: --help must not wait for them
+    from regcls_jax.loop.predict import predict
+    from regcls_jax.loop.tasks import read_run, task_of
+
+    run = dataclasses.replace(read_run(Path(RUN.value)), workers=0)
+    task = task_of(run)
+    data = task.load(run.dataset, DATA_DIR.value)
+    split, faults = task.unlabelled(IMAGES.value)
+    engine, state = restore(run, data, Path(RUN.value), CHECKPOINT.value)
+    task.write(OUT.value, data, split, predict(engine, state, split))
+    print(f"{len(split.names)} predictions of {run.arm} (seed {run.seed}): {OUT.value}")
+    if faults:
+        shown = ", ".join(f"{name} ({fault})" for name, fault in faults.items())
+        print(f"{len(faults)} {task.samples} cannot be used: {shown}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
