@@ -61,10 +61,10 @@ def bni(
 ) -> Array:
     """Balanced MSE with the integral as a sum over bucket centres c_k (BNI), [...] -> [...]: GAI of point masses.
 
-    (p - y)^2 / (2 s^2) + logsumexp_k[log q_k - (p - c_k)^2 / (2 s^2)]. The log s^2 of the Gaussian
-    and of the evidence cancel. -log p~(y) is left out, so the value can be negative. Empty buckets do not count.
-    The centres stand for the histogram only while s is not much smaller than a bucket;
-    `true_nll` integrates over the buckets exactly instead and adds the constant: `gai` of the histogram.
+    (p - y)^2 / (2 s^2) + logsumexp_k[log q_k - (p - c_k)^2 / (2 s^2)]. The log s^2 of the Gaussian and of the
+    evidence cancel. -log p~(y) is left out, so the value can be negative. Empty buckets do not count. The
+    centres approximate the histogram only while s is not much smaller than a bucket; `true_nll` integrates over
+    the buckets exactly instead and adds the constant: `gai` of the histogram.
     """
     return gai(
         predictions,

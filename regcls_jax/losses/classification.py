@@ -11,7 +11,7 @@ from regcls_jax.losses.regression import squared_error
 def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:
     """-log softmax(logits)[label]: logits [..., C], labels int [...] in [0, C) -> [...] in nats.
 
-    `axis` is where the classes stand in `logits`. `classes` (may be traced): only the first `classes` logits are
+    `axis` is the axis of the classes in `logits`. `classes` (may be traced): only the first `classes` logits are
     real, the rest is padding that gets no probability and no gradient. Labels come from `binning.assign`; their
     range is not checked.
     """
