@@ -39,7 +39,8 @@ def main() -> None:
     run = read_run(source) if RUN.value else expand(CONFIG.value.to_dict())[0]
     data = task_of(run).load(run.dataset, DATA_DIR.value)
     rows, predictions = evaluate_run(run, data, SPLIT.value, source, CHECKPOINT.value)
-    print(markdown(rows.drop(columns=["seed", "split"]).round(3)))
+    metrics = rows.columns[list(rows.columns).index("shot") :].drop("n")
+    print(markdown(rows[["arm", *metrics]].round(3)))
     folder = Path(FIGURES.value) if FIGURES.value else (source if RUN.value else source.parent) / "report"
     split = data.splits[SPLIT.value]
     arrays = task_of(run).arrays(run, data, {SPLIT.value: predictions})

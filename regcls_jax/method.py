@@ -39,6 +39,7 @@ class Method(_Hyperparameters):
     lam: float = positive(1.0)  # lambda: weight of the regression loss, with or without classes
     scale: float = positive(1.0)  # of the whole loss; the published "reg + cls / lambda" is scale = 1 / lambda
     output: str = choice("target", OUTPUTS)  # of the value head: the target, or its z-score
+    loss_in: str = choice("target", ("target", "std"))  # errors in target units, or in standard deviations
     noise_sigma: float = positive(1.0)  # Balanced MSE: initial noise scale (target units)
     noise_learning_rate: float = not_negative(1e-2)  # Balanced MSE: for the noise scale (its own Adam); 0: fixed
     components: int = whole(8, 1)  # Gaussians in the mixture fitted to p~(y)
@@ -105,6 +106,10 @@ class Method(_Hyperparameters):
         for field in ("lds", "clip_high"):
             if getattr(self, field) and self.reweight == "none":
                 raise ValueError(f"{where}: {field} has no effect without re-weighting; set reweight, too")
+        if self.loss_in == "std" and (self.output != "standardised" or self.loss.prior != "none"):
+            raise ValueError(
+                f"{where}: loss_in 'std' needs output 'standardised' and a regression loss without a prior"
+            )
         if self.lds_size % 2 == 0:
             raise ValueError(f"{where}: lds_size must be odd, got {self.lds_size}")
         if self.clip_low > self.clip_high:

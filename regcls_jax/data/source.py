@@ -30,7 +30,7 @@ class Spec(Protocol):
         """Plain values: specs of equal content are the same problem. Seeds the draws of a budget."""
 
     def columns(self) -> dict[str, Any]:
-        """The columns of a result row that describe the problem."""
+        """The columns of a result row: `dataset`, `target`, `unit` ("" for none), and what identifies the problem."""
 
 
 class Problem(NamedTuple):

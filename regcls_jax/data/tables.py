@@ -80,7 +80,9 @@ class TableSpec:
 
     def columns(self) -> dict[str, Any]:
         """What a result row says of the fold."""
-        return {"dataset": self.dataset, "fold": self.fold, "repetition": self.repetition}
+        table = load(self.dataset)
+        named = {"dataset": self.dataset, "target": table.target, "unit": table.unit}
+        return {**named, "fold": self.fold, "repetition": self.repetition}
 
 
 def table_specs(data: Mapping[str, Any]) -> list[TableSpec]:

@@ -82,7 +82,7 @@ def evaluate_run(
     engine, state = restore(run, data, source, which)
     measure = engine.task.measure(run, data)
     sums, predictions = evaluator(engine, measure, data_mesh())(state, data.splits[split])
-    return result_rows(run, measure, {split: sums}), predictions
+    return result_rows(run, data, measure, {split: sums}), predictions
 
 
 def restore(run: LoopRun, data: Prepared, source: Path, which: str = "best") -> tuple[Engine, TrainState]:

@@ -16,20 +16,26 @@ from regcls_jax.loop.task import Measure, Sums
 from regcls_jax.store.files import write_atomic
 from regcls_jax.store.rows import write_csv_atomic
 
+# Of the settings of a run, those that stand in its rows; all are in its config.json.
+SETTINGS = ("classes", "balanced", "lam", "scale", "learning_rate", "weight_decay")
+NOTHING_TRAINED = {"classes": 0, "balanced": False} | dict.fromkeys(SETTINGS[2:], float("nan"))
 
-def result_rows(run: LoopRun, measure: Measure, sums: Mapping[str, Sums]) -> pd.DataFrame:
+
+def result_rows(run: LoopRun, data: Prepared, measure: Measure, sums: Mapping[str, Sums]) -> pd.DataFrame:
     """The rows of a run and of the trivial predictors (seed -1): one per split of `sums` and group of its metrics."""
+    about = {"dataset": data.name, "target": data.target, "unit": data.unit}
+    trained = {"arm": run.arm, **about, "seed": run.seed, **{name: getattr(run, name) for name in SETTINGS}}
     rows = []
     for split, found in sums.items():
-        rows += _rows(run.arm, run.seed, split, measure, found)
+        rows += _rows(trained | {"split": split}, measure, found)
         for name, trivial in measure.baselines(split).items():
-            rows += _rows(name, -1, split, measure, trivial)
+            rows += _rows({"arm": name, **about, "seed": -1, **NOTHING_TRAINED, "split": split}, measure, trivial)
     return pd.DataFrame(rows)
 
 
-def _rows(arm: str, seed: int, split: str, measure: Measure, sums: Sums) -> list[dict[str, Any]]:
-    named = {"arm": arm, "seed": seed, "split": split}
-    return [{**named, "shot": group, **found} for group, found in measure.metrics(sums).items()]
+def _rows(columns: Mapping[str, Any], measure: Measure, sums: Sums) -> list[dict[str, Any]]:
+    metrics = measure.metrics(sums)
+    return [{**columns, "shot": group, "n": found["count"], **found} for group, found in metrics.items()]
 
 
 def write_results(
@@ -48,5 +54,5 @@ def write_results(
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **engine.task.arrays(engine.run, data, predictions))
         write_atomic(Path(folder) / "predictions.npz", buffer.getvalue())
-    rows = result_rows(engine.run, measure, {split: sums for split, (sums, _) in found.items()})
+    rows = result_rows(engine.run, data, measure, {split: sums for split, (sums, _) in found.items()})
     write_csv_atomic(rows, Path(folder) / "rows.csv")

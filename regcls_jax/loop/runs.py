@@ -25,7 +25,6 @@ class LoopRun(Method):
     dataset: str  # as launch/prepare.py made it
     workers: int = whole(0, 0)  # processes that read examples; change no number
     balanced_data: int = whole(0, 0)  # draw the samples of *both* losses balanced over so many classes (Table 4)
-    loss_in: str = choice("target", ("target", "std"))  # unit of the errors in the regression loss; "std" has no unit
 
     # An arm of the same folder and seed whose best weights are the start, or a file of PyTorch weights.
     init_from: str = ""
@@ -45,10 +44,6 @@ class LoopRun(Method):
         check_integer(f"{where}: seed", self.seed, 0)
         if self.balanced_data == 1:
             raise ValueError(f"{where}: balanced_data must be 0 (none) or at least 2, got 1")
-        if self.loss_in == "std" and (self.output != "standardised" or self.loss.prior != "none"):
-            raise ValueError(
-                f"{where}: loss_in 'std' needs output 'standardised' and a regression loss without a prior"
-            )
         if self.trainable == "value_head" and not self.init_from:
             raise ValueError(f"{where}: trainable 'value_head' needs init_from, the weights of the frozen features")
         if self.trainable == "value_head" and (self.classes or self.fds != "none"):

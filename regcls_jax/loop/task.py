@@ -59,7 +59,8 @@ class Measure(NamedTuple):
 
     zeros: the sums of no example.
     add: (batch, value) -> the sums of a batch; traced.
-    metrics: sums of a whole split -> metrics, on the host; those of "all" select the best epoch.
+    metrics: sums of a whole split -> metrics, on the host, "count", "mse" and "mae" among them; those of "all" select
+      the best epoch.
     baselines: name of a split -> by name, the sums of the predictors that every network has to beat.
     """
 

@@ -99,7 +99,7 @@ def build(
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_meta(workdir)
     rows, missing = _complete(workdir, read_rows(workdir), config, unfinished)
-    study = choose(config.get("name"), rows, meta)
+    study = choose(config.get("name"), rows)
     for split in study.splits:
         if not (rows["split"] == split).any():
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")

@@ -1,7 +1,7 @@
 """The report of a study that is none of the paper's, on any data: every arm in every setting, and what it is worth."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -105,27 +105,26 @@ def generic_effects(rows: pd.DataFrame) -> list[Effect]:
     ]
 
 
-def named(rows: pd.DataFrame, facts: Mapping[str, Any]) -> tuple[str, str]:
-    """The data set and its target as a title says them, and the unit after a space; each empty where nobody says it."""
-    datasets = rows["dataset"].astype(str).unique() if "dataset" in rows else []
-    of = ", ".join([*([str(facts["target"])] if facts.get("target") else []), *datasets[:3]])
-    return f": {of}" if of else "", f" ({facts['unit']})" if facts.get("unit") else ""
+def named(rows: pd.DataFrame) -> tuple[str, str]:
+    """The target and its data set as a title says them, and the unit; each empty where the rows do not say it."""
+    said = {name: rows[name].astype(str).unique() if name in rows else [] for name in ("target", "dataset", "unit")}
+    of = ", ".join([*said["target"][:3], *said["dataset"][:3]])
+    return f": {of}" if of else "", " and ".join(filter(None, said["unit"]))
 
 
-def generic_tables(rows: pd.DataFrame, facts: Mapping[str, Any] = {}) -> list[Table]:
+def generic_tables(rows: pd.DataFrame) -> list[Table]:
     """Means of every arm in every group of the data and setting, then paired differences from reg (or the first arm).
 
     Args:
       rows: test rows of any study.
-      facts: its meta.json, for the names of target and unit.
 
     Raises:
       ValueError: runs that should pair up do not.
     """
-    of, unit = named(rows, facts)
+    of, unit = named(rows)
     groups, draws, settings = design(rows)
     over = f" over {' and '.join(draws)}" if draws else " (of one run: its error)"
-    units = f"; MAE{unit}" if unit else ""
+    units = f"; MAE in {unit}, MSE in its square" if unit else ""
     frame = mean_lines(
         groups_by(rows, {name: name for name in groups}), {"mse": "test MSE", "mae": "test MAE"}, settings=settings
     )
@@ -145,15 +144,15 @@ def generic_tables(rows: pd.DataFrame, facts: Mapping[str, Any] = {}) -> list[Ta
     return [means, *effects_table(f"Against {label(_reference(rows))}{of}", note, lines, shown)]
 
 
-def generic_figure(rows: pd.DataFrame, facts: Mapping[str, Any] = {}) -> Figure:
+def generic_figure(rows: pd.DataFrame) -> Figure:
     """The effects of `generic_tables`, at least one: class counts pooled, a panel per group of the data."""
-    of, unit = named(rows, facts)
+    of, unit = named(rows)
     panels: dict[str, dict[str, Effect]] = {}
     for effect in generic_effects(rows):
         title = " · ".join(effect.names.values()) or f"against {label(effect.baseline)}{of}"
         # Of an arm with several class counts, the effect that pools them comes first.
         panels.setdefault(title, {}).setdefault(effect.arm, effect)
-    squared = f" ({facts['unit']}²)" if unit else ""
+    squared = f" ({unit}²)" if unit else ""
     return effect_figure(
         {title: list(found.values()) for title, found in panels.items()}, f"test MSE{squared}", across=3
     )

@@ -1,7 +1,7 @@
 """What every table and figure of the paper, and of our own studies, is reported with: the registry of the reports."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -73,15 +73,12 @@ REPORTS: dict[str, Study] = {
 }
 
 
-def choose(name: str | None, rows: pd.DataFrame, facts: Mapping[str, Any]) -> Study:
-    """The report of the study `name`; the generic one where it has none or its runs differ in more than the study's do.
-
-    `facts` is meta.json, from which a generic report takes the names of target and unit.
-    """
+def choose(name: str | None, rows: pd.DataFrame) -> Study:
+    """The report of the study `name`; the generic one where it has none or its runs differ in more than the study's."""
     if study := REPORTS.get(name or ""):
         known = [*CELL, "arm", "function", "repetition", "seed", "classes", "split", *study.settings]
         if set(known) <= set(rows) and not rows.duplicated(known).any():
             return study
-    figures = {"effects": lambda rows, shading: generic_figure(rows, facts)}
+    figures = {"effects": lambda rows, shading: generic_figure(rows)}
     several = rows.loc[rows["run"] >= 0, "arm"].nunique() > 1
-    return Study(lambda rows: generic_tables(rows, facts), figures if several else {})
+    return Study(generic_tables, figures if several else {})

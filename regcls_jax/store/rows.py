@@ -12,12 +12,18 @@ import pandas as pd
 from regcls_jax.store.files import write_atomic
 
 METRICS = ("mse", "mae")
-# The columns of every row; a study adds those of its source and the other settings of its runs.
+# The columns of both engines' rows: arm, data, settings, evaluated part of a split, errors.
+SHARED = (
+    *("arm", "dataset", "target", "unit", "seed", "classes", "balanced", "lam", "scale", "learning_rate"),
+    *("weight_decay", "split", "shot", "n", *METRICS),
+)
+# The columns that every row of a study must have, in earlier versions, too; a study adds those of its source and the
+# other settings of its runs.
 COLUMNS = (
     *("run", "arm", "seed", "classes", "classes_kept", "balanced", "lam", "scale", "learning_rate", "weight_decay"),
     *("split", "n", *METRICS),
 )
-TEXT_COLUMNS = ("arm", "dataset", "scenario", "sampling", "split", "shot", "trace")
+TEXT_COLUMNS = ("arm", "dataset", "target", "unit", "scenario", "sampling", "split", "shot", "trace")
 # The columns that identify a trained model, whatever split it is evaluated on; rows may have only some of them.
 RUN = (
     *("arm", "dataset", "scenario", "sampling", "noise", "function", "repetition", "fold", "seed", "classes"),

@@ -125,6 +125,7 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         initializer=run.initializer,
         inputs=run.inputs,
         output=run.output,
+        loss_in=run.loss_in,
         outputs=sized.outputs,
         classes=padded_classes(sized.bins.classes) if run.balanced and sized.bins else run.classes,
         auxiliary=run.auxiliary,

@@ -47,7 +47,8 @@ def part_rows(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> list[Row]
         sized = sizes[runs[number].trained_on]
         columns = _run_columns(number, runs[number], sized)
         for split, name in enumerate(sized.splits):
-            rows.append({**columns, "split": name, **{score: values[at][split] for score, values in scores.items()}})
+            own = {score: values[at][split] for score, values in scores.items()}
+            rows.append({**columns, "split": name, "shot": "all", **own})
     return rows
 
 
@@ -76,5 +77,6 @@ def trivial_rows(spec: Spec, problem: Problem) -> list[Row]:
             targets = problem.targets[places]
             error = (prediction - targets).reshape(len(targets), -1)
             scores = {"n": len(targets), "mse": np.mean(error**2), "mae": np.mean(np.abs(error))}
-            rows.append({"run": -1, "arm": arm, **spec.columns(), **NOTHING_TRAINED, "split": split, **scores})
+            place = {"split": split, "shot": "all"}
+            rows.append({"run": -1, "arm": arm, **spec.columns(), **NOTHING_TRAINED, **place, **scores})
     return rows

@@ -38,6 +38,7 @@ class Shape(NamedTuple):
     initializer: str
     inputs: str
     output: str
+    loss_in: str
     outputs: int  # components of vector targets; 0: scalar targets
     classes: int  # with padding
     auxiliary: str
@@ -241,9 +242,12 @@ def _loss(
         if shape.balanced:
             class_mask = keep_mask(key, batch.labels, arrays.keep[own.set])
     prior = jax.tree.map(lambda array: array[own.set], arrays.prior)
+    value, targets = own.value(shape, prediction), batch.targets
+    if shape.loss_in == "std":
+        value, targets = value / arrays.std[own.set], targets / arrays.std[own.set]
     return objective(
-        prediction._replace(value=own.value(shape, prediction)),
-        batch.targets,
+        prediction._replace(value=value),
+        targets,
         given=given,
         lam=run.numbers["lam"],
         scale=run.numbers["scale"],

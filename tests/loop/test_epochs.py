@@ -29,6 +29,7 @@ from regcls_jax.loop.results import result_rows
 from regcls_jax.loop.steps import make_engine
 from regcls_jax.loop.tasks import task_of
 from regcls_jax.metrics.shots import class_error_sums
+from regcls_jax.store.rows import SHARED
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -115,7 +116,8 @@ def test_the_oracle_has_the_classes_of_its_run(faces):
     middle = train_ages[(train_ages == 25) | (train_ages == 40)].mean(dtype=np.float64)
     sums = class_error_sums(ages + 1, ages, ages.astype(int), np.ones(48, bool), 71)
     run = small_run(classes=4)
-    rows = result_rows(run, task_of(run).measure(run, faces), {"test": sums})
+    rows = result_rows(run, faces, task_of(run).measure(run, faces), {"test": sums})
+    assert set(SHARED) <= set(rows)
     oracle = rows[rows["arm"] == "oracle_bin_4"]
     assert_rows_follow_from_predictions(oracle, ages, np.where((ages == 5) | (ages == 70), ages, middle), train_ages)
 

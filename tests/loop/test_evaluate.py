@@ -65,7 +65,7 @@ def test_wrong_input_is_named(prepared_faces, tmp_path):
     config = {**CONFIG, "arms": {"reg": {}}}
     with pytest.raises(OSError, match="utkface is not prepared in .*; prepare it: python launch/prepare.py --dataset="):
         train_all(config, tmp_path / "work", tmp_path, command="test")
-    with pytest.raises(ValueError, match="dataset"):
+    with pytest.raises(ValueError, match="unknown data set 'faces'; one of utkface"):
         train_all({**config, "run": {"dataset": "faces"}}, tmp_path / "work", prepared_faces, command="test")
     assert not (tmp_path / "work").exists()
     with pytest.raises(OSError, match=r"arm 'rrt' starts from arm 'reg' with seed 0, which is not trained in "):

@@ -42,11 +42,11 @@ def test_a_setting_that_only_trained_runs_have_is_a_dash_for_the_trivial_predict
 
 def test_the_paper_s_tables_are_for_the_paper_s_settings_only():
     rows, again = two_rates()
-    assert choose("fig3", rows, {}) is REPORTS["fig3"]
+    assert choose("fig3", rows) is REPORTS["fig3"]
     for others in (pd.concat([rows, again]), pd.concat([rows, rows.assign(noise=0.5)])):  # noise is not pooled
-        assert "effects" in choose("fig3", others, {}).figures
-    assert choose("fig5", pd.concat([rows, rows.assign(noise=0.5)]), {}) is REPORTS["fig5"]
-    assert "effects" in choose("mine", rows, {}).figures
+        assert "effects" in choose("fig3", others).figures
+    assert choose("fig5", pd.concat([rows, rows.assign(noise=0.5)])) is REPORTS["fig5"]
+    assert "effects" in choose("mine", rows).figures
 
 
 def folds(arms=("reg", "wide", "lds"), datasets=("houses",)):
@@ -68,10 +68,10 @@ def folds(arms=("reg", "wide", "lds"), datasets=("houses",)):
 def test_any_data_is_reported_by_its_own_columns():
     rows = folds()
     assert design(rows) == ([], ["fold", "repetition"], ["learning_rate"])
-    means, effects = generic_tables(rows, {"target": "price", "unit": "kEUR"})
+    means, effects = generic_tables(rows.assign(target="price", unit="kEUR"))
     assert means.title == "Every arm in every setting: price, houses"
     assert effects.title == "Against reg: price, houses"
-    assert "MAE (kEUR)" in means.note
+    assert "MAE in kEUR" in means.note
     level = rows.loc[rows["arm"] == "reg", "mse"]
     line = means.frame.set_index("arm").loc["reg"]
     assert (line["test MSE"], line["runs"]) == (f"{level.mean():.3f} ± {level.std():.3f}", "15")
@@ -83,7 +83,7 @@ def test_any_data_is_reported_by_its_own_columns():
     for effect in generic_effects(rows):
         mean, ends = effect.difference
         assert ends.low < mean < ends.high
-    (axes,) = generic_figure(rows, {"unit": "kEUR"}).axes
+    (axes,) = generic_figure(rows.assign(unit="kEUR")).axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(found.index)
 
 
@@ -109,4 +109,4 @@ def test_several_seeds_on_one_split_are_a_draw():
 def test_one_arm_has_nothing_to_be_compared_with():
     rows = folds(arms=("lds",))
     assert len(generic_tables(rows)) == 1
-    assert not choose("mine", rows, {}).figures
+    assert not choose("mine", rows).figures

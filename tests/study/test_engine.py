@@ -23,7 +23,7 @@ from regcls_jax.data.synthetic import problems
 from regcls_jax.models.mlp import MLP
 from regcls_jax.objectives import keep_mask, objective
 from regcls_jax.store import files
-from regcls_jax.store.rows import read_rows
+from regcls_jax.store.rows import SHARED, read_rows
 from regcls_jax.study import arrays, plan
 from regcls_jax.study import train as training
 from regcls_jax.study.engine import run_study
@@ -106,6 +106,7 @@ def test_rows_say_what_was_trained_and_beside_it_the_trivial_predictors(finished
     runs = expand(small())
     trained = rows[rows["run"] >= 0]
     assert len(trained) == len(runs) * 4
+    assert set(SHARED) <= set(rows)
     for number, members in trained.groupby("run"):
         run = runs[number]
         assert set(members["split"]) == {"train", "val", "val_balanced", "test"}

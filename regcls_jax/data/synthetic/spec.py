@@ -102,4 +102,5 @@ class DataSpec:
 
     def columns(self) -> dict[str, str | int | float | None]:
         """What a result row says of the data set; without noise the noise is 0."""
-        return {**dataclasses.asdict(self), "noise": self.noise if self.scenario == "noisy" else 0.0}
+        named = {"dataset": "synthetic_1d", "target": "y", "unit": ""}
+        return {**named, **dataclasses.asdict(self), "noise": self.noise if self.scenario == "noisy" else 0.0}
