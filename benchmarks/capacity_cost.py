@@ -1,4 +1,4 @@
-"""What a study costs that is too large to run: its trainings by shape, rates measured now, hours computed from both.
+"""The cost of a study that is too large to run: hours computed from its trainings by shape and rates measured now.
 
 python benchmarks/capacity_cost.py --config=configs/capacity.py [--output=capacity_cost.md]
 """
@@ -32,7 +32,7 @@ TFLOPS = flags.DEFINE_float(
 OUTPUT = flags.DEFINE_string("output", None, "Markdown file to write.")
 flags.mark_flag_as_required("config")
 
-# Fields of a run that its rate depends on and that are measured at their default alone.
+# Fields of a run that its rate depends on, measured at their defaults only.
 MEASURED_WITH = ("epochs", "batch_size", "balanced", "regression", "trace")
 
 
@@ -47,7 +47,7 @@ class Shape(NamedTuple):
 def trainings_by_shape(config: Mapping[str, Any]) -> dict[Shape, int]:
     """How many trainings of each shape a study asks for; only those of one function and repetition are expanded.
 
-    Raises ValueError for runs that cost what is not measured here: other epochs or batches, equalised classes, a trace.
+    Raises ValueError for runs whose cost is not measured here: other epochs or batches, equalised classes, a trace.
     """
     data = config["data"]
     runs = expand({**config, "data": {**data, "functions": 1, "repetitions": 1}})

@@ -29,7 +29,7 @@ def problem(spec: DataSpec, samples: int) -> Problem:
 def compiled(
     samples: int, classes: int, chunks: int, hidden: tuple[int, ...], optimizer: str
 ) -> tuple[Callable[[], object], Answer]:
-    """A call that trains `chunks` chunks per device, and what it took to get there."""
+    """A call that trains `chunks` chunks per device, and facts about it (such as the compile time)."""
     import jax
 
     from regcls_jax.study import arrays

@@ -1,4 +1,4 @@
-"""How much of the rate of a bare loop, which decodes and resizes the same JPEGs, the input pipeline keeps.
+"""The rate of the input pipeline beside that of a bare loop that decodes and resizes the same JPEGs.
 
 python benchmarks/image_pipeline.py [--data_dir=... --dataset=utkface] [--output=image_pipeline.md]
 """
@@ -74,7 +74,7 @@ def bare_seconds(pool: concurrent.futures.Executor | None, processes: int, count
 
 
 def pipeline_rate(batches: Iterator[image_pipeline.Batch], warm: int, count: int) -> float:
-    """Images per second of `count` batches, after `warm` that use up what was made before; padding does not count."""
+    """Images per second of `count` batches, after `warm` that empty the queues; padding does not count."""
     for _ in range(warm):
         next(batches)
     clock = time.perf_counter()

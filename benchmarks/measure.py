@@ -1,4 +1,4 @@
-"""What is measured: every function returns raw records (dicts of numbers); whatever is compared takes turns."""
+"""The measurements: every function returns raw records (dicts of numbers); what is compared takes turns."""
 
 import collections
 import contextlib

@@ -63,7 +63,7 @@ def input_rates(image_size: int) -> list[dict[str, float]]:
     flags.set_default(image_pipeline.IMAGE_SIZE, image_size)
     with tempfile.TemporaryDirectory() as folder:
         image_pipeline.generate(Path(folder) / "images", image_pipeline.IMAGES.value, image_pipeline.PIXELS.value)
-        with contextlib.redirect_stdout(sys.stderr):  # TFDS tells where it writes
+        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints where it writes
             prepare("utkface", f"{folder}/images", f"{folder}/tfds")
         split = load_images("utkface", f"{folder}/tfds").splits["train"]
         return [image_pipeline.compare(split, workers) for workers in image_pipeline.WORKERS.value]
@@ -143,7 +143,7 @@ def input_section(records: Sequence[dict[str, float]]) -> str:
 
 
 def cost_section(cost: Answer, run: AgeRun, net: Network) -> str:
-    """What XLA says of the compiled step beside the analytic count."""
+    """XLA's figures for the compiled step beside the analytic count."""
     analytic = resnet_cost.training_flop(net.layers)
     flops = {
         "analytic: 3 x forward, without the gradient of the images": analytic,

@@ -1,4 +1,4 @@
-"""Times and weighs the training step of an image run: the loop's own jitted, donated step on one device."""
+"""Measures time and memory of the training step of an image run: the loop's own jitted, donated step on one device."""
 
 import functools
 import time
@@ -73,7 +73,7 @@ training = functools.lru_cache(maxsize=1)(Training)
 
 
 def answer(run: Mapping[str, Any], task: str) -> Answer:
-    """Seconds and core-seconds of one step (`task` "step"), or what XLA says of the program ("cost").
+    """Seconds and core-seconds of one step (`task` "step"), or XLA's cost figures of the program ("cost").
 
     The first request of a run compiles it and, for "step", makes one step, before any clock starts.
     """

@@ -1,4 +1,4 @@
-"""What we claim about the study engine's speed, measured again on this machine.
+"""Measures what we claim about the speed of the study engine, on this machine.
 
 python benchmarks/study.py [--quick] [--output=benchmarks.md]
 """
@@ -35,7 +35,7 @@ TINY_EFFORT = dataclasses.replace(QUICK_EFFORT, classes=(0, 4), samples=(600,), 
 
 
 def processor() -> str:
-    """The processor's name, where Linux tells it."""
+    """The processor's name (on Linux), else the machine type."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -1,7 +1,7 @@
-"""Measuring processes: asked in one line of JSON, answering in one.
+"""Processes that measure: each request and each answer is one line of JSON.
 
-A process of its own for everything measured, so that each has its own cores, thread pools and XLA flags, and two that
-are compared can take turns without compiling again.
+Everything measured runs in a process of its own, so that each has its own cores, thread pools and XLA flags, and two
+that are compared can take turns without compiling again.
 """
 
 import functools

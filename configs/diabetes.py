@@ -1,12 +1,12 @@
-"""A real table on the study engine: disease progression of 442 patients from ten measurements, with what pays there.
+"""A real table on the study engine: disease progression of 442 patients from ten measurements.
 
     python launch/study.py --config=configs/diabetes.py --workdir=runs/diabetes                 # under a minute
     python launch/study.py --config=configs/diabetes.py:quick --workdir=runs/diabetes-quick     # one repetition
     python launch/study.py --config=configs/diabetes.py:runlocal --workdir=runs/diabetes-local  # seconds: does it run?
 
-The table that scikit-learn ships (Efron et al. 2004), 5-fold cross-validation repeated 6 times; a fifth of the rows
-that are not tested is the validation set, whose best epoch counts. Inputs and targets are standardised by the training
-rows; errors are in the units of the target (25 to 346).
+The table that scikit-learn ships (Efron et al. 2004), 5-fold cross-validation repeated 6 times; a fifth of the
+rows outside the test fold is the validation set, which selects the epoch. Inputs and targets are standardised by the
+training rows; errors are in the units of the target (25 to 346).
 
 Arms: reg; reg_x_lambda (its loss times .001, no classes); reg_cls with 8 and 16 classes between the 2 % and 98 %
 quantiles of the training targets and lambda .001 (6 per standard score); lds (root of the inverse density, smoothed).

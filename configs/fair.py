@@ -13,7 +13,7 @@ initial weights.
 reg has no lambda of its own: it would be one more factor of `scale`. Under Adam with coupled decay only decay / scale
 matters (up to Adam's epsilon), so `scale` is what lets reg outweigh the decay as lambda lets reg+cls; decay / scale is
 0 or 1e-8 to 1e-3 for every arm. reg has 40 combinations, of which 32 nearly exhaust 35 that differ; reg_cls and
-reg_cls_bal have 840 each. Is it their variety that helps, as more lottery tickets would? The control reg_fine is reg
+reg_cls_bal have 840 each. Does that variety alone help, as more lottery tickets would? The control reg_fine is reg
 with 840 combinations, too: the same ranges of learning rate and scale in finer steps. It is post hoc: it was added
 after the result of the other three arms was seen.
 
@@ -52,7 +52,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.budget = 32
     config.data.scenarios, config.data.repetitions = ("clean", "noisy"), 3
     config.run.initial_weights = "paired"
-    config.scenario = {}  # the arms set what the published scenarios do
+    config.scenario = {}  # the arms set these fields themselves
     config.arms = {
         "reg": SHARED,
         "reg_fine": {**SHARED, **FINE},

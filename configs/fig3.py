@@ -26,7 +26,7 @@ CLASSES = (4, 16, 64, 256, 1024)
 
 
 def shrink(config: ConfigDict) -> None:
-    """Makes a study as small as `runlocal` is: one clean function, two samplings, two epochs."""
+    """Shrinks a study to the size of `runlocal`: one clean function, two samplings, two epochs."""
     config.data.functions, config.data.repetitions = 1, 1
     config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
     config.run.epochs = 2

@@ -10,8 +10,9 @@ one only where Fig. 4 is all that is wanted.
 Recipe (paper sections 2.1 and 3.1; recipes 4.1): 10 functions x 3 repetitions x 4 samplings, scenarios clean and noisy
 with their published learning rates 1e-3 and 1e-2; eight lambda; MLP 1-6-15-1 with a class head, Adam with coupled
 weight decay 1e-3 on everything, batch 256, 80 epochs, last epoch; reg and reg+cls start from different weights. The
-paper evaluates "on the validation set", in the published code that of the training's own sampling: `val`. The report
-adds the validation set of the uniform sampling, `val_balanced`, which is what the test set looks like.
+paper evaluates "on the validation set". In the released 1d/demo.sh that is the uniform one (evalset='val';
+recipes 4.1-11), so `val_balanced` is the counterpart of the published numbers; the report also has `val`, of the
+training's own sampling.
 
 Arms: reg (lambda 1, as published); reg_cls; the controls reg_x_lambda (the regression loss times lambda, no classes:
 weight decay is coupled, so lambda alone is a weaker decay) and reg_no_decay.

@@ -7,16 +7,17 @@
 
 Recipe (paper sections 2.3 and 3.1; recipes 4.1 and 4.2): the trainings of configs/fig4.py, and the same with balanced
 classes: uniform ones merged by histogram equalisation (Eq. 12, the published rounding `ceil`), and the class loss on
-samples kept with the probability of Eq. 13, drawn anew every epoch. The published code crashes there (recipes 4.1-12),
+samples kept with the probability of Eq. 13, drawn every epoch. The published code crashes there (recipes 4.1-12),
 so that the paper's table is all there is to compare with.
 
 A cell counts 10 functions x 3 repetitions x 5 class counts x 8 lambda = 1,200 pairs of reg+cls and reg. The caption of
 Table 1 lists seven lambda (not 1), the text eight; every published percentage is a whole number of 1,200 and most are
 none of 1,050, so eight were counted. The report has both, each against reg and against reg_x_lambda at the same lambda,
-and each on `val` (the training's own sampling, as in the published code) and on `val_balanced` (uniform sampling).
+and each on `val` (the training's own sampling) and on `val_balanced` (uniform sampling, the counterpart of the
+published numbers: the released 1d/demo.sh has it with evalset='val', recipes 4.1-11).
 
 Expected (published, % of runs, clean / noisy): imbalanced classes 48.48 / 55.31, balanced classes 49.60 / 57.42.
-Here, all 21,600 trainings: 47.58 / 50.60 and 49.38 / 54.02; results/tab1/.
+Here on `val`, all 21,600 trainings: 47.58 / 50.60 and 49.38 / 54.02; results/tab1/.
 """
 
 from ml_collections import ConfigDict

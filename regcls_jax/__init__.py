@@ -12,13 +12,13 @@
 | `bins` | classes over a target: `fit`, `assign`, `decode`, `equalize`, `keep_probabilities` |
 | `losses` | per-example losses: `squared_error`, `huber`, `focal_squared_error`, `cross_entropy`, `gai`, `bmc`, ... |
 | `objective` | scale * (lam * regression + classification), with masks and weights; `Prediction` holds what it takes |
-| `masked_mean`, `keep_mask` | a mean over a mask; the class-keeping draw of Eq. 13 |
+| `masked_mean`, `keep_mask` | a mean over a mask; a random draw of the samples whose class loss counts (Eq. 13) |
 | `weights` | weights by the density of the targets: `label_weights`, `class_weights`, `LdsKernel` (no JAX needed) |
 | `theory` | the likelihoods and gaps of Section 2.2 (Eq. 5 to 11); `priors` the densities that they take |
 | `metrics` | error sums, errors by many, medium and few shot, the trivial predictors |
 
-Arrays are lists, NumPy, pandas or JAX alike. Names are loaded when they are first used: importing the package, or its
-bins and weights, starts no JAX.
+Arrays may be lists, NumPy, pandas or JAX. Modules are imported on first use: importing the package, or only its bins
+and weights, does not import JAX.
 """
 
 import importlib

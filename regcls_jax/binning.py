@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import jax
 
-# Without JAX at run time: bins and weights serve those who only prepare data.
+# JAX is not imported at run time: code that only prepares data can use bins and weights without it.
 ArrayT = TypeVar("ArrayT", np.ndarray, "jax.Array")
 DECODINGS = ("expectation", "argmax", "median")
 
@@ -62,13 +62,13 @@ def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) 
 
 
 def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> ArrayT:
-    """Values [...] in target units from class `probabilities` [..., C] over `edges` [C + 1]: from classes to a target.
+    """Values [...] in target units from class `probabilities` [..., C] over `edges` [C + 1].
 
-    rule: "expectation", the mean of the class centres; "argmax", the centre of the likeliest class; "median", where
+    rule: "expectation", the mean of the class centres; "argmax", the centre of the most probable class; "median", where
     half of the probability lies below, spread evenly within a class. Edges must be finite.
 
     Raises:
-      ValueError: an unknown rule, or another number of edges than C + 1.
+      ValueError: an unknown rule, or a number of edges other than C + 1.
     """
     xp, probabilities = _namespace(probabilities)
     edges = xp.asarray(edges, dtype=probabilities.dtype)
@@ -97,6 +97,7 @@ def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> t
     q(k) = rounding(C / N * sum_{j <= k} counts_j). Equation 12 numbers classes from 1 and prints a floor, under which
     almost every last class holds one bin; `ceil` (default) is what the published 1-D code does, `round` (half to even)
     the published image code, `floor` the text. Leading empty bins join the first non-empty one and do not count in C.
+    Raises ValueError for an unknown rounding, or counts that are negative, fractional or all zero.
     """
     counts = np.asarray(counts)
     edges = np.asarray(edges)
@@ -126,7 +127,8 @@ def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> t
 def keep_probabilities(counts: np.ndarray) -> np.ndarray:
     """rho(k) = min_j counts_j / counts_k (Eq. 13) [C] -> [C]; the minimum is over non-empty classes.
 
-    An empty class gets 1: nothing of it can be drawn, and a later sample of it is as rare as can be.
+    An empty class gets 1: training never draws from it, and a sample of it that turns up later is always kept.
+    Raises ValueError if all classes are empty.
     """
     counts = np.asarray(counts, np.float64)
     if not np.any(counts > 0):
@@ -136,7 +138,7 @@ def keep_probabilities(counts: np.ndarray) -> np.ndarray:
 
 
 def check_targets(targets: np.ndarray, name: str = "targets") -> np.ndarray:
-    """`targets` as an array; ValueError that names the first row that is NaN or infinite, or an empty array."""
+    """`targets` as an array. Raises ValueError if it is empty, or naming the first row that is NaN or infinite."""
     targets = np.asarray(targets)
     if targets.size == 0:
         raise ValueError(f"{name}: no samples")
@@ -178,8 +180,8 @@ def fit(
 ) -> Bins:
     """Classes over the range of training `targets` [n]: `classes` uniform bins, equalised if `balanced`.
 
-    Raises ValueError (naming `name`) for NaN or infinite targets, a constant target, one class, or more classes than
-    samples.
+    Raises ValueError (naming `name`) for NaN or infinite targets, a constant target, fewer than two classes, or more
+    classes than samples.
     """
     targets = check_targets(targets, name)
     if classes > targets.size:

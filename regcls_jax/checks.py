@@ -1,4 +1,4 @@
-"""Checks of single values, each with one message that names what is wrong, and dataclass fields that carry them."""
+"""Checks of single values, with clear error messages, and dataclass fields that declare their check."""
 
 import dataclasses
 import functools
@@ -61,7 +61,7 @@ def check_fields(where: str, described: Any) -> None:
     """Checks every field of a dataclass instance against its type and the bounds it was declared with.
 
     Args:
-      where: what the fields belong to, such as "arm 'reg'"; begins every message.
+      where: what the fields belong to, such as "arm 'reg'"; starts every message.
       described: the instance; fields of other types than int, float, bool and str are only checked against `choice`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every program under launch/ shares: absl flags, and errors of the user's making as one clear line."""
+"""What the programs under launch/ share: parsing absl flags, and reporting user errors in one clear line."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-# Where generated data sets are kept, unless a program is told otherwise.
+# Default folder of generated data sets.
 CACHE_DIR = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "regcls_jax")
 # Where launch/prepare.py puts image data sets, and launch/train.py looks for them.
 PREPARED_DIR = os.path.join(CACHE_DIR, "tfds")
@@ -17,18 +17,18 @@ PREPARED_DIR = os.path.join(CACHE_DIR, "tfds")
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and calls `main`; a wrong flag, config, file or folder ends the program with one line.
 
-    Only ValueError and OSError are the user's to mend; anything else is a defect and keeps its traceback.
+    Only ValueError and OSError count as user errors; any other exception is a bug and keeps its traceback.
     """
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: unknown argument {argv[1]!r}; try --help")
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.ERROR)  # Orbax has much to tell
+            logging.set_verbosity(logging.ERROR)  # Orbax logs a lot below this level
         try:
             main()
         except KeyboardInterrupt:
-            sys.exit("interrupted; the same command continues")
+            sys.exit("interrupted; run the same command again to continue")
         except (OSError, ValueError) as error:
             sys.exit(f"error: {' '.join(str(error).split())}")
 

@@ -1,6 +1,6 @@
-"""From the sections of a config to the settings of each training: keys, arms, tuples of values, budgets.
+"""Expands the sections of a config into the settings of each training: keys, arms, tuples of values, budgets.
 
-Nothing here imports JAX: a wrong key is told before anything slow begins.
+Nothing here imports JAX, so that a wrong key is reported before anything slow starts.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from regcls_jax.trivial import TRIVIAL_PREDICTORS
 
 
 def check_variant(file: str, variant: str, known: Collection[str]) -> None:
-    """Raises ValueError unless a config file (its `__file__`) has the `variant` that was asked for."""
+    """Raises ValueError unless `variant` is among the `known` ones of a config; `file` is the config's `__file__`."""
     if variant not in known:
         raise ValueError(f"unknown variant {variant!r} of configs/{Path(file).name}; one of {', '.join(known)}")
 
@@ -27,7 +27,7 @@ def check_keys(section: str, given: Mapping[str, Any], known: Sequence[str]) -> 
 
 
 def check_arms(arms: Mapping[str, Mapping[str, Any]], known: Sequence[str]) -> None:
-    """Raises ValueError for an arm with a name that is taken or a field that is not `known`."""
+    """Raises ValueError for an arm with a reserved name or a field that is not `known`."""
     for name, arm in arms.items():
         if name in TRIVIAL_PREDICTORS:
             raise ValueError(f"an arm cannot be called {name!r}: that is a trivial predictor")
@@ -35,9 +35,9 @@ def check_arms(arms: Mapping[str, Mapping[str, Any]], known: Sequence[str]) -> N
 
 
 def values(field: str, value: Any, tuples: Collection[str]) -> tuple[Any, ...]:
-    """The values that a field takes in turn: a tuple or list gives several.
+    """The values to try for a field: a tuple or list holds several.
 
-    A field of `tuples` is itself a tuple, such as `hidden` (layer widths): several of them are a tuple of tuples.
+    A field named in `tuples` is itself a tuple, such as `hidden` (layer widths); several values are a tuple of tuples.
     """
     several = isinstance(value, tuple | list)
     if field in tuples:
@@ -55,11 +55,11 @@ def combinations(settings: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, An
 def draw_combinations(
     name: str, settings: Mapping[str, Sequence[Any]], budget: int, seed_text: str
 ) -> Iterator[dict[str, Any]]:
-    """`budget` different combinations of an arm's values, at random, in the order drawn.
+    """Yields `budget` distinct combinations of an arm's values, drawn at random.
 
-    The draw depends on `seed_text` and the arm's values, not on the order of its fields; a smaller budget has the first
-    ones of a larger. Raises ValueError for an arm with fewer combinations than the budget, because arms would not have
-    equal budgets then.
+    The draw depends on `seed_text` and the arm's values, not on the order of its fields; a smaller budget gives the
+    first combinations of a larger one. Raises ValueError for an arm with fewer combinations than the budget, because
+    the arms would then not have equal budgets.
     """
     for field, listed in settings.items():
         if any(listed.count(value) > 1 for value in listed):
@@ -75,13 +75,13 @@ def draw_combinations(
         number = int(generator.integers(several))
         if number not in drawn:
             drawn.add(number)
-            # Unravelled one by one, so that a large product is never listed.
+            # Unravelled one at a time, so that a large product is never held in memory.
             places = map(int, np.unravel_index(number, sizes))
             yield {field: settings[field][place] for field, place in zip(fields, places, strict=True)}
 
 
 def check_runs(runs: Sequence[Any]) -> None:
-    """Raises ValueError for a config that asks for no training, or for the same one twice."""
+    """Raises ValueError for a config that asks for no training, or for the same training twice."""
     if not runs:
         raise ValueError("the config asks for no training: a list under `data`, `arms` or `seeds` is empty")
     seen: set[Any] = set()

@@ -7,12 +7,12 @@ A trainer keeps a `State` and, once per epoch, collects `Statistics` of the feat
     state = update(state, statistics, epoch, config)                  at the end of the epoch
 
 Buckets are int32 indices, -1 for samples to leave alone: `age_buckets` is the published rule, `binning.assign` any
-other. Under jit with a sharded batch the statistics come out as those of the whole batch, on every device.
+other. Under jit with a sharded batch, every device gets the statistics of the whole batch.
 
-What the statistics pass has to see (its choice of batches, BatchNorm mode and augmentation is the trainer's):
+Which features to collect in the statistics pass (batches, BatchNorm mode and augmentation are up to the trainer):
 - "published": features that went through `smooth` of the same epoch, in training mode, augmented and shuffled,
   with the running statistics of BatchNorm still moving: the published code calibrates in place (quirk 2).
-- "corrected": the features before `smooth`. Calibrated ones drift: each epoch smooths what is smooth already.
+- "corrected": the features before `smooth`. Calibrated features would drift, being smoothed again every epoch.
 """
 
 from typing import NamedTuple
@@ -30,21 +30,16 @@ MODES = ("published", "corrected")
 
 
 class FdsConfig(NamedTuple):
-    """How FDS smooths; the defaults are those of the published runs on ages. Hashable, so static under jit.
+    """How FDS smooths; the defaults are those of the published runs on ages. Hashable, so static under jit."""
 
-    `kernel`, `size`, `sigma` as in `imbalance.lds_kernel`, in buckets; `momentum` is the weight of the old running
-    statistics; `clip` limits the variance ratio (NYUD2 (0.2, 5), STS-B (0.5, 2)); statistics are taken from epoch
-    `start_update` on, features smoothed from epoch `start_smooth` on; `mode` is explained at `update`.
-    """
-
-    kernel: str = "gaussian"
-    size: int = 5
-    sigma: float = 2.0
-    momentum: float = 0.9
-    clip: tuple[float, float] = (0.1, 10.0)
-    start_update: int = 0
-    start_smooth: int = 1
-    mode: str = "published"
+    kernel: str = "gaussian"  # smoothing window over the buckets, as in `imbalance.lds_kernel`
+    size: int = 5  # of the window, in buckets
+    sigma: float = 2.0  # of the window, in buckets
+    momentum: float = 0.9  # weight of the old running statistics
+    clip: tuple[float, float] = (0.1, 10.0)  # limits of the variance ratio (NYUD2 (0.2, 5), STS-B (0.5, 2))
+    start_update: int = 0  # first epoch to collect statistics
+    start_smooth: int = 1  # first epoch to smooth features
+    mode: str = "published"  # or "corrected"; see `update`
 
 
 class Statistics(NamedTuple):
@@ -101,11 +96,11 @@ def age_buckets(
     """Buckets int32 [...] of `ages` [...] (years) by the published rule: bucket k is the age start + k.
 
     The first bucket also takes ages below `start`, and the last one ages above `buckets` - 1, but each only if its
-    own age occurs among the ages `present` [m]; other ages outside get -1. (Recipes 2.3 state the condition for the
-    last bucket only; the published code has it for both.) The published code looks through the labels it is handed:
-    while smoothing those of the batch, the default here; for the statistics those of the epoch, so pass all training
-    ages as `present` there. Rows where `mask` [...] is False get -1 and do not occur. K = buckets - start. NYUD2
-    (start 7) and STS-B are other cases: use `binning.assign`, which gives the outermost buckets everything outside.
+    own age occurs among the ages `present` [m]; other ages outside get -1. The published code searches the labels
+    it is handed: those of the batch while smoothing, the default here; those of the epoch for the statistics, so pass
+    all training ages as `present` there. Rows where `mask` [...] is False get -1 and do not count as present.
+    K = buckets - start. NYUD2 (start 7) and STS-B follow another rule: use `binning.assign`, which puts everything
+    outside into the outermost buckets.
     """
     mask = jnp.ones(ages.shape, bool) if mask is None else mask
     last = buckets - 1
@@ -133,7 +128,7 @@ def batch_statistics(features: Array, buckets: Array, mask: Array, bucket_count:
     """Statistics of `features` [..., F] by `buckets` int [...] in [-1, K) where `mask` [...] is True.
 
     K = `bucket_count`; rows of bucket -1 are left out. Two passes, as sums of squares cancel in float32; products
-    with one-hot rows rather than scatters, because they split over devices.
+    with one-hot rows rather than scatters, because products can be sharded over devices.
     """
     rows = features.reshape(-1, features.shape[-1]).astype(jnp.float32)
     index = jnp.where(mask, buckets, -1).reshape(-1)
@@ -141,7 +136,7 @@ def batch_statistics(features: Array, buckets: Array, mask: Array, bucket_count:
     member = jax.nn.one_hot(index, bucket_count)
     number = member.sum(0)
     mean = _times(member.T, rows) / jnp.maximum(number, 1)[:, None]
-    # Rows of index -1 meet the mean of the last bucket here, and a zero row of `member` in the sum.
+    # Rows of index -1 take the mean of the last bucket here, but their row of `member` is 0, so they add nothing.
     return Statistics(number, mean, _times(member.T, jnp.square(rows - mean[index])))
 
 
@@ -158,9 +153,9 @@ def merge(first: Statistics, second: Statistics) -> Statistics:
 
 
 def _kernel_matrix(buckets: int, config: FdsConfig) -> np.ndarray:
-    """[K, K]: times values [K, F] it smooths them over the buckets.
+    """The matrix [K, K] that smooths values [K, F] over the buckets.
 
-    Beyond the ends lies the mirror image, the end itself not repeated (PyTorch's "reflect", SciPy's "mirror").
+    Values are mirrored at the ends without repeating the end itself (PyTorch's "reflect", SciPy's "mirror").
     """
     window = lds_kernel(config.kernel, config.size, config.sigma, "sum")
     return ndimage.convolve1d(np.eye(buckets), window, axis=0, mode="mirror").astype(np.float32)
@@ -174,17 +169,17 @@ def update(state: State, statistics: Statistics, epoch: ArrayLike, config: FdsCo
 
     "published" reproduces the released age code:
     - smoothed <- kernel over the running statistics *before* this epoch's update, once per epoch from
-      `start_update` + 1 on (an epoch left out stops it for good);
+      `start_update` + 1 on (a skipped epoch stops it for good);
     - last = the *newest* running statistics from then on, because the code keeps a reference, not a copy: `smooth`
       maps from the newest statistics to smoothed older ones (quirk 1), and does nothing in epoch 1 (quirk 3);
-    - only the very first epoch takes the current statistics whole: a bucket first seen later starts from mean 0 and
+    - only the very first epoch takes the current statistics alone: a bucket first seen later starts from mean 0 and
       variance 1, with weight `momentum`;
     - buckets never seen enter the kernel with mean 0 and variance 1.
 
     "corrected" changes these four, and nothing else:
-    - running statistics first, then last and smoothed from them: one epoch, copies, so `smooth` maps between
-      statistics that belong together, and does so from epoch `start_smooth` = 1 on, as the paper describes;
-    - a bucket takes the current statistics whole when it is first seen;
+    - last and smoothed are copies computed from the running statistics after their update, so `smooth` maps between
+      statistics of the same epoch, and does so from epoch `start_smooth` = 1 on, as the paper describes;
+    - a bucket takes the current statistics alone when it is first seen;
     - buckets never seen have weight 0 in the kernel (the others' weights are scaled to sum to 1) and are not smoothed.
     """
     epoch = jnp.asarray(epoch, jnp.int32)
@@ -199,7 +194,7 @@ def update(state: State, statistics: Statistics, epoch: ArrayLike, config: FdsCo
 
     if corrected:
         seen = count > 0
-        # A row is a bucket's: the identity where it was never seen, else the kernel over those that were.
+        # Row k is the identity if bucket k was never seen, else the kernel over the buckets that were.
         kernel = jnp.where(seen, kernel, 0)
         kernel = kernel / jnp.where(seen, kernel.sum(1), 1)[:, None]
         kernel = jnp.where(seen[:, None], kernel, np.eye(len(kernel)))
@@ -224,11 +219,11 @@ def update(state: State, statistics: Statistics, epoch: ArrayLike, config: FdsCo
 def smooth(state: State, features: Array, buckets: Array, epoch: ArrayLike, config: FdsConfig) -> Array:
     """Calibrated `features` [..., F] of `buckets` int [...] in [-1, K); for training only, in either mode.
 
-    z' = (z - m1) sqrt(clip(v2 / v1)) + m2 with (m1, v1) = last and (m2, v2) = smoothed of the bucket. Left as they are:
+    z' = (z - m1) sqrt(clip(v2 / v1)) + m2 with (m1, v1) = last and (m2, v2) = smoothed of the bucket. Unchanged are
     everything before epoch `start_smooth`, rows of bucket -1, buckets whose v1 sums to less than 1e-10, dimensions
-    with v1 = 0. Gradients reach the features, not the state.
+    with v1 = 0. Gradients flow to the features, not to the state.
 
-    Raises ValueError if the features are not those of the state.
+    Raises ValueError if the shapes of features, buckets and state do not agree.
     """
     if features.shape != (*buckets.shape, state.last_mean.shape[-1]):
         raise ValueError(
@@ -238,7 +233,7 @@ def smooth(state: State, features: Array, buckets: Array, epoch: ArrayLike, conf
     state = jax.tree.map(lax.stop_gradient, state)
     active = (state.last_var != 0) & (state.last_var.sum(-1, keepdims=True) >= 1e-10)
     ratio = jnp.clip(state.smoothed_var / jnp.where(active, state.last_var, 1), *config.clip)
-    # Scale 1 between two zeros returns a feature unchanged to the bit.
+    # With scale 1 and both means 0, a feature is returned bit for bit.
     scale = jnp.where(active, jnp.sqrt(ratio), 1)
     before, after = (jnp.where(active, mean, 0) for mean in (state.last_mean, state.smoothed_mean))
     calibrated = (features - before[buckets]) * scale[buckets] + after[buckets]

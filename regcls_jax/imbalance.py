@@ -1,4 +1,4 @@
-"""Label densities on the host: re-weighting, label distribution smoothing (LDS, Yang et al. 2021).
+"""Sample weights from label densities: re-weighting, label distribution smoothing (LDS, Yang et al. 2021).
 
 NumPy in, NumPy out; nothing here needs a model or a trainer. Targets are any floats, classes any edges.
 """
@@ -17,18 +17,14 @@ BOUNDARIES = ("constant", "reflect")
 
 
 class LdsKernel(NamedTuple):
-    """How LDS smooths a histogram: `kernel`, `size` and `sigma` as in `lds_kernel`, in buckets.
+    """How LDS smooths a histogram; the defaults are those of the published runs on ages."""
 
-    `boundary` is what lies beyond the histogram: "constant", zeros (ages, STS-B), or "reflect", its mirror
-    image with the outermost bucket repeated (NYUD2). `truncate` rounds the smoothed counts down to whole
-    numbers: the published code does so, because it smooths integers, for "inverse" but not for "sqrt_inv".
-    The defaults are those of the published runs on ages.
-    """
-
-    kernel: str = "gaussian"
-    size: int = 5
-    sigma: float = 2.0
+    kernel: str = "gaussian"  # as in `lds_kernel`
+    size: int = 5  # buckets, odd
+    sigma: float = 2.0  # buckets
+    # Beyond the histogram: "constant", zeros (ages, STS-B), or "reflect", mirrored with the end repeated (NYUD2).
     boundary: str = "constant"
+    # Rounds smoothed counts down. The published code does so for "inverse" (it smooths integers), not for "sqrt_inv".
     truncate: bool = False
 
 
@@ -66,9 +62,10 @@ def class_weights(
 ) -> np.ndarray:
     """Weights [C] of the classes with histogram `counts` [C], with mean 1 over the samples (recipes 2.2).
 
-    "inverse" is proportional to 1 / counts, "sqrt_inv" to 1 / sqrt(counts), "none" is 1. The order is: limit
-    the counts to `clip` (published: (5, 1000) for "inverse" on ages, None elsewhere), root, smooth by `lds`,
-    invert. A class whose smoothed count is 0 gets the largest weight: no training sample is in it.
+    "inverse" is proportional to 1 / counts, "sqrt_inv" to 1 / sqrt(counts), "none" is 1. The counts are
+    limited to `clip` (published: (5, 1000) for "inverse" on ages, None elsewhere), then rooted, smoothed by
+    `lds` and inverted. A class whose smoothed count is 0 gets the largest weight: no training sample is in it.
+    Raises ValueError for an unknown method or boundary, or an invalid histogram or clip.
     """
     counts = np.asarray(counts, np.float64)
     if method not in METHODS:
@@ -109,8 +106,8 @@ def label_weights(
     """Weights [...] of training `targets` [...] with mean 1, from their histogram over `edges` [C + 1].
 
     Targets outside the edges count in the outermost class (`binning.assign`): the published classes of the
-    ages, whole years to 119 and one of 120 and more, are edges 0, 1, ..., 121. The rest is as in
-    `class_weights`, which does where only a histogram is known, such as that of all pixels of a data set.
+    ages, whole years to 119 and one of 120 and more, are edges 0, 1, ..., 121. Otherwise as
+    `class_weights`; call that where only a histogram is known, such as that of all pixels of a data set.
     """
     edges = np.asarray(edges)
     if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):

@@ -1,4 +1,4 @@
-"""What both engines share of a training: which loss, over which classes, weighted how, and how it is optimised."""
+"""The settings of a training that both engines share: loss, classes, sample weights and optimisation."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from regcls_jax.losses.registry import AUXILIARY, HYPERPARAMETERS, REGRESSION, R
 OUTPUTS = ("target", "standardised")
 BUCKET_POINTS = ("centre", "mean")
 
-# One field per hyperparameter of a registered loss, so that a new loss brings its own.
+# One field per hyperparameter of the registered losses, so that a new loss adds its own.
 _Hyperparameters = dataclasses.make_dataclass(
     "_Hyperparameters",
     [
@@ -25,28 +25,28 @@ _Hyperparameters = dataclasses.make_dataclass(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method(_Hyperparameters):
-    """A loss and its optimisation. Field names are the config's, the rows' and the command line's.
+    """A loss and its optimisation. Configs, result rows and the command line use the same field names.
 
-    loss = scale * (lam * regression + auxiliary) (Eq. 3 and 4), with the hyperparameters of the losses by name
-    (`losses.registry`) as further fields.
+    loss = scale * (lam * regression + auxiliary) (Eq. 3 and 4). The hyperparameters of the registered losses
+    (`losses.registry`) are further fields.
 
     Raises:
-      ValueError: a value that makes no sense, naming the arm and the field.
+      ValueError: an invalid value; the message names the arm and the field.
     """
 
     # Loss
     regression: str = choice("squared_error", REGRESSION)  # of the predicted value
     lam: float = positive(1.0)  # lambda: weight of the regression loss, with or without classes
     scale: float = positive(1.0)  # of the whole loss; the published "reg + cls / lambda" is scale = 1 / lambda
-    output: str = choice("target", OUTPUTS)  # of the value head: the target, or its standard score in training
-    loss_in: str = choice("target", ("target", "std"))  # unit of the errors in the regression loss: its own or none
-    noise_sigma: float = positive(1.0)  # Balanced MSE: first noise scale (target units)
-    noise_learning_rate: float = not_negative(1e-2)  # Balanced MSE: of the noise scale's own Adam; 0 keeps it fixed
-    components: int = whole(8, 1)  # Gaussians of a mixture that stands for p~(y)
+    output: str = choice("target", OUTPUTS)  # of the value head: the target, or its z-score
+    loss_in: str = choice("target", ("target", "std"))  # errors in target units, or in standard deviations
+    noise_sigma: float = positive(1.0)  # Balanced MSE: initial noise scale (target units)
+    noise_learning_rate: float = not_negative(1e-2)  # Balanced MSE: for the noise scale (its own Adam); 0: fixed
+    components: int = whole(8, 1)  # Gaussians in the mixture fitted to p~(y)
 
     # Classes
     classes: int = whole(0, 0)  # 0: plain regression; else classes of the class head, before equalisation
-    auxiliary: str = choice("classification", AUXILIARY)  # what the class head is trained with
+    auxiliary: str = choice("classification", AUXILIARY)  # loss of the class head
     balanced: bool = False  # equalised classes and keep masks (Eq. 12 and 13)
     rounding: str = choice("ceil", ROUNDINGS)  # of equalisation: "ceil" published 1-D code, "round" image code
     low: float | None = None  # lower end of the classes (target units); None: `low_quantile` of the training targets
@@ -55,11 +55,11 @@ class Method(_Hyperparameters):
     high_quantile: float = positive(1.0)  # 1: the largest
 
     # Weights by the density of the targets
-    reweight: str = choice("none", METHODS)  # weight of the regression loss: by the inverse (root of the) density
-    buckets: int = whole(100, 1)  # uniform buckets that the density is counted in
+    reweight: str = choice("none", METHODS)  # weights of the regression loss: inverse density or its root
+    buckets: int = whole(100, 1)  # uniform buckets of the density histogram
     bucket_low: float | None = None  # lower end of the buckets (target units); None: smallest training target
     bucket_high: float | None = None  # upper end; None: largest training target
-    bucket_point: str = choice("centre", BUCKET_POINTS)  # BNI: place of a bucket's mass; "mean" suits whole years
+    bucket_point: str = choice("centre", BUCKET_POINTS)  # BNI: where a bucket's mass is; "mean" suits whole years
     clip_low: float = not_negative(0.0)  # counts are limited to [clip_low, clip_high] ...
     clip_high: float = not_negative(0.0)  # ... if this is above 0
     lds: bool = False  # smooth the counts (label distribution smoothing)
@@ -80,7 +80,7 @@ class Method(_Hyperparameters):
 
     @property
     def where(self) -> str:
-        """Begins every message about this training; a run names its arm."""
+        """Starts every error message; a run names its arm."""
         return "method"
 
     @property
@@ -89,7 +89,7 @@ class Method(_Hyperparameters):
         return REGRESSION[self.regression]
 
     def hyperparameters(self) -> dict[str, float]:
-        """Those of the losses in use: field -> value."""
+        """The hyperparameters of the losses in use: field -> value."""
         known = [*self.loss.hyperparameters]
         if self.classes:
             known += AUXILIARY[self.auxiliary].hyperparameters
@@ -105,7 +105,7 @@ class Method(_Hyperparameters):
                 raise ValueError(f"{where}: {field} {getattr(self, field)!r} needs classes >= 2")
         for field in ("lds", "clip_high"):
             if getattr(self, field) and self.reweight == "none":
-                raise ValueError(f"{where}: {field} shapes the weights of a re-weighting; set reweight, too")
+                raise ValueError(f"{where}: {field} has no effect without re-weighting; set reweight, too")
         if self.loss_in == "std" and (self.output != "standardised" or self.loss.prior != "none"):
             raise ValueError(
                 f"{where}: loss_in 'std' needs output 'standardised' and a regression loss without a prior"

@@ -1,4 +1,4 @@
-"""The one place where losses meet: scale * (lambda * regression + auxiliary loss) with masks (Eq. 4)."""
+"""The training objective: scale * (lambda * regression + auxiliary loss), with masks (Eq. 4)."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from regcls_jax.prediction import Prediction
 
 
 def _fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
-    """`array` for values of a `shape`: itself, or [B] spread over the components of vector targets [B, t]."""
+    """`array` in the given `shape`: as it is, or [B] repeated over the components of vector targets [B, t]."""
     array = jnp.asarray(array)
     if array.shape == shape:
         return array
@@ -23,14 +23,14 @@ def _fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
 def _mask(name: str, mask: Array, shape: tuple[int, ...]) -> Array:
     mask = _fitted(name, mask, shape)
     if mask.dtype != bool:
-        raise ValueError(f"{name} must be bool (True: counts), got {mask.dtype}; numbers go into weights")
+        raise ValueError(f"{name} must be bool (True: the example counts), got {mask.dtype}; pass numbers as weights")
     return mask
 
 
 def masked_mean(values: Array, mask: Array | None = None) -> Array:
     """The mean of `values` [...] where the bool `mask` [...] is True: sum(mask * values) / max(sum(mask), 1).
 
-    Without a mask the plain mean. With nothing kept the result is 0 with a zero gradient, not NaN. A mask [B] fits
+    Without a mask the plain mean. If nothing is kept, the result is 0 with a zero gradient, not NaN. A mask [B] fits
     values [B, t].
     """
     if mask is None:
@@ -41,9 +41,10 @@ def masked_mean(values: Array, mask: Array | None = None) -> Array:
 
 
 def keep_mask(key: Array, labels: Array, keep: Array) -> Array:
-    """A fresh draw of the class-keeping mask (Eq. 13): labels int [...], keep [C] -> bool [...], U(0, 1) < keep[label].
+    """Draws which samples count in the class loss (Eq. 13): labels int [...], keep [C] -> bool [...].
 
-    Draw it anew at every step from `fold_in(key, step)`, as the published code draws at every read of a sample.
+    True where U(0, 1) < keep[label]. Draw a new mask in every step, from `fold_in(key, step)`: the published code draws
+    whenever it reads a sample.
     """
     return jax.random.uniform(key, labels.shape) < keep[labels]
 
@@ -67,17 +68,17 @@ def objective(
     Args:
       prediction: value [...] of the shape of `targets`; logits and features as the auxiliary loss needs them.
       targets: [...], or vectors [B, t].
-      labels: int [...], the classes of the targets; None for plain regression, which lam multiplies all the same (the
+      labels: int [...], the classes of the targets; None for plain regression, whose loss lam still multiplies (the
         "reg x lambda" control).
-      given: in place of labels, all that an auxiliary loss may ask for. Its targets may have another shape than
-        `targets` (two resolutions).
+      given: instead of labels, everything an auxiliary loss may need. Its targets may have another shape than
+        `targets` (another resolution).
       lam: weight of the regression loss; may be traced.
       scale: of the whole loss; may be traced. The published image code's "reg + cls / lambda" is scale = 1 / lambda.
       regression: per-example loss of value and targets.
       auxiliary: per-example loss of the whole prediction and `given`.
-      weights: [...] or [B], multiply the regression loss (re-weighting, LDS).
-      mask: bool [...] or [B], which examples count; it bounds both means where their shapes agree.
-      class_mask: bool [...], which of these count in the auxiliary mean. The only mask of that mean where the shapes of
+      weights: [...] or [B], factors of the regression loss (re-weighting, LDS).
+      mask: bool [...] or [B], which examples count, in both means if their shapes agree, else in the regression mean.
+      class_mask: bool [...], which of these count in the auxiliary mean. It alone masks that mean if the shapes of
         `targets` and `given.targets` differ.
 
     Returns:
@@ -103,7 +104,7 @@ def objective(
     total = lam * terms["regression"]
     if labels is not None:
         if given is not None:
-            raise ValueError("give either labels or given, which holds them")
+            raise ValueError("pass either labels or given, not both")
         given = Given(targets, labels)
     if given is not None:
         kept = _kept(jnp.shape(given.targets), mask, class_mask)
@@ -113,7 +114,7 @@ def objective(
         terms["auxiliary"] = masked_mean(auxiliary(seen, given), kept)
         total = total + terms["auxiliary"]
     elif prediction.logits is not None:
-        raise ValueError("the prediction has logits: give labels (or given) for them, or leave them out")
+        raise ValueError("the prediction has logits: pass labels (or given) for them, or leave them out")
     return scale * total, terms
 
 
@@ -126,7 +127,7 @@ def _kept(shape: tuple[int, ...], mask: Array | None, class_mask: Array | None) 
 
 
 def _masked(prediction: Prediction, kept: Array | None, axis: int) -> Prediction:
-    """Zeros for what does not count: it may hold inf or NaN, as the values may."""
+    """Sets to 0 what does not count: it may hold inf or NaN."""
 
     def masked(array: Array | None) -> Array | None:
         # Features of another resolution than the classes are left as they are.

@@ -17,7 +17,7 @@ SCHEDULES = ("constant", "cosine")
 def learning_rate(
     rate: Array | float, schedule: str, *, boundaries: Sequence[int] = (), steps_per_epoch: Array | int, epochs: int
 ) -> Array | float | optax.Schedule:
-    """The learning rate over the steps, from its first value `rate`.
+    """The learning rate, constant or as a function of the step, starting at `rate`.
 
     "constant" is multiplied by .1 at the end of each epoch of `boundaries`; "cosine" falls to 0 over all steps.
     `steps_per_epoch` may be traced. Raises ValueError for an unknown schedule.
@@ -48,9 +48,10 @@ def make(
 ) -> optax.GradientTransformation:
     """Adam (.9, .999, 1e-8) or SGD with momentum, on all parameters, biases included.
 
-    decay "coupled" adds weight_decay * parameter to the gradient before anything else (torch.optim.Adam/SGD, so the
-    published code): L2 regularisation. Under Adam it is rescaled with the gradient, so its strength relative to the
+    decay "coupled" adds weight_decay * parameter to the gradient before anything else (as torch.optim.Adam/SGD, and so
+    the published code): L2 regularisation. Under Adam it is rescaled with the gradient, so its strength relative to the
     loss depends on the scale of the loss; "decoupled" (AdamW) does not. `momentum` is SGD's.
+    Raises ValueError for an unknown name or decay.
     """
     if name not in NAMES:
         raise ValueError(f"unknown optimizer {name!r}; one of {', '.join(NAMES)}")

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from regcls_jax import binning
 
-# 20 nodes on [0, 1] integrate exp(-s), 0 <= s <= 37, to 3e-14; beyond 37 nothing is left in double precision.
+# 20 nodes on [0, 1] integrate exp(-s), 0 <= s <= 37, to 3e-14; beyond 37 exp(-s) is negligible in double precision.
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(20) + np.array([[1], [0]])) / 2
 _REACH = 37.0
 _ROOT_2 = math.sqrt(2)
@@ -49,7 +49,7 @@ Prior = HistogramPrior | MixturePrior
 def histogram_prior(targets: np.ndarray, edges: np.ndarray) -> HistogramPrior:
     """The prior of training `targets` [n] over increasing `edges` [C + 1] (target units), which must hold them all.
 
-    `binning.assign` would put a target from outside into the outermost class, but a density cannot: ValueError.
+    Raises ValueError for a target outside: `binning.assign` puts it into the outermost class, a density cannot.
     """
     targets, edges = binning.check_targets(targets), np.asarray(edges)
     real = edges[np.isfinite(edges)]
@@ -63,7 +63,7 @@ def histogram_prior(targets: np.ndarray, edges: np.ndarray) -> HistogramPrior:
 
 
 def mixture_prior(means: ArrayLike, variances: ArrayLike, weights: ArrayLike) -> MixturePrior:
-    """A checked MixturePrior from fitted parameters, each [K]; ValueError names what is not a mixture."""
+    """A checked MixturePrior from fitted parameters, each [K]; raises ValueError, naming the values, if invalid."""
     means, variances, weights = (np.asarray(values, np.float64) for values in (means, variances, weights))
     if means.ndim != 1 or not means.shape == variances.shape == weights.shape:
         shapes = f"{means.shape}, {variances.shape} and {weights.shape}"
@@ -137,7 +137,7 @@ def _log_masses(edges: Array, mean: Array, variance: Array) -> Array:
 def discretised_posterior(mean: Array, variance: ArrayLike, edges: ArrayLike) -> Array:
     """log P_k, the mass of N(y; mean, variance) in each bin: [...] and edges [C + 1] -> [..., C]; -inf in an empty bin.
 
-    As the logits of Eq. 9 it tells what coarsening alone costs. Let bin k have width w_k, prior mass q_k, Z = sum P_k:
+    As the logits of Eq. 9 it shows what coarsening alone costs. Let bin k have width w_k, prior mass q_k, Z = sum P_k:
       Eq. 8 = log(q_c / w_c) - log sum_k P_k q_k / w_k, exactly where p~ is constant within bins;
       Eq. 9 = log q_c - log sum_k (P_k / Z) q_k = Eq. 8 + log(w_c / E[w]) + log Z, where E is over the imbalanced
       posterior, proportional to P_k q_k / w_k. Equal widths cancel: no offset. Unequal ones leave one that varies with

@@ -1,7 +1,7 @@
-"""What a method takes from the training targets: classes, bucket weights, the prior p~(y), mean and deviation.
+"""What a method computes from the training targets: classes, bucket weights, the prior p~(y), mean and deviation.
 
-Made once, on the host, from the training targets themselves or from their histogram, which is all there is where they
-are the pixels of a whole data set.
+Computed once, on the host, from the training targets or from their histogram, which is all that is kept of the pixels
+of a whole data set.
 """
 
 import functools
@@ -25,22 +25,18 @@ Targets = np.ndarray | Histogram
 
 
 class FittedTargets(NamedTuple):
-    """What both engines train with; None where the method has no use for it.
+    """What both engines train with; None where the method does not need it."""
 
-    `bins`: the classes; `bucket_edges` [K + 1] and `bucket_weights` [K] of the regression loss; `prior`: p~(y) of
-    Balanced MSE; `mean`, `std` of the value head's output (0 and 1 where it predicts the target itself).
-    """
-
-    bins: binning.Bins | None
-    bucket_edges: np.ndarray | None
-    bucket_weights: np.ndarray | None
-    prior: MixturePrior | None
-    mean: float
-    std: float
+    bins: binning.Bins | None  # the classes
+    bucket_edges: np.ndarray | None  # [K + 1], of the weights of the regression loss
+    bucket_weights: np.ndarray | None  # [K]
+    prior: MixturePrior | None  # p~(y) of Balanced MSE
+    mean: float  # of the value head's output; 0 where it predicts the target itself
+    std: float  # likewise; 1 where it predicts the target itself
 
 
 def fit(method: Method, targets: Targets, name: str = "training targets") -> FittedTargets:
-    """Everything that `method` takes from the training targets.
+    """Everything that `method` computes from the training targets.
 
     Raises:
       ValueError: naming `name`, for targets that are not finite, or all equal where their range or spread is needed.
@@ -79,8 +75,8 @@ def _quantile(targets: Targets, share: float) -> float:
 def class_bins(method: Method, targets: Targets, name: str = "training targets") -> binning.Bins | None:
     """The classes of the class head, equalised if `balanced`; None without classes.
 
-    Raises ValueError, naming `name`, where the range of the classes is empty, or the targets, whose range they have,
-    are fewer than the classes.
+    Raises ValueError, naming `name`, if the range of the classes is empty, or if it follows from the targets and there
+    are fewer of them than classes.
     """
     if not method.classes:
         return None
@@ -97,7 +93,7 @@ def class_bins(method: Method, targets: Targets, name: str = "training targets")
 
 
 def bucket_edges(method: Method, targets: Targets) -> np.ndarray:
-    """The edges [K + 1] of the buckets that the density is counted in."""
+    """The edges [K + 1] of the buckets of the density histogram."""
     low = _quantile(targets, 0) if method.bucket_low is None else method.bucket_low
     high = _quantile(targets, 1) if method.bucket_high is None else method.bucket_high
     return binning.uniform_edges(low, high, method.buckets) if method.buckets > 1 else np.array([low, high])
@@ -116,7 +112,7 @@ def sample_weights(method: Method, targets: np.ndarray) -> np.ndarray:
 
 
 def prior(method: Method, targets: Targets) -> MixturePrior | None:
-    """p~(y) of Balanced MSE: a Gaussian mixture (GAI), or a point per bucket (BNI), which is a mixture, too."""
+    """p~(y) of Balanced MSE: a Gaussian mixture (GAI), or one point per bucket (BNI), a mixture of zero width."""
     if method.loss.prior == "mixture":
         return mixture(targets, method.components)
     if method.loss.prior == "points":
@@ -137,15 +133,15 @@ def _mixture(targets: bytes, components: int) -> MixturePrior:
 
 
 def mixture(targets: Targets, components: int) -> MixturePrior:
-    """`priors.fit_mixture` in float64 (in float32 EM ends elsewhere); kept, because it takes a second."""
+    """`priors.fit_mixture` in float64 (in float32 EM converges elsewhere); cached, because it takes a second."""
     values, counts = _histogram(targets)
     return _mixture(np.repeat(np.asarray(values, np.float64), counts).tobytes(), components)
 
 
 def standardisation(method: Method, targets: Targets, name: str = "training targets") -> tuple[float, float]:
-    """Mean and deviation of the training targets where the value head predicts standard scores; else 0 and 1.
+    """Mean and standard deviation of the training targets if the value head predicts z-scores, else 0 and 1.
 
-    Raises ValueError, naming `name`, for targets without spread.
+    Raises ValueError, naming `name`, for constant targets.
     """
     if method.output == "target":
         return 0.0, 1.0

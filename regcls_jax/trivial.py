@@ -13,10 +13,10 @@ def trivial_predictors(train_targets: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def oracle_bin(targets: np.ndarray, edges: np.ndarray, train_targets: np.ndarray) -> np.ndarray:
-    """What perfect classification over `edges` [C + 1] leaves: the value of the bin of each target, [...] -> [...].
+    """The predictions of a perfect classifier over `edges` [C + 1]: the value of each target's bin, [...] -> [...].
 
-    That value is the mean of the `train_targets` [n] in the bin, the best constant for MSE, or the centre of a bin
-    that holds none. Targets outside the edges belong to the outermost bin (`binning.assign`).
+    That value is the mean of the `train_targets` [n] in the bin, the best constant for MSE, or the centre of an empty
+    bin. Targets outside the edges belong to the outermost bin (`binning.assign`).
     """
     edges = np.asarray(edges, np.float64)
     train_targets = binning.check_targets(train_targets, "train_targets")

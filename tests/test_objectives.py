@@ -215,7 +215,7 @@ def test_half_given_classification_is_refused(missing):
     outputs, data = batch()
     (outputs if missing == "logits" else data).pop(missing)
     with pytest.raises(
-        ValueError, match={"logits": "needs a prediction with logits", "labels": "give labels"}[missing]
+        ValueError, match={"logits": "needs a prediction with logits", "labels": "pass labels"}[missing]
     ):
         evaluate(outputs, data)
 

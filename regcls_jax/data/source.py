@@ -1,4 +1,4 @@
-"""What the study engine trains on: a problem, and a source of problems. A data set is a file here and in SOURCES."""
+"""What the study engine trains on: problems and their sources. A new data set is a file here and a line in SOURCES."""
 
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -10,9 +10,9 @@ import numpy as np
 class Spec(Protocol):
     """What determines one problem: small, frozen, hashable.
 
-    `name` names it in messages; `scenario` is the part of the config's section `scenario` that applies to it ("" none);
-    `seed` is that of its trainings, and `key` is folded into their initial weights, so that problems of one seed may
-    start apart; specs of equal `shared` have the same inputs and targets and differ in their splits alone (folds).
+    `name` is used in messages; `scenario` is the key of the config's section `scenario` that applies to it ("": none);
+    `seed` is that of its trainings; `key` is folded into their random keys, so that problems of one seed may start from
+    different weights; specs of equal `shared` have the same inputs and targets and differ only in their splits (folds).
     """
 
     @property
@@ -30,13 +30,13 @@ class Spec(Protocol):
         """Plain values: specs of equal content are the same problem. Seeds the draws of a budget."""
 
     def columns(self) -> dict[str, Any]:
-        """What a result row says of the problem: `dataset`, `target`, `unit` ("" for none), and what tells it apart."""
+        """The columns of a result row: `dataset`, `target`, `unit` ("" for none), and what identifies the problem."""
 
 
 class Problem(NamedTuple):
     """inputs [n, D]; targets [n] or [n, t] in target units; splits: name -> row numbers int [m].
 
-    The split "train" is trained on; all splits are evaluated. A row may be in several.
+    The split "train" is trained on; all splits are evaluated. A row may be in several splits.
     """
 
     inputs: np.ndarray
@@ -52,8 +52,8 @@ class Problem(NamedTuple):
 class Source(NamedTuple):
     """Where problems come from.
 
-    `specs(data)` lists those of a config's section `data` (without its key `source`) and raises ValueError for what
-    makes no sense; `ensure(specs, cache_dir, progress)` makes or fetches what reading them takes; `read(spec,
+    `specs(data)` lists those of a config's section `data` (without its key `source`) and raises ValueError for
+    invalid settings; `ensure(specs, cache_dir, progress)` makes or fetches what `read` needs; `read(spec,
     cache_dir)` returns a problem; `scenarios` are the names that a config's section `scenario` may have.
     """
 

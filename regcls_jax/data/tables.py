@@ -38,7 +38,7 @@ def _linnerud() -> Table:
     return Table(inputs, targets[:, 0], "weight", "pounds")
 
 
-# Data set -> how it is loaded. A further one registers here.
+# Data set -> its loader. Register further ones here.
 TABLES: dict[str, Callable[[], Table]] = {"diabetes": _diabetes, "linnerud": _linnerud}
 DATA_FIELDS = {"dataset": None, "folds": 5, "repetitions": 1, "validation": 0.2}
 

@@ -1,4 +1,4 @@
-"""Losses that stand beside the regression and see the whole prediction: value, logits and features."""
+"""Losses added to the regression loss; they see the whole prediction: value, logits and features."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,20 +12,14 @@ from regcls_jax.prediction import Prediction
 
 
 class Given(NamedTuple):
-    """What an auxiliary loss is given beside the prediction.
+    """What an auxiliary loss is given besides the prediction."""
 
-    `targets` [...] in target units and their class `labels` int [...], made over `edges` [C + 1]; `classes` (may be
-    traced) is how many of the logits are real, None for all of them; `axis` is where the classes stand in the logits
-    (and the features in the features); `mask` bool [...], None for all: the examples that count, which a loss needs
-    only where it compares examples.
-    """
-
-    targets: Array
-    labels: Array | None = None
-    edges: Array | None = None
-    classes: Array | int | None = None
-    axis: int = -1
-    mask: Array | None = None
+    targets: Array  # [...] in target units
+    labels: Array | None = None  # int [...], the classes of the targets
+    edges: Array | None = None  # [C + 1], of the classes, in target units
+    classes: Array | int | None = None  # how many of the logits are real (may be traced); None: all
+    axis: int = -1  # of the classes in the logits, and of the features
+    mask: Array | None = None  # bool [...], the examples that count, for losses that compare examples; None: all
 
 
 Auxiliary = Callable[[Prediction, Given], Array]
@@ -47,7 +41,7 @@ def classification(prediction: Prediction, given: Given) -> Array:
 def membership(prediction: Prediction, given: Given, *, sigma: Array | float) -> Array:
     """The class head *regresses* soft memberships of width `sigma` (target units), [...]: `losses.membership_error`.
 
-    The control that tells whether a gain of reg+cls is that of a second task on the same features, or of classifying.
+    A control: does reg+cls gain from a second task on the same features, or from classification?
     """
     if given.edges is None:
         raise ValueError("the membership loss needs the edges of the classes")

@@ -59,12 +59,12 @@ def bni(
     scaled: bool = True,
     true_nll: bool = False,
 ) -> Array:
-    """Balanced MSE with the integral as a sum over bucket centres c_k (BNI), [...] -> [...]: GAI of points.
+    """Balanced MSE with the integral as a sum over bucket centres c_k (BNI), [...] -> [...]: GAI of point masses.
 
-    (p - y)^2 / (2 s^2) + logsumexp_k[log q_k - (p - c_k)^2 / (2 s^2)]. log s^2 is not missing: that of the
-    Gaussian and that of the evidence cancel. -log p~(y) is, so the value can be negative. Empty buckets count
-    for nothing. The centres stand for the histogram only while s is not much smaller than a bucket;
-    `true_nll` integrates over the buckets exactly instead and adds the constant: `gai` of the histogram.
+    (p - y)^2 / (2 s^2) + logsumexp_k[log q_k - (p - c_k)^2 / (2 s^2)]. The log s^2 of the Gaussian and of the
+    evidence cancel. -log p~(y) is left out, so the value can be negative. Empty buckets do not count. The
+    centres approximate the histogram only while s is not much smaller than a bucket; `true_nll` integrates over
+    the buckets exactly instead and adds the constant: `gai` of the histogram.
     """
     return gai(
         predictions,
@@ -87,10 +87,10 @@ def bmc(
     """Balanced MSE by Monte Carlo over the batch (BMC): [B], or vectors [B, D] under N(p, s^2 I), -> [B].
 
     -log softmax_j(-|p_i - y_j|^2 / (2 s^2)) at j = i: a true NLL among the targets of the batch, never
-    negative. Equal targets are not merged: they share their probability. `mask` [B] is false for rows that
-    only pad the batch: they are no part of the softmax, and their loss is 0. Memory grows with B * B (* D).
-    ValueError for a batch of one, whose loss is 0 whatever the prediction (as it is, unnoticed, if `mask`
-    keeps one row): take GAI or BNI, which need no batch.
+    negative. Equal targets are not merged: they share their probability. `mask` [B] is False for rows that
+    only pad the batch: they are not part of the softmax, and their loss is 0. Memory grows with B * B (* D).
+    Raises ValueError for a batch of one, whose loss is 0 whatever the prediction (a batch of which `mask` keeps
+    one row has loss 0, without an error): use GAI or BNI, which need no batch.
     """
     predictions, targets = check_pair(predictions, targets)
     if not 1 <= jnp.ndim(predictions) <= 2:

@@ -11,8 +11,9 @@ from regcls_jax.losses.regression import squared_error
 def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:
     """-log softmax(logits)[label]: logits [..., C], labels int [...] in [0, C) -> [...] in nats.
 
-    `axis` is where the classes stand in `logits`. `classes` (may be traced): only the first `classes` logits exist,
-    the rest is padding that gets no probability and no gradient. Labels come from `binning.assign` and are not checked.
+    `axis` is the axis of the classes in `logits`. `classes` (may be traced): only the first `classes` logits are
+    real, the rest is padding that gets no probability and no gradient. Labels come from `binning.assign`; their
+    range is not checked.
     """
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     axis = axis % logits.ndim
@@ -31,8 +32,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int 
 def memberships(targets: Array, edges: Array, sigma: float) -> Array:
     """Soft class memberships [..., C] of `targets` [...], summing to 1: the mass of N(target, sigma^2) in each class.
 
-    As HL-Gauss has it (recipes 2.11): mass beyond the `edges` [C + 1] is left out and the rest scaled up; a target
-    outside counts as the nearest edge. `sigma` > 0 in target units, published: twice the width of a class.
+    As in HL-Gauss (recipes 2.11): mass beyond the `edges` [C + 1] is dropped and the rest normalised; a target outside
+    is moved to the nearest edge. `sigma` > 0 in target units, published: twice the width of a class.
     """
     targets = jnp.clip(targets, edges[0], edges[-1])
     distances = jnp.expand_dims(edges, tuple(range(targets.ndim))) - jnp.expand_dims(targets, -1)
@@ -43,7 +44,6 @@ def memberships(targets: Array, edges: Array, sigma: float) -> Array:
 def membership_error(outputs: Array, memberships: Array, *, axis: int = -1) -> Array:
     """Sum over classes (on `axis`) of (output - membership)^2, [..., C] and [..., C] -> [...].
 
-    A class head trained to *regress* `memberships` instead of classifying: the control that tells whether a
-    gain of reg+cls is that of a second task on the same features, or of classification.
+    Trains a class head to *regress* `memberships` instead of classifying: a control (see `auxiliary.membership`).
     """
     return jnp.sum(squared_error(outputs, memberships), axis=axis)

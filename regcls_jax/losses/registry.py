@@ -1,4 +1,4 @@
-"""The losses that a run can ask for by name. A new one is its function and one line here."""
+"""The losses by name. To add one, write its function and register it here, in one line."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -14,27 +14,24 @@ Loss = Callable[[Array, Array], Array]
 
 
 class Hyperparameter(NamedTuple):
-    """A number of a loss that a run may set, and that may be traced: its default, and its name in the function."""
+    """A number of a loss that a run may set; it may be traced."""
 
     default: float
-    keyword: str
-    zero: bool = False  # whether 0 makes sense; a negative number never does
+    keyword: str  # its name in the loss function
+    zero: bool = False  # whether 0 is allowed; negative numbers never are
 
 
 class RegressionLoss(NamedTuple):
-    """A loss of the predicted value.
+    """A loss of the predicted value: `function(predictions, targets, **keywords)` gives values [...].
 
-    `function(predictions, targets, **keywords)` gives values [...]. It gets its `hyperparameters` (field of a run ->
-    what it is), and on request: a `prior` p~(y) of the training targets, "mixture" (Gaussians) or "points" (one per
-    bucket); a `noise_sigma` (target units), learned beside the model; and, where it compares the examples of a `batch`,
-    their `mask`.
+    The keywords are its hyperparameters and what it asks for with `prior`, `noise` and `batch`.
     """
 
     function: Callable[..., Array]
-    hyperparameters: Mapping[str, Hyperparameter] = {}
-    prior: str = "none"
-    noise: bool = False
-    batch: bool = False
+    hyperparameters: Mapping[str, Hyperparameter] = {}  # by field of a run
+    prior: str = "none"  # takes p~(y) of the training targets: "mixture" (Gaussians) or "points" (one per bucket)
+    noise: bool = False  # takes `noise_sigma` (target units), which is learned along with the model
+    batch: bool = False  # compares the examples of a batch, so it takes their `mask`
 
     def bind(
         self,
@@ -44,7 +41,7 @@ class RegressionLoss(NamedTuple):
         noise_sigma: Array | None = None,
         mask: Array | None = None,
     ) -> Loss:
-        """The loss as a function of predictions and targets alone; what it did not ask for is left out."""
+        """The loss as a function of predictions and targets alone; arguments it does not take are ignored."""
         keywords = _keywords(self.hyperparameters, hyperparameters)
         if self.prior != "none":
             keywords["prior"] = prior
@@ -56,7 +53,7 @@ class RegressionLoss(NamedTuple):
 
 
 class AuxiliaryLoss(NamedTuple):
-    """A loss beside the regression: `function(prediction, auxiliary.Given, **hyperparameters)` gives values [...]."""
+    """A loss added to the regression: `function(prediction, auxiliary.Given, **hyperparameters)` gives values [...]."""
 
     function: Callable[..., Array]
     hyperparameters: Mapping[str, Hyperparameter] = {}
@@ -82,7 +79,7 @@ REGRESSION: dict[str, RegressionLoss] = {
     "focal_squared_error": RegressionLoss(regression.focal_squared_error, FOCAL),
     "focal_absolute_error": RegressionLoss(regression.focal_absolute_error, FOCAL),
     "gai": RegressionLoss(balanced_mse.gai, prior="mixture", noise=True),
-    # BNI's histogram comes as points, a mixture without width: GAI of it is BNI.
+    # The prior comes as points, a mixture of zero width: GAI with it is BNI.
     "bni": RegressionLoss(balanced_mse.gai, prior="points", noise=True),
     "bmc": RegressionLoss(balanced_mse.bmc, noise=True, batch=True),
 }

@@ -56,7 +56,7 @@ def _focal_factor(predictions: Array, targets: Array, beta: ArrayLike, gamma: Ar
         raise ValueError(f"unknown activation {activation!r}; one of {', '.join(FOCAL_ACTIVATIONS)}")
     # 2 sigmoid(x) - 1 = tanh(x / 2), which does not cancel near 0.
     hardness = jnp.tanh(jnp.abs(predictions - targets) * (beta / 2 if activation == "sigmoid" else beta))
-    # For gamma < 1 the slope of the power is infinite at 0, but what it is multiplied by is 0: no gradient there.
+    # For gamma < 1 the power has an infinite slope at 0, but is multiplied by 0 there: keep it out of the gradient.
     easy = hardness == 0
     return jnp.where(easy, gamma == 0, jnp.power(jnp.where(easy, 1, hardness), gamma))
 
@@ -73,7 +73,7 @@ def focal_squared_error(
 
     From Yang et al. (2021), recipes 2.1. f(x) is 2 sigmoid(x) - 1 or, for `activation` "tanh", tanh(x); the
     gradient goes through it. `beta` > 0 is per target unit (published: 0.2 per year, 20 on STS-B scores divided
-    by 5), `gamma` >= 0; both may be traced. Value and gradient at p = y are 0 for every gamma, below 1 too.
+    by 5), `gamma` >= 0; both may be traced. Value and gradient at p = y are 0 for every gamma, even below 1.
     """
     predictions, targets = check_pair(predictions, targets)
     return squared_error(predictions, targets) * _focal_factor(predictions, targets, beta, gamma, activation)

@@ -15,9 +15,9 @@ class ErrorSums(NamedTuple):
 
 
 def error_sums(predictions: Array, targets: Array, mask: Array) -> ErrorSums:
-    """Sums over the samples where `mask` [n] is True; predictions and targets [n], or [n, t]: mean of the components.
+    """Sums over the samples where `mask` [n] is True; predictions and targets [n] or [n, t].
 
-    The rest may hold anything.
+    Errors of vectors are averaged over their components. Masked-out entries may hold anything.
     """
     real = mask if targets.ndim == mask.ndim else mask[..., None]
     error = jnp.where(real, predictions - targets, 0)

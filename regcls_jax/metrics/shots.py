@@ -1,6 +1,7 @@
 """Evaluation by how often a target occurs in training: all, many, medium and few shot (recipes 5.1 "Evaluation").
 
-Sums per integer age on the device, added over batches, devices and hosts; the metrics from them once, in float64.
+Sums per integer age are made on the device and added over batches, devices and hosts; the metrics are computed from
+them once, in float64.
 """
 
 from typing import NamedTuple
@@ -29,8 +30,8 @@ class ClassErrorSums(NamedTuple):
 def class_error_sums(predictions: Array, targets: Array, labels: Array, mask: Array, classes: int) -> ClassErrorSums:
     """Sums over the samples [...] where `mask` is True, by `labels` int [...] (integer ages), K = `classes`; float32.
 
-    The rest may hold anything. A label outside [0, classes) makes all sums NaN, which `shot_metrics` reports: no
-    sample is left out silently. For ages, `classes` is the largest test age + 1, or more.
+    Masked-out entries may hold anything. A label outside [0, classes) makes all sums NaN, which `shot_metrics`
+    reports: no sample is left out silently. For ages, `classes` is the largest test age + 1, or more.
     """
     mask = mask.reshape(-1)
     labels = jnp.where(mask, labels.reshape(-1), 0)
@@ -87,12 +88,12 @@ def shot_metrics(
     Returns:
       Per group `mae`, `mse`, `rmse`, `gm` (geometric mean of |error|; 0 as soon as one error is exactly 0), `bmae`
       (mean over the group's distinct test ages of the MAE at that age), in target units, and `count`, test samples.
-      Pooled over samples but for `bmae`. A group without test samples has count 0 and NaN for the rest: it has no
+      Pooled over samples, except `bmae`. A group without test samples has count 0 and NaN for the rest: it has no
       error, and NaN can neither win a comparison nor enter a mean unnoticed.
 
     Raises:
       ValueError: a label was outside the classes (see `class_error_sums`), an error is not finite, or the shot limits
-        or the histogram are unusable.
+        or the histogram are invalid.
     """
     sums = ClassErrorSums(*(np.asarray(values, np.float64) for values in sums))
     if np.isnan(sums.count).any():

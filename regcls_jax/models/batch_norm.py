@@ -1,4 +1,4 @@
-"""Batch normalisation as PyTorch's BatchNorm2d does it, with rows that can be left out."""
+"""Batch normalisation as in PyTorch's BatchNorm2d, with an optional mask over the rows."""
 
 import math
 
@@ -16,8 +16,8 @@ class BatchNorm(nn.Module):
 
     The batch is normalised with its biased variance; the running estimate ("batch_stats": mean, var, both [C]) moves
     by a tenth towards the batch's mean and *unbiased* variance. Statistics are float32 (float64 if x is) for any x.
-    `mask` bool [B] marks the rows that count: statistics are those of the batch without the other rows, which are
-    normalised along and may hold any finite values; a batch without any counting row leaves the running estimate alone.
+    `mask` bool [B] marks the rows that count in the statistics; the others are normalised, too, and may hold any finite
+    values. A batch in which no row counts leaves the running estimate alone.
     Plain jit over a sharded batch gives the statistics of the whole batch, so there is no axis name.
     Raises ValueError, when training, for fewer than two values per channel: they have no variance.
     """

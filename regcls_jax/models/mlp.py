@@ -28,8 +28,8 @@ INITIALIZERS: dict[str, Initializer] = {
 class Dense(nn.Module):
     """y = kernel^T x + bias over the feature axis: [..., in] -> [..., features], or [in, ...] -> [features, ...].
 
-    `feature_axis` 0 (features first) keeps a batch contiguous per unit: with 6 and 15 units a vector unit is then busy
-    with 8 or 16 examples at once; the study engine is several times faster for it on CPU.
+    `feature_axis` 0 (features first) keeps a batch contiguous per unit: with 6 and 15 units, a vector instruction then
+    processes 8 or 16 examples, which makes the study engine several times faster on CPU.
     `fold_bias` makes the bias the weight of a constant input, so that its gradient comes out of the same matrix
     product: worth it for wide outputs (a class head), where a separate sum over the batch reads everything again.
     """

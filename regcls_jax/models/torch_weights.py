@@ -107,7 +107,7 @@ def _by_path(state: Mapping[str, np.ndarray]) -> tuple[dict[FlaxPath, tuple[str,
         if not path:
             problems["", key] = f"{key} of shape {np.shape(entry)} is unexpected"
         elif path in found:
-            problems["", key] = f"{key} and {found[path][0]} are both {'/'.join(path)}"
+            problems["", key] = f"{key} and {found[path][0]} both map to {'/'.join(path)}"
         else:
             found[path] = key, flax_layout(np.asarray(entry))
     return found, problems
@@ -123,7 +123,7 @@ _DTYPES = {
 
 
 class _Tensor(NamedTuple):
-    """A view into a stored array, not read yet: optimiser states, twice the size of the weights, never will be."""
+    """A view into a stored array, read later: optimiser states, twice the size of the weights, are never read."""
 
     storage: Any
     offset: int
@@ -138,7 +138,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     "state_dict" or "model"; float16/32/64, bfloat16 and int64 tensors. Only PyTorch's tensors and plain containers are
     unpickled. Arrays may be read-only views.
     Raises OSError where the file cannot be read, ValueError naming it where it is no such file, is incomplete, in the
-    format before 1.6 (the message says how to save it anew), or holds anything else (the message names it).
+    format before 1.6 (the message says how to convert it), or holds anything else (the message names it).
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -150,7 +150,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
             raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
     if start == b"\x80\x02":
         raise ValueError(
-            f"{path} is in PyTorch's format before 1.6, which needs PyTorch: save it anew with"
+            f"{path} is in PyTorch's format before 1.6, which only PyTorch can read: save it again with"
             " torch.save(torch.load(old, map_location='cpu'), new) of PyTorch 1.6 or later"
         )
     try:
@@ -173,7 +173,7 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]
         try:
             data = archive.read(f"{root}data/{name}")
         except KeyError as error:
-            raise ValueError(f"{path} is not complete: it lacks {root}data/{name}") from error
+            raise ValueError(f"{path} is not complete: {root}data/{name} is missing") from error
         expected = length * np.dtype(_DTYPES[dtype]).itemsize
         if len(data) != expected:
             raise ValueError(f"{path} is not complete: {root}data/{name} has {len(data)} bytes, not {expected}")
@@ -184,9 +184,9 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]
             content = _Unpickler(file).load()
         except _ForeignContent as error:
             raise ValueError(
-                f"{path} holds {error}; read are only plain containers and tensors of {', '.join(_DTYPES)}"
+                f"{path} holds {error}; only plain containers and tensors of {', '.join(_DTYPES)} can be read"
             ) from error
-        # Broken pickles raise whatever the opcode that trips over them happens to raise; a bad zip says so itself.
+        # A broken pickle can raise any exception; a bad zip file has a message of its own.
         except Exception as error:
             if isinstance(error, zipfile.BadZipFile):
                 raise
@@ -197,28 +197,28 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]
             content = content[name]
             break
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no state dict but a {type(content).__name__}")
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict")
     for key, value in content.items():
         if not (isinstance(key, str) and isinstance(value, _Tensor)):
-            raise ValueError(f"{path} holds no state dict: entry {key!r} is no tensor but a {type(value).__name__}")
+            raise ValueError(f"{path} holds no state dict: entry {key!r} is a {type(value).__name__}, not a tensor")
     return {key: _array(path, key, value, storage) for key, value in content.items()}
 
 
 def _array(path: Path, key: str, tensor: _Tensor, storage: Callable[..., np.ndarray]) -> np.ndarray:
-    """The view of the stored values that a tensor is; ValueError where it is none."""
+    """The values of a tensor, as a view of what is stored. Raises ValueError if it reaches beyond that."""
     values = storage(*tensor.storage)
     size, stride = tensor.size, tensor.stride
     last = tensor.offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False))
     whole = all(type(number) is int and number >= 0 for number in (tensor.offset, *size, *stride))
     if not whole or len(size) != len(stride) or (0 not in size and last >= len(values)):
-        raise ValueError(f"{path} is damaged: {key} reaches out of the {len(values)} values stored for it")
+        raise ValueError(f"{path} is damaged: {key} reaches beyond the {len(values)} values stored for it")
     itemsize = values.dtype.itemsize
     strides = tuple(step * itemsize for step in stride)
     return np.ndarray(size, values.dtype, values, 0 if 0 in size else tensor.offset * itemsize, strides)
 
 
 class _ForeignContent(Exception):
-    """A pickle asks for something that no state dict consists of."""
+    """A pickle refers to something that does not belong in a state dict."""
 
 
 class _Unpickler(pickle.Unpickler):

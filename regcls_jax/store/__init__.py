@@ -1,1 +1,1 @@
-"""Files on disk: what a step leaves for the next one; below both engines and the report."""
+"""Files on disk that programs leave for one another; used by both engines and the report."""

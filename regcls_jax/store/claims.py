@@ -1,12 +1,12 @@
-"""Claims: which of several processes, on one machine or on many that share a folder, does a piece of work.
+"""Claims decide which of several processes does a piece of work, on one machine or on many that share a folder.
 
-A claim is a file that exists once: making a hard link either succeeds or finds the name taken, on network file systems
-too, where locks cannot be relied on. All claims of a process are links to one file that says who it is and whose
-modification time is its sign of life, so a single touch renews all of them.
+A claim is a hard link: creating it either succeeds or fails because the name is taken, even on network file systems,
+where locks are unreliable. All claims of a process are links to one file that identifies it and whose modification time
+is its heartbeat, so a single touch renews all of them.
 
-Whoever finds a claim whose owner is gone takes it over. An owner is gone when its process is (same machine), or when it
-has given no sign of life for `ABANDONED` seconds, by the clock of the file system (another machine). An owner that was
-only suspended for so long finds out with `holds` before it publishes what it did, and must drop it then.
+A process that finds a claim of a dead owner takes it over. An owner is dead if its process has ended (same machine), or
+if its last heartbeat is more than `ABANDONED` seconds ago by the clock of the file system (another machine). An owner
+that was only suspended for that long must check with `holds` before it publishes, and drop results of lost claims.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ from typing import NamedTuple
 
 from regcls_jax.store.files import refresh
 
-# Seconds between signs of life, and without one until an owner on another machine is taken for dead.
+# Seconds between heartbeats, and without one until an owner on another machine counts as dead.
 HEARTBEAT = 30.0
 ABANDONED = 600.0
-# Stands for the start of a process that another user hides from this one.
+# In place of the start time of a process that this user may not see.
 HIDDEN = "hidden"
 
 
 class Owner(NamedTuple):
-    """What a claim says of its owner, and when it gave its last sign of life (`st_mtime`)."""
+    """The owner of a claim; `renewed` is its last heartbeat (`st_mtime`)."""
 
     id: str
     host: str
@@ -55,19 +55,19 @@ class Claims:
         self._heartbeat = threading.Thread(target=self._renew, name="claims", daemon=True)
 
     def take(self, name: str) -> bool:
-        """Claims `name`: True if it is now (or was already) held by this process, False if another one holds it."""
+        """Claims `name`: True if this process now holds it (or already did), False if another one does."""
         path = self.folder / name
         if self._link(path):
             return True
         there = _read(path)
         if there is None:
-            return False  # released this moment
+            return False  # released just now
         if there.id == self.id:
             return True
         if not _abandoned(there, self.folder):
             return False
-        # One at a time may replace this very claim. Without that, a process that saw the old claim a while ago could
-        # remove the new one of a process that was faster.
+        # Only one process at a time may replace this claim: otherwise a slow one, which saw the old claim, could
+        # overwrite the new claim of a faster one.
         turn = f"{name}~{there.id}"
         if not self.take(turn):
             return False
@@ -83,12 +83,12 @@ class Claims:
             self.release(turn)
 
     def holds(self, name: str) -> bool:
-        """Whether a claim is still this process's, or was taken over because it seemed gone."""
+        """Whether this process still holds a claim; False if another one took it over."""
         there = _read(self.folder / name)
         return there is not None and there.id == self.id
 
     def release(self, name: str) -> None:
-        """Gives a claim back; does nothing if it is not held."""
+        """Releases a claim; does nothing if it is not held."""
         if self.holds(name):
             (self.folder / name).unlink(missing_ok=True)
 
@@ -119,7 +119,7 @@ class Claims:
 
     def _renew(self) -> None:
         while not self._closed.wait(HEARTBEAT):
-            with contextlib.suppress(OSError):  # a file system that is away for a moment
+            with contextlib.suppress(OSError):  # the file system may be away for a moment
                 os.utime(self._owner)
 
     def _link(self, path: Path) -> bool:
@@ -135,9 +135,9 @@ class Claims:
 
 @contextlib.contextmanager
 def open_claims(folder: Path) -> Iterator[Claims]:
-    """Makes `folder` if need be and lets this process claim names in it; all its claims end with the `with` block.
+    """Lets this process claim names in `folder` (created if missing); all its claims end with the `with` block.
 
-    A process that is killed leaves its claims behind; the next process that wants one notices.
+    A killed process leaves its claims behind; the next process that wants one takes it over.
     """
     claims = Claims(folder)
     claims._open()
@@ -148,7 +148,7 @@ def open_claims(folder: Path) -> Iterator[Claims]:
 
 
 def is_claimed(folder: Path, name: str) -> bool:
-    """Whether a process that is not gone holds `name`."""
+    """Whether a live process holds `name`."""
     owner = _read(folder / name)
     return owner is not None and not _abandoned(owner, folder)
 
@@ -159,7 +159,7 @@ def _abandoned(owner: Owner, folder: Path) -> bool:
 
 
 def _read(path: Path) -> Owner | None:
-    """The owner that a claim names; one without a name if it is damaged. None where there is no claim."""
+    """The owner of a claim; one without an id if the file is damaged. None if there is no claim."""
     try:
         with open(path, encoding="utf-8") as file:  # opening makes a network file system look at the server's times
             text, renewed = file.read(), os.fstat(file.fileno()).st_mtime
@@ -172,7 +172,7 @@ def _read(path: Path) -> Owner | None:
 
 
 def _host() -> str:
-    """This machine since its last start, and the set of process numbers that this process sees (containers)."""
+    """Identifies this machine since its last boot, and the PID namespace of this process (containers)."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
@@ -181,7 +181,7 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process started (clock ticks since the machine did); "" if it has ended, or where there is no /proc."""
+    """When a process started (clock ticks since boot); "" if it has ended, or if there is no /proc."""
     try:
         # The name of the program, in brackets, may hold anything; after it come the state and, as field 22, the time.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -12,7 +12,7 @@ from typing import Any
 def write_atomic(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
     """Makes `path` hold exactly `data` (text as UTF-8).
 
-    Raises OSError, naming `path`, where the folder is missing or the disk refuses; nothing is left behind then.
+    Raises OSError, naming `path`, if the folder is missing or the disk refuses; no temporary file is left behind.
     """
     _write(Path(path), data, os.replace)
 
@@ -45,8 +45,8 @@ def _write(path: Path, data: bytes | memoryview | str, publish: Callable[[Path, 
 def refresh(folder: Path) -> float:
     """The time by the clock of the file system that holds `folder` (seconds; comparable with `st_mtime`).
 
-    Makes and removes an empty file there. A change of its own makes a client of a network file system forget its copy
-    of the folder's listing, so that what is listed next includes what others have written.
+    Creates and removes an empty file there. Changing a folder makes a client of a network file system drop its cached
+    listing, so that the next listing includes what other machines have written.
     """
     probe = folder / f".{uuid.uuid4().hex}.probe"
     with open(probe, "xb") as file:

@@ -1,6 +1,6 @@
-"""How results were made: command, versions, machine and times, beside the rows.
+"""How results were made: command, versions, machine and times.
 
-Kept apart from the rows, which an interrupted and resumed study must reproduce to the last bit.
+Kept apart from the rows, which an interrupted and resumed study must reproduce bit for bit.
 """
 
 import collections
@@ -28,9 +28,9 @@ def facts(command: str) -> dict[str, Any]:
 
 
 def note_time(workdir: Path, process: str, command: str, classes: int, trainings: int, seconds: float) -> float:
-    """Adds finished trainings to workdir/meta/<process>.json; returns how many of them a minute took.
+    """Adds finished trainings to workdir/meta/<process>.json; returns the trainings per minute.
 
-    Every process of a study has a file of its own (`process` names it), so that none can undo what another one noted;
+    Every process of a study has a file of its own (`process` names it), so that none overwrites the notes of another;
     `read_meta` adds them up.
     """
     path = workdir / "meta" / f"{process}.json"
@@ -43,10 +43,10 @@ def note_time(workdir: Path, process: str, command: str, classes: int, trainings
 
 
 def read_meta(workdir: str | os.PathLike) -> dict[str, Any]:
-    """What is noted of a study: its meta.json (an exported study, or an older one) and those of its processes as one.
+    """The notes of a study: its meta.json (an exported or older study) and those of its processes, merged.
 
-    Trainings and seconds are sums: seconds of several processes at once count once each. Commands, machines and
-    versions that differ are listed. {} if nothing is noted. OSError for a file that cannot be read.
+    Trainings and seconds are summed over processes, even those that ran at the same time. Commands, machines and
+    versions that differ are listed. Returns {} if there are no notes; raises OSError for a file that cannot be read.
     """
     workdir = Path(workdir)
     files = [*workdir.glob("meta.json"), *sorted(workdir.glob("meta/*.json"))]

@@ -12,19 +12,19 @@ import pandas as pd
 from regcls_jax.store.files import write_atomic
 
 METRICS = ("mse", "mae")
-# What the rows of both engines have: which arm on which data, with which settings, on which part of a split; errors.
+# The columns of both engines' rows: arm, data, settings, evaluated part of a split, errors.
 SHARED = (
     *("arm", "dataset", "target", "unit", "seed", "classes", "balanced", "lam", "scale", "learning_rate"),
     *("weight_decay", "split", "shot", "n", *METRICS),
 )
-# What a row of a study must have, those of earlier versions too; beside it stand the columns of its source and the
+# The columns that every row of a study must have, in earlier versions, too; a study adds those of its source and the
 # other settings of its runs.
 COLUMNS = (
     *("run", "arm", "seed", "classes", "classes_kept", "balanced", "lam", "scale", "learning_rate", "weight_decay"),
     *("split", "n", *METRICS),
 )
 TEXT_COLUMNS = ("arm", "dataset", "target", "unit", "scenario", "sampling", "split", "shot", "trace")
-# What names a trained model, whichever split it is evaluated on, as far as the rows have it.
+# The columns that identify a trained model, whatever split it is evaluated on; rows may have only some of them.
 RUN = (
     *("arm", "dataset", "scenario", "sampling", "noise", "function", "repetition", "fold", "seed", "classes"),
     *("lam", "scale", "learning_rate", "weight_decay", "run"),
@@ -32,7 +32,7 @@ RUN = (
 
 
 def run_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns of RUN that a frame of rows has."""
+    """The columns of RUN that are in a frame of rows."""
     return [name for name in RUN if name in frame]
 
 
@@ -44,15 +44,15 @@ def write_csv_atomic(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """
     data = frame.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
     if Path(path).suffix == ".gz":
-        data = gzip.compress(data, mtime=0)  # the clock would make equal rows differ
+        data = gzip.compress(data, mtime=0)  # a time stamp would make equal frames differ
     write_atomic(path, data)
 
 
 def read_file(path: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
-    """One CSV of at least the given columns; the errors are those of `read_rows`."""
+    """Reads one CSV that has at least the given columns. Raises the errors of `read_rows`."""
     try:
-        # Only "nan" is missing: an arm called "none" or "null" stays a name.
-        # Widths of layers ("6-15", but "4" for a single one) are text; types are those of the whole column.
+        # Only "nan" means missing: an arm may be called "none" or "null".
+        # Layer widths ("6-15", but "4" for a single layer) are text; other types are inferred from whole columns.
         text = {"hidden": str}
         frame = pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype=text, low_memory=False)
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: bad UTF-8 and parser errors
@@ -60,10 +60,10 @@ def read_file(path: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
     if missing := [name for name in columns if name not in frame]:
         raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}.")
     if frame.empty:
-        raise OSError(f"{path} holds no row.")
+        raise OSError(f"{path} has no rows.")
     for name in columns:
         if name not in TEXT_COLUMNS and not pd.api.types.is_numeric_dtype(frame[name]):
-            raise ValueError(f"{path}: column {name} holds something that is not a number.")
+            raise ValueError(f"{path}: column {name} has a value that is not a number.")
     return frame
 
 
@@ -93,7 +93,7 @@ def diverged(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def finished_runs(workdir: str | os.PathLike) -> set[int]:
-    """The numbers of the trained runs whose rows stand in workdir/rows; the trivial predictors have number -1.
+    """The numbers of the trained runs with rows in workdir/rows; the trivial predictors have number -1.
 
     Raises:
       OSError, ValueError: a file is damaged, or has fewer rows for one run than for another (the message names it).
@@ -102,8 +102,10 @@ def finished_runs(workdir: str | os.PathLike) -> set[int]:
 
 
 def runs_of_file(path: Path) -> set[int]:
-    """The numbers of the trained runs in one file of rows; raises as `finished_runs`."""
+    """The numbers of the trained runs in one file of rows. Raises the errors of `finished_runs`."""
     rows = read_file(path)["run"].value_counts()
     if -1 not in rows and rows.nunique() > 1:
-        raise OSError(f"{path} is not whole: run {rows.idxmin()} lacks rows; remove it to train its runs again")
+        raise OSError(
+            f"{path} is incomplete: rows of run {rows.idxmin()} are missing; remove the file to train its runs again"
+        )
     return set(rows.index) - {-1}

@@ -1,4 +1,4 @@
-"""Traces on disk: what `training.trace` measures of every run, in every epoch, on every split (long format, CSV)."""
+"""Traces on disk: what `study.trace` measures of every run, in every epoch, on every split (long format, CSV)."""
 
 import os
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ _OF_A_ROW = (
     *("run", "arm", "scenario", "sampling", "noise", "function", "repetition", "seed", "classes", "classes_kept"),
     *("balanced", "lam", "scale", "learning_rate", "weight_decay"),
 )
-# What names a trained model, as in the rows, then the place in its training, then what was measured.
+# What identifies a trained model, as in the rows, then the point in its training, then what was measured.
 TRACE_COLUMNS = (*_OF_A_ROW, "trace", "epoch", "split", *QUANTITIES)
-# Runs that agree in these are the ones that a mean is taken over.
+# Means are taken over the runs that agree in these columns.
 ARM = ("scenario", "sampling", "noise", "arm", "classes", "balanced", "lam", "trace")
 GROUP = (*ARM, "epoch", "split")
 SUMMARY_COLUMNS = (*GROUP, "runs", *QUANTITIES, *(f"{name}_std" for name in QUANTITIES))
@@ -51,8 +51,8 @@ def read_trace(workdir: str | os.PathLike, runs: set[int] | None = None) -> Trac
       runs: the numbers of the runs to keep, all if None. The curves of an export stay those of all its runs.
 
     Raises:
-      OSError: there is no file, or one is empty, cannot be read or is not whole (the message names it).
-      ValueError: a file lacks a column or has text where numbers belong, a run stands in two files, or one of `runs`
+      OSError: there is no file, or one is empty, cannot be read or is incomplete (the message names it).
+      ValueError: a file lacks a column or has text where numbers belong, a run is in two files, or one of `runs`
         in none.
     """
     workdir = Path(workdir)
@@ -72,11 +72,11 @@ def _read_runs(files: Sequence[Path]) -> pd.DataFrame:
     for path, frame in zip(files, frames, strict=True):
         lines = frame["run"].value_counts()
         if lines.nunique() > 1:
-            raise OSError(f"{path} is not whole: run {lines.idxmin()} lacks epochs or splits")
+            raise OSError(f"{path} is incomplete: epochs or splits of run {lines.idxmin()} are missing")
     trace = pd.concat(frames, ignore_index=True)
     if (twice := trace.duplicated(["run", "epoch", "split"])).any():
         run = trace.loc[twice, "run"].iloc[0]
-        raise ValueError(f"{files[0].parent.parent}: the trace of run {run} stands in two files.")
+        raise ValueError(f"{files[0].parent.parent}: the trace of run {run} is in two files.")
     return trace
 
 
@@ -102,10 +102,10 @@ def summarise(trace: pd.DataFrame) -> pd.DataFrame:
 
 
 def export_files(results: TraceResults, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """What is worth committing of traces, by file name; `read_trace` reads it back.
+    """The part of the traces that is worth committing, by file name; `read_trace` reads it back.
 
-    Of the curves some splits and epochs (see `STRIDE`), in six significant digits; of the final lines these splits and
-    `TRAINING`, in the float32 that they were computed in, so that nothing is lost.
+    The curves are limited to `splits` and some epochs (see `STRIDE`), in six significant digits; the final lines to
+    `splits` and `TRAINING`, in float32 as they were computed, so that nothing is lost.
     """
     curves, final = results
     epochs = curves["epoch"]

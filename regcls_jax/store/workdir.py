@@ -1,4 +1,4 @@
-"""A study's folder: one config, and one process or several that divide its work."""
+"""A study's folder: one config, and one or more processes that share its work."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from regcls_jax.store.claims import ABANDONED, is_claimed, open_claims
 from regcls_jax.store.files import read_json, refresh, write_new
 
-# Beside the results: who works here. And the claim of a process that wants the whole folder to itself.
+# The folder of claims, and the name of the claim of a process that wants the whole workdir to itself.
 CLAIMS, WHOLE = "claims", "whole"
 
 
@@ -34,14 +34,14 @@ def share_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Path:
         workdir.mkdir(parents=True, exist_ok=True)
         now = refresh(workdir)
     _settle(workdir, config)
-    # Of processes that were killed while writing: nobody takes this long.
+    # Left by processes that were killed while writing: no write takes this long.
     _remove_leftovers(workdir, before=now - ABANDONED)
     return workdir
 
 
 @contextlib.contextmanager
 def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[Path]:
-    """As `share_workdir`, for this process alone until the `with` block ends; WorkdirInUse if another one has it."""
+    """As `share_workdir`, for this process alone until the `with` block ends; raises WorkdirInUse if another has it."""
     workdir = Path(path)
     with contextlib.ExitStack() as stack:
         with _naming(workdir):
@@ -69,7 +69,7 @@ def _remove_leftovers(workdir: Path, before: float = float("inf")) -> None:
 
 
 def _settle(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Writes config.json, or compares with the one that is there."""
+    """Writes config.json, or checks that the one in the folder is the same."""
     path = workdir / "config.json"
     if not path.exists() and write_new(path, json.dumps(config, indent=2) + "\n"):
         return

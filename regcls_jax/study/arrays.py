@@ -1,4 +1,4 @@
-"""The arrays of one device call: every data set, split, label and order once, and where each run finds its own."""
+"""The arrays of one device call: every data set, split, label and order once, and each run's indices into them."""
 
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -60,7 +60,7 @@ def sample_orders(seed: int, samples: int, epochs: int) -> np.ndarray:
 
 
 def run_keys(runs: Sequence[Run]) -> jax.Array:
-    """The key of each run [n], from its seed, its problem's key and its model, if `initial_weights` is "separate".
+    """The key of each run [n], from its seed, its problem's key and, if `initial_weights` is "separate", its model.
 
     Arms, and problems of one seed and key (in 1-D: samplings and scenarios of one function), share it.
     """
@@ -76,7 +76,7 @@ def run_keys(runs: Sequence[Run]) -> jax.Array:
 
 
 class _Places(NamedTuple):
-    """Where everything of a part stands in its arrays."""
+    """The indices of everything in the arrays of a part."""
 
     data: dict[Hashable, int]
     problems: dict[Spec, int]
@@ -105,8 +105,16 @@ def build(
 ) -> tuple[RunArrays, np.ndarray, Arrays]:
     """The arguments of `train.train_runs`: runs [length, chunk], batches per epoch [length], arrays.
 
-    Missing runs repeat one of the part; missing chunks get 0 batches. Chunk i stands at place
+    Missing runs repeat one of the part; missing chunks get 0 batches. Chunk i has the index
     `chunk_places(part, devices)[i]`.
+
+    Args:
+      part: what to train.
+      padding: the sizes of the arrays.
+      runs: all runs of the study.
+      sizes: of all training sets.
+      read: loads the problem of a spec.
+      devices: how many devices the chunks are dealt out to.
     """
     at, places = _places(part, runs, sizes), chunk_places(part, devices)
     batches = np.zeros(part.length, np.int32)
@@ -115,7 +123,7 @@ def build(
 
 
 def chunk_places(part: Part, devices: int) -> np.ndarray:
-    """Where each chunk of a part stands [chunks]: dealt out in turn, so that all devices share a short part."""
+    """The index of each chunk of a part [chunks]: dealt out in turn, so that all devices share a short part."""
     return np.arange(part.length).reshape(devices, -1).T.ravel()[: len(part.chunks)]
 
 
@@ -157,7 +165,7 @@ def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) 
 
 
 def input_scale(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [D] of the training inputs; 1 for a constant input, which carries nothing."""
+    """Mean and standard deviation [D] of the training inputs; deviation 1 for a constant input."""
     inputs = problem.inputs[problem.splits["train"]].astype(np.float64)
     return inputs.mean(0), np.where(inputs.std(0) > 0, inputs.std(0), 1)
 
@@ -187,7 +195,7 @@ def _fill_set(
         arrays.classes[place] = bins.classes
         arrays.keep[place, : bins.classes] = bins.keep
         if arrays.edges.shape[1]:
-            # The last edge again: classes without width, so without a member.
+            # Padded with the last edge: classes of zero width, which contain nothing.
             arrays.edges[place] = np.pad(bins.edges, (0, shape.classes - bins.classes), mode="edge")
     if shape.weighted:
         arrays.weights[place, train] = targets.sample_weights(method, train_targets)
@@ -202,7 +210,7 @@ def _fill_set(
 def _trace_arrays(
     shape: Shape, size: Padding, at: _Places, problems: Mapping[Spec, Problem], sizes: Sizes
 ) -> TraceArrays | None:
-    """What the trace needs of every training set beside its evaluation splits; None without trace."""
+    """What the trace needs of every training set besides its evaluation splits; None without a trace."""
     if shape.trace == "none":
         return None
     splits = next(iter(problems.values())).splits

@@ -1,4 +1,4 @@
-"""The study engine: trains every run of a config, writes rows as it goes, and continues where it was stopped.
+"""The study engine: trains every run of a config, writes rows as it goes, and resumes where it was stopped.
 
 Several processes may work on one study, on one machine or on many that share its folder (see `parts`).
 """
@@ -35,12 +35,22 @@ def run_study(
     command: str = "",
     progress: bool = True,
 ) -> int:
-    """Trains what is not yet trained of a study (config: `runs.expand`); returns how many trainings it did.
+    """Trains the runs of a study that have no rows yet; returns how many it trained.
 
-    Rows go to workdir/rows and traces to workdir/trace, one file per part, whole or not at all; the same call after a
-    kill continues and ends with the same files. Processes that are given the same study divide its trainings and end
-    when all rows stand; these are the same, in other files perhaps. Raises ValueError for a config or data that make
-    no sense, OSError for what cannot be written.
+    Rows go to workdir/rows and traces to workdir/trace, one file per part, written atomically; after a kill, the same
+    call resumes and ends with the same files. Several processes given the same study share its runs and return when all
+    rows are written: the same rows, perhaps divided into other files.
+
+    Args:
+      config: the study; see `runs.expand`.
+      workdir: folder of the results.
+      cache_dir: folder of generated data sets.
+      command: noted beside the results.
+      progress: whether to show progress bars.
+
+    Raises:
+      ValueError: an invalid config or data that cannot be trained on.
+      OSError: something cannot be written.
     """
     runs = expand(config)
     folder = share_workdir(workdir, config)
@@ -78,28 +88,28 @@ def run_study(
 
 
 def _publish(part: Part, rows: Sequence[Row], trace: pd.DataFrame | None, folder: Path, claims: Claims) -> bool:
-    """Writes what a part gave and returns its claims.
+    """Writes the results of a part and releases its claims; returns whether it wrote them.
 
-    False, and nothing is written, where another process took one of them over, because this one gave no sign of life
-    for long (suspended, or cut off from the folder): that one trains these runs again. What was not taken over is
-    claimed again by whoever comes next.
+    Nothing is written if another process took over one of the claims because this one seemed dead (suspended, or cut
+    off from the folder): the other process trains those runs again. Chunks that were not taken over are free for the
+    next process.
     """
     still_mine = parts.holds(part, claims)
     if still_mine:
         name = parts.file_name(part)
         if trace is not None:
             write_csv_atomic(trace, folder / "trace" / f"{name}.gz")
-        # After the trace: a part is finished when its rows stand.
+        # After the trace: a part counts as finished once its rows exist.
         write_csv_atomic(pd.DataFrame(rows), folder / "rows" / name)
     parts.release(part, claims)
     return still_mine
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Removes what killed processes left of rows and traces; call it when the rows of all runs stand.
+    """Removes what killed processes left behind; call it once the rows of all runs exist.
 
-    These are files of which only the beginning was written, and traces of parts whose rows do not stand because they
-    were trained again, in parts that were cut otherwise.
+    These are partly written files, and traces without rows, whose runs were trained again in parts that were cut
+    differently.
     """
     leftovers = [*folder.glob("rows/.*.tmp"), *folder.glob("trace/.*.tmp")]
     traces = folder.glob("trace/*.csv.gz")

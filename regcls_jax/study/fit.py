@@ -1,4 +1,4 @@
-"""Training in memory: no folder, no rows on disk; the models come back, and predict."""
+"""Training in memory: returns models that can predict, writes nothing to disk."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,19 +18,16 @@ from regcls_jax.study.train import Shape, network
 
 
 class Fitted(NamedTuple):
-    """A trained model: its run, errors by split ("mse", "mae", "n"), parameters, classes, and its scales.
-
-    `centre` and `spread` [D] are of the inputs, `mean` and `std` of the targets: 0 and 1 where nothing is standardised.
-    """
+    """A trained model; its scales are 0 and 1 where nothing is standardised."""
 
     run: Run
-    errors: dict[str, dict[str, float]]
+    errors: dict[str, dict[str, float]]  # "mse", "mae" and "n" by split
     params: optax.Params
     shape: Shape
-    bins: Bins | None
-    centre: np.ndarray
-    spread: np.ndarray
-    mean: float
+    bins: Bins | None  # the classes
+    centre: np.ndarray  # [D], mean of the training inputs
+    spread: np.ndarray  # [D], their standard deviation
+    mean: float  # of the training targets
     std: float
 
 
@@ -39,8 +36,8 @@ def fit(runs: Sequence[Run], read: Read, *, chunk: int = 0) -> list[Fitted]:
 
     Args:
       runs: what to train; they may differ in anything.
-      read: the problem of a run's `data`.
-      chunk: runs trained side by side; 0 chooses. Results depend on it in their last digits.
+      read: loads the problem of a run's `data`.
+      chunk: how many runs to train side by side; 0 chooses. Results depend on it in their last digits.
 
     Raises:
       ValueError: data that cannot be trained on, naming the problem.

@@ -1,7 +1,7 @@
-"""Which parts of a study this process trains when several divide the work: it claims every chunk that it trains.
+"""How several processes divide a study: each claims the chunks that it trains.
 
-Chunks are the unit of claims as they are of numerics: they depend on the runs only, whereas processes with different
-numbers of devices, or that come when some chunks are done, cut their parts differently.
+Chunks are claimed, not parts: chunks depend on the runs only, whereas processes with different numbers of devices, or
+that join when some chunks are done, cut their parts differently.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from regcls_jax.store.files import refresh
 from regcls_jax.store.rows import runs_of_file
 from regcls_jax.study.plan import Part
 
-# Seconds between two looks at what other processes have done, when there is nothing else to do.
+# Seconds between two checks for results of other processes, when there is nothing else to do.
 PATIENCE = 1.0
 
 
 class Finished:
-    """The numbers of the runs whose rows stand in a folder, `runs`; every file of rows is read once."""
+    """Tracks the runs that have rows in a folder (`runs`, by number); every file is read once."""
 
     def __init__(self, rows: Path) -> None:
         self.runs: set[int] = set()
@@ -29,7 +29,7 @@ class Finished:
         self._seen: set[str] = set()
 
     def look(self) -> None:
-        """Adds what was finished since the last look, here or by other processes. Raises as `finished_runs`."""
+        """Adds what this or other processes finished since the last look. Raises the errors of `finished_runs`."""
         refresh(self._rows)
         for path in self._rows.glob("*.csv"):
             if path.name not in self._seen:
@@ -38,7 +38,7 @@ class Finished:
 
 
 def file_name(part: Part) -> str:
-    """The name of a part's rows. Parts without a common chunk, however cut, begin with different runs."""
+    """The name of a part's rows. Parts without a common chunk, however cut, start with different runs."""
     return f"{part.runs[0]:07d}-{part.runs[-1]:07d}.csv"
 
 
@@ -50,18 +50,18 @@ def claimed_parts(
 ) -> Iterator[tuple[int, Part] | None]:
     """Claims and yields, one after another, the parts that this process is to train, until all runs are finished.
 
-    Whoever asks for the next part goes on training while the answer is sought. Parts that other processes are at come
-    last, if those have given up by then.
+    The devices keep training while the next part is sought. Parts that other processes are working on come last, if
+    those have given them up by then.
 
     Args:
       planned: the parts of the study, one list per shape.
       claims: of this process.
-      finished: the runs whose rows stand.
+      finished: the runs that have rows.
       wait: called with the number of missing runs, all claimed by other processes; returns after a while.
 
     Yields:
-      (index of the shape, part) or None: nothing is left but what other processes are at, or this one has not published
-      yet; it must do so before it asks again, because others may be waiting for it.
+      (index of the shape, part), or None if all that is left is claimed by other processes or trained but not yet
+      published by this one, which must publish it before it asks again, because others may be waiting for it.
     """
     everything = {number for parts in planned for part in parts for number in part.runs}
     first_round = True
@@ -82,21 +82,21 @@ def claimed_parts(
 
 
 def release(part: Part, claims: Claims) -> None:
-    """Gives the claims of a part back."""
+    """Releases the claims of a part."""
     for chunk in part.chunks:
         claims.release(_claim_name(chunk))
 
 
 def holds(part: Part, claims: Claims) -> bool:
-    """Whether all of a part is still claimed by this process."""
+    """Whether this process still holds the claims of all chunks of a part."""
     return all(claims.holds(_claim_name(chunk)) for chunk in part.chunks)
 
 
 def _claim(part: Part, claims: Claims, finished: Finished, whole: bool) -> Part | None:
-    """What can be claimed of a part; nothing if `whole` and another process is at its first chunk.
+    """The chunks of a part that could be claimed; None if `whole` and another process holds its first chunk.
 
-    Processes that come to a part at the same time would otherwise take every other chunk of it, and what is missing
-    of a part costs as much as what is there.
+    Otherwise, processes that reach a part at the same time would take alternate chunks of it, and the missing chunks of
+    a part cost as much as the others.
     """
     left = part.without(finished.runs)
     if left is None:
@@ -111,7 +111,7 @@ def _claim(part: Part, claims: Claims, finished: Finished, whole: bool) -> Part 
         else:
             elsewhere.update(chunk)
     if mine:
-        finished.look()  # chunks that were finished, and given back, since the last look
+        finished.look()  # chunks that were finished and released since the last look
     for chunk in mine:
         if finished.runs.issuperset(chunk):
             claims.release(_claim_name(chunk))
@@ -124,9 +124,9 @@ def _claim_name(chunk: Sequence[int]) -> str:
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM (a scheduler takes the machine away) raises KeyboardInterrupt, so that claims are given back.
+    """Turns SIGTERM (a scheduler takes the machine away) into KeyboardInterrupt, so that claims are released.
 
-    Only the main thread can listen for it.
+    Without effect outside the main thread, which alone can handle signals.
     """
 
     def interrupt(*_: object) -> None:

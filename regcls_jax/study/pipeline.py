@@ -17,15 +17,15 @@ from regcls_jax.study.train import Trained, train_runs
 
 
 class TrainedPart(NamedTuple):
-    """A part, the place [chunks] of each of its chunks in what was trained, the seconds it took."""
+    """A trained part and the seconds it took."""
 
     part: Part
-    places: np.ndarray
+    places: np.ndarray  # [chunks], the index of each chunk in `trained`
     trained: Trained
     seconds: float
 
     def members(self) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Every run number of the part, and its place (chunk, member) in what was trained."""
+        """Every run number of the part, and its index (chunk, member) in `trained`."""
         for place, numbers in zip(self.places, self.part.chunks, strict=True):
             yield from ((number, (place, member)) for member, number in enumerate(numbers))
 
@@ -42,11 +42,11 @@ def trained_parts(
     """Every part of `parts`, trained.
 
     Args:
-      parts: (index of the shape, part); None asks for what was trained before anything else is prepared.
+      parts: (index of the shape, part); None asks for the part in training before another one is prepared.
       planned: all parts of the study, one list per shape: arrays are padded to the largest.
-      runs: the study's.
+      runs: all runs of the study.
       sizes: of all training sets.
-      read: problem of a spec.
+      read: loads the problem of a spec.
       keep_params: whether to keep the models' parameters.
     """
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -58,7 +58,7 @@ def trained_parts(
         if next_part is not None:
             shape, part = next_part
             if running is None:
-                clock = time.monotonic()  # other processes may have been waited for
+                clock = time.monotonic()  # do not count the time spent waiting for other processes
             arguments = arrays.build(part, padding(shape), runs, sizes, read, mesh.size)
             # The call returns before the devices are done.
             started = part, train_runs(*arguments, shape=part.shape, mesh=mesh, keep_params=keep_params)

@@ -21,34 +21,30 @@ from regcls_jax.study.train import Shape
 # Activations of a chunk that a core's cache holds; measured best with 1 MB of second-level cache.
 CACHE_BYTES = 1 << 20
 MAX_CPU_CHUNK = 8
-# What an accelerator is given side by side.
+# Likewise on an accelerator.
 ACCELERATOR_BYTES = 1 << 30
 MAX_ACCELERATOR_CHUNK = 1024
-# About five seconds of one CPU core: short enough to lose little when killed, long enough to hide what goes on between.
+# About five seconds of one CPU core: short enough to lose little when killed, long enough to hide work between parts.
 PART_COST = 6e9
-# Beside its logits, a training step costs about as much as this many classes.
+# Apart from its logits, a training step costs about as much as this many classes.
 STEP_COST = 40
 # Training with a trace costs about as much as this many trainings without: it sees four splits after every epoch.
 TRACE_COST = 5
-# Of the arrays of one part: data, labels and weights, orders of the samples.
+# Limit for the arrays of one part: data, labels and weights, orders of the samples.
 PART_BYTES = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
 class Sized:
-    """What planning needs to know of a training set.
+    """What planning needs to know about a training set."""
 
-    Training samples, a digest of their row numbers, rows of the data set and numbers per row (inputs and targets),
-    components of vector targets (0: plain ones), rows of the splits by name, classes.
-    """
-
-    samples: int
-    train_rows: str
-    rows: int
-    width: int
-    outputs: int
-    splits: dict[str, int]
-    bins: binning.Bins | None
+    samples: int  # training samples
+    train_rows: str  # digest of their row numbers
+    rows: int  # rows of the data set
+    width: int  # numbers per row, inputs and targets
+    outputs: int  # components of vector targets; 0: scalar targets
+    splits: dict[str, int]  # rows of every split
+    bins: binning.Bins | None  # the classes
 
     @property
     def eval_samples(self) -> int:
@@ -57,7 +53,7 @@ class Sized:
 
 
 class Order(NamedTuple):
-    """Decides the order of the samples: the seed, their number, and a digest of their row numbers."""
+    """What the order of the samples depends on: the seed, their number, and a digest of their row numbers."""
 
     seed: int
     samples: int
@@ -80,10 +76,12 @@ class Part:
         return list(itertools.chain.from_iterable(self.chunks))
 
     def without(self, done: set[int]) -> "Part | None":
-        """This part without its finished chunks; None when nothing is left. A chunk is never taken apart."""
+        """This part without its finished chunks; None if nothing is left. A chunk is never split."""
         left = [i for i, chunk in enumerate(self.chunks) if not done.issuperset(chunk)]
         if any(not done.isdisjoint(self.chunks[i]) for i in left):
-            raise ValueError("this study was begun with other chunks (another platform or `chunk`); continue it there")
+            raise ValueError(
+                "this study was started with other chunks (another platform or `chunk`); continue it with those"
+            )
         if not left:
             return None
         chunks, batches = tuple(self.chunks[i] for i in left), tuple(self.batches[i] for i in left)
@@ -165,9 +163,9 @@ def batches_per_epoch(run: Run, sized: Sized) -> int:
 
 
 def order_of(run: Run, sized: Sized) -> Order:
-    """What decides the order of the samples, so that compared runs see the same batches.
+    """What the order of the samples depends on, so that compared runs see the same batches.
 
-    The published code shuffles from the training seed alone, too.
+    The published code, too, shuffles from the training seed alone.
     """
     return Order(run.seed, sized.samples, sized.train_rows)
 
@@ -182,7 +180,7 @@ def plan(
 ) -> list[list[Part]]:
     """The parts of a study, one list per shape, small programs first. `chunk` 0 chooses the chunk size.
 
-    Chunks depend on the runs and the platform only, never on what is done already or on the number of devices.
+    Chunks depend on the runs and the platform only, never on the number of devices or on which runs are finished.
     """
     by_shape: dict[Shape, list[int]] = {}
     for number, run in enumerate(runs):
@@ -218,7 +216,7 @@ def _plan_shape(
 
 
 class _Bytes:
-    """Memory of the arrays of a part that grows: every data set, its splits, training set and order once."""
+    """Memory of the arrays of a growing part: every data set, split, training set and order once."""
 
     def __init__(self, runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]) -> None:
         self._runs, self._sizes = runs, sizes

@@ -1,4 +1,4 @@
-"""What a trained part becomes on disk: result rows, traces, and the rows of the trivial predictors."""
+"""The result rows and traces of a trained part, and the rows of the trivial predictors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,23 +16,23 @@ from regcls_jax.trivial import trivial_predictors
 
 Row = dict[str, Any]
 
-# What a trivial predictor has in the columns of a trained model.
+# What the settings of a trained model are in the rows of a trivial predictor.
 NOTHING_TRAINED = {"seed": -1, "classes": 0, "classes_kept": 0, "balanced": False} | dict.fromkeys(
     ("lam", "scale", "learning_rate", "weight_decay"), float("nan")
 )
-# `trace` says what was looked at, not what was trained.
+# Without `trace`, which changes what is recorded, not what is trained.
 SETTINGS = tuple(name for name in ARM_FIELDS if name != "trace")
 
 
 def _cell(value: Any) -> Any:
-    """A setting as a cell: layer widths 6-15, a limit that follows from the data NaN."""
+    """A setting as a cell: layer widths as 6-15, a limit that is taken from the data as NaN."""
     if isinstance(value, tuple):
         return "-".join(map(str, value))
     return float("nan") if value is None else value
 
 
 def _run_columns(number: int, run: Run, sized: Sized) -> Row:
-    """What was trained."""
+    """The columns that describe a run."""
     columns: Row = {"run": number, "arm": run.arm, **run.data.columns(), "seed": run.seed}
     columns |= {name: _cell(getattr(run, name)) for name in SETTINGS}
     return columns | {"classes_kept": sized.bins.classes if sized.bins else 0}
@@ -71,7 +71,7 @@ def part_trace(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> pd.DataF
 
 
 def trivial_rows(spec: Spec, problem: Problem) -> list[Row]:
-    """The rows of the trivial predictors on one problem; `run` -1 says that nothing was trained."""
+    """The rows of the trivial predictors on one problem; `run` is -1, as nothing was trained."""
     rows = []
     for arm, prediction in trivial_predictors(problem.train_targets).items():
         for split, places in problem.splits.items():

@@ -1,4 +1,4 @@
-"""From a study's config to the list of trainings it asks for."""
+"""Expands a study's config into its list of trainings."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from regcls_jax.method import Method
 from regcls_jax.models.mlp import ACTIVATIONS, INITIALIZERS
 from regcls_jax.study.trace import TRACES
 
-# What of a method decides what it takes from the training targets (`targets.fit`).
+# The fields of a method that `targets.fit` depends on.
 TARGET_FIELDS = (
     *("classes", "balanced", "rounding", "low", "high", "low_quantile", "high_quantile"),
     *("reweight", "buckets", "bucket_low", "bucket_high", "bucket_point", "clip_low", "clip_high"),
@@ -36,7 +36,7 @@ class TrainingSet:
 
     @functools.cached_property
     def method(self) -> Method:
-        """A method of these fields, as `targets.fit` takes it."""
+        """A method with these fields, for `targets.fit`."""
         return Method(**dict(zip(TARGET_FIELDS, self.values, strict=True)), regression=self.regression)
 
 
@@ -44,7 +44,7 @@ class TrainingSet:
 class Run(Method):
     """One training of a small network: a method, the problem it is trained on, and the network.
 
-    Field names are the config's, the rows' and the arrays'. `seed` decides initial weights, batches and class masks.
+    Configs, rows and arrays use the same field names. `seed` decides initial weights, batches and class masks.
     """
 
     arm: str
@@ -55,23 +55,23 @@ class Run(Method):
     hidden: tuple[int, ...] = (6, 15)  # widths of the hidden layers
     activation: str = choice("relu", ACTIVATIONS)
     initializer: str = choice("xavier_uniform", INITIALIZERS)  # of the kernels; biases start at 0
-    # "paired": every arm has the same first trunk and value head, so that a comparison is not about the luck of the
-    # draw; "separate": models with classes start apart, as in the published code (recipes 4.1-8).
+    # "paired": all arms start from the same trunk and value head, so that comparisons do not depend on the draw;
+    # "separate": models with classes start from other weights, as in the published code (recipes 4.1-8).
     initial_weights: str = choice("paired", ("paired", "separate"))
-    inputs: str = choice("given", ("given", "standardised"))  # standard scores by the training inputs, or as they are
+    inputs: str = choice("given", ("given", "standardised"))  # "standardised": z-scores by the training set
 
     # Published 1-D recipe
     weight_decay: float = dataclasses.field(default=1e-3, metadata={"positive": False})
 
     # Evaluation
-    best_on: str = ""  # split whose lowest MSE decides which epoch counts; "": the last epoch
+    best_on: str = ""  # split whose lowest MSE selects the epoch; "": the last epoch
     # Quantities of section 2.2 in every epoch, under a p~(y) of `components` Gaussians; sigma^2 is the model's own MSE
-    # on its training split ("mse") or 1 / (2 lam) ("lambda", Eq. 3). Changes no training.
+    # on its training split ("mse") or 1 / (2 lam) ("lambda", Eq. 3). Does not change the training.
     trace: str = choice("none", TRACES)
 
     @property
     def where(self) -> str:
-        """Begins every message about this training."""
+        """Starts every message about this training."""
         return f"arm {self.arm!r}"
 
     @functools.cached_property
@@ -88,7 +88,7 @@ class Run(Method):
             check_integer(f"{self.where}: a width in hidden", width, 1)
 
 
-# What an arm may set: every field of a run that is not the data or the repetition.
+# What an arm may set: every field of a run except its name, data and seed.
 ARM_FIELDS = tuple(f.name for f in dataclasses.fields(Run) if f.name not in ("arm", "data", "seed"))
 # Fields that are tuples themselves.
 TUPLES = ("hidden", "boundaries")
@@ -98,11 +98,14 @@ SECTIONS = ("name", "data", "run", "scenario", "arms", "budget", "chunk")
 def expand(config: Mapping[str, Any]) -> list[Run]:
     """The runs of a study, in a fixed order: for every problem, every arm, every combination of the arm's values.
 
-    config: `data` names a `source` (`data.sources`) and what it takes; `run` the defaults of all arms; `scenario[name]`
-    what a scenario sets (the published lambda and learning rate); `arms[name]` what an arm sets, a tuple standing for
-    each of its values. An arm goes before its scenario, that before `run`. `budget` above 0 trains only so many
-    combinations per problem and arm, drawn at random (`config.draw_combinations`). Raises ValueError for an unknown key
-    or a value that makes no sense.
+    Args:
+      config: `data` names a `source` (`data.sources`) and holds its settings; `run` the defaults of all arms;
+        `scenario[name]` the settings of a scenario (the published lambda and learning rate); `arms[name]` those of an
+        arm, where a tuple lists several values. An arm overrides its scenario, and that overrides `run`. A `budget`
+        above 0 trains only that many combinations per problem and arm, drawn at random (`config.draw_combinations`).
+
+    Raises:
+      ValueError: an unknown key or an invalid value.
     """
     check_keys("", config, SECTIONS)
     config = {"data": {}, "run": {}, "scenario": {}, "arms": {}, **config}

@@ -1,4 +1,4 @@
-"""One optimisation step: a loss and an optimiser in, (parameters, optimiser state) -> the same, one batch later."""
+"""One optimisation step: from a loss and an optimiser, the next parameters and optimiser state."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

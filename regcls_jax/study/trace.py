@@ -16,41 +16,35 @@ TRACES = ("none", "mse", "lambda")
 
 
 class Trace(NamedTuple):
-    """Means over the samples of a split, each [..., S], in nats where not said otherwise; NaN without a class head.
+    """Means over the samples of a split, each [..., S], in nats unless said otherwise; NaN without a class head.
 
-    mse (squared target units); balanced_nll (Eq. 2), imbalanced_nll (Eq. 5) and l_extra_gaussian (Eq. 8), of which the
-    second and the third add up to the first (Eq. 6); l_extra_softmax (Eq. 9); cross_entropy (Eq. 11); assumption_gap
-    (Eq. 11 - Eq. 9); true_class_share, that of the true class in sum_k p_k p~_k, 1 iff Eq. 10 holds; Pearson's
-    correlation of Eq. 8 with Eq. 9 and with Eq. 11 over the samples, NaN where one is constant; unseen, the share of
-    samples in classes that no training target is in. There Eq. 9 is -inf, and its mean, that of the gap and the
-    correlation with Eq. 8 are over the others.
+    Eq. 5 and Eq. 8 add up to Eq. 2 (this is Eq. 6). In classes without any training target Eq. 9 is -inf, so its mean,
+    that of the gap and the correlation of Eq. 8 with Eq. 9 leave such samples out.
     """
 
-    mse: Array
-    balanced_nll: Array
-    imbalanced_nll: Array
-    l_extra_gaussian: Array
-    l_extra_softmax: Array
-    cross_entropy: Array
-    assumption_gap: Array
-    true_class_share: Array
-    correlation_softmax: Array
-    correlation_cross_entropy: Array
-    unseen: Array
+    mse: Array  # squared target units
+    balanced_nll: Array  # Eq. 2
+    imbalanced_nll: Array  # Eq. 5
+    l_extra_gaussian: Array  # Eq. 8
+    l_extra_softmax: Array  # Eq. 9
+    cross_entropy: Array  # Eq. 11
+    assumption_gap: Array  # Eq. 11 - Eq. 9
+    true_class_share: Array  # share of the true class in sum_k p_k p~_k; 1 iff Eq. 10 holds
+    correlation_softmax: Array  # Pearson's, of Eq. 8 with Eq. 9 over the samples; NaN where one is constant
+    correlation_cross_entropy: Array  # likewise of Eq. 8 with Eq. 11
+    unseen: Array  # share of samples in classes without any training target
 
 
 class TraceArrays(NamedTuple):
-    """What runs share beside the evaluation splits: T training sets, S splits, m samples, C classes (with padding).
+    """What runs share besides the evaluation splits: T training sets, S splits, m samples, C classes (with padding).
 
-    labels int32 [T, S, m] ([T, S, 0] without classes); class_log_prior [T, C], the log of the classes' shares of the
-    training targets, -inf where empty or padded; prior, the mixture p~(y) of Eq. 8, three [T, K]; train_split [T], the
-    place of the training split among the S. One's own (`[T]` taken) is what the functions below take.
+    The functions below take the arrays of one training set, without the axis T.
     """
 
-    labels: Array
-    class_log_prior: Array
-    prior: priors.MixturePrior
-    train_split: Array
+    labels: Array  # int32 [T, S, m]; [T, S, 0] without classes
+    class_log_prior: Array  # [T, C], log of the classes' shares of the training targets; -inf where empty or padded
+    prior: priors.MixturePrior  # the mixture p~(y) of Eq. 8, three [T, K]
+    train_split: Array  # [T], index of the training split among the S
 
 
 def watch(
@@ -73,7 +67,7 @@ def watch(
       inputs: [S, m, D] of every split; rows from sizes[s] on are padding.
       targets: [S, m].
       sizes: [S] real rows.
-      own: its own arrays, without their axis T.
+      own: the arrays of its training set, without their axis T.
       variance: sigma^2 of Eq. 2, 5 and 8; None is the MSE on the training split.
       classes: how many of the classes are real; None is all.
       block: samples whose logits are in memory at once.
@@ -123,7 +117,7 @@ def _predict(
 ) -> tuple[Array, Array | None, Array | None]:
     """Predicted value, Eq. 11 and assumption gap of every sample, each [S, m] (the last two None without classes).
 
-    In blocks, because the logits of whole splits leave the cache.
+    In blocks, because the logits of whole splits do not fit in the cache.
     """
     splits, samples, _ = inputs.shape
 
@@ -136,7 +130,7 @@ def _predict(
         prediction = model.apply({"params": params}, rows[0].T)
         if rows[1] is None:
             return prediction.value, None, None
-        # As theory.l_extra_cross_entropy and theory.assumption_gap, but classes first: half the time.
+        # As theory.l_extra_cross_entropy and theory.assumption_gap, but with the classes first: half the time.
         adjusted = prediction.logits + own.class_log_prior[:, None]
         return (
             prediction.value,

@@ -2,8 +2,8 @@
 
 A chunk is a few runs trained side by side (vmap); it is small enough that its activations stay in a core's cache, so
 chunks follow one another (`lax.map`) instead of forming one wide vmap, and each device takes its own share of them
-(`shard_map`, no communication). Everything a run may vary without another shape is traced, so a new learning rate or
-lambda compiles nothing.
+(`shard_map`, no communication). Every setting that changes no shape is traced, so that a new learning rate or lambda
+compiles nothing new.
 """
 
 import functools
@@ -31,12 +31,7 @@ INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
 
 
 class Shape(NamedTuple):
-    """What makes a separate program: everything here changes shapes or operations. Fields are as in `runs.Run`.
-
-    `classes` counts padding; `outputs` are the components of vector targets, 0 for plain ones; `points` are the
-    components of the prior p~(y) of Balanced MSE, `trace_points` those of the trace, 0 without one; `best_on` is the
-    number of the split, -1 where the last epoch counts.
-    """
+    """The settings that need a program of their own: each changes shapes or operations. Fields are as in `runs.Run`."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -44,8 +39,8 @@ class Shape(NamedTuple):
     inputs: str
     output: str
     loss_in: str
-    outputs: int
-    classes: int
+    outputs: int  # components of vector targets; 0: scalar targets
+    classes: int  # with padding
     auxiliary: str
     balanced: bool
     optimizer: str
@@ -54,60 +49,55 @@ class Shape(NamedTuple):
     decay: str
     regression: str
     weighted: bool
-    points: int
+    points: int  # components of the prior p~(y) of Balanced MSE; 0: none
     batch_size: int
     epochs: int
-    best_on: int
+    best_on: int  # index of the split; -1: the last epoch counts
     trace: str
-    trace_points: int
+    trace_points: int  # components of the prior of the trace; 0: none
 
 
 class RunArrays(NamedTuple):
-    """What a run may vary freely, each [...] over runs: places in the arrays, its key, and numbers by field."""
+    """What may differ between the runs of one program, each [...] over runs."""
 
-    training_set: Array
-    order: Array
-    key: Array
-    numbers: dict[str, Array]
+    training_set: Array  # index into the arrays
+    order: Array  # index into the arrays
+    key: Array  # random key
+    numbers: dict[str, Array]  # by field of a run
 
-    # The fields of a run in `numbers`, beside the hyperparameters of its losses.
+    # The fields of a run in `numbers`, besides the hyperparameters of its losses.
     TRACED = ("lam", "scale", "learning_rate", "weight_decay", "momentum", "noise_sigma", "noise_learning_rate")
 
 
 class Arrays(NamedTuple):
     """What runs share, padded to the largest: every data set, problem, training set and order once.
 
-    Data sets P: inputs [P, n, D], targets [P, n] or [P, n, t]. Problems F, the splits of a data set as row numbers:
-    data [F], the place of its data set; centre and spread [F, D] of the training inputs ([F, 0] where they are not
-    standardised); eval_rows [F, S, m] of S splits, of which eval_sizes [F, S] are real. Training sets T, problems with
-    classes and weights: problem [T]; labels int32 [T, n] ([T, 0] without classes) and weights [T, n] ([T, 0] without)
-    of the rows that are trained on; classes [T], keep [T, C] and edges [T, C + 1] ([T, 0] where the auxiliary loss
-    needs none); prior, three [T, K]; mean, std [T] of the targets. orders [O, epochs, s]: the row numbers of the s
-    training samples, in a fresh order each epoch. `trace` is None where nothing is traced.
+    P data sets; F problems, the splits of a data set as row numbers; T training sets, problems with classes and
+    weights; O orders.
     """
 
-    inputs: Array
-    targets: Array
-    data: Array
-    centre: Array
-    spread: Array
-    eval_rows: Array
-    eval_sizes: Array
-    problem: Array
-    labels: Array
-    weights: Array
-    classes: Array
-    keep: Array
-    edges: Array
-    prior: MixturePrior
-    mean: Array
-    std: Array
-    orders: Array
+    inputs: Array  # [P, n, D]
+    targets: Array  # [P, n] or [P, n, t]
+    data: Array  # [F], index of the problem's data set
+    centre: Array  # [F, D], mean of the training inputs; [F, 0] where inputs are not standardised
+    spread: Array  # [F, D] or [F, 0], their standard deviation
+    eval_rows: Array  # [F, S, m], row numbers of the S splits
+    eval_sizes: Array  # [F, S], how many of these are real
+    problem: Array  # [T], index of the training set's problem
+    labels: Array  # int32 [T, n], of the training rows; [T, 0] without classes
+    weights: Array  # [T, n], of the training rows; [T, 0] without weights
+    classes: Array  # [T], real classes
+    keep: Array  # [T, C], keep probabilities
+    edges: Array  # [T, C + 1]; [T, 0] where the auxiliary loss needs none
+    prior: MixturePrior  # three [T, K]
+    mean: Array  # [T], of the targets
+    std: Array  # [T]
+    orders: Array  # [O, epochs, s], row numbers of the s training samples, in a new order each epoch
     trace: TraceArrays | None
 
 
 class Trained(NamedTuple):
-    """What a training leaves: error sums [S], the trace [epochs + 1, S] or None, the model's parameters or None."""
+    """The result of a training: error sums [S], trace [epochs + 1, S] or None, the model's parameters or None."""
 
     errors: ErrorSums
     trace: Trace | None
@@ -127,7 +117,7 @@ def network(shape: Shape, classes: bool = True) -> MLP:
 
 
 class Own(NamedTuple):
-    """The arrays of one run, and its places in them. Rows are taken epoch by epoch."""
+    """The shared arrays, and the indices of one run in them. Rows are read epoch by epoch."""
 
     arrays: Arrays
     set: Array
@@ -136,7 +126,7 @@ class Own(NamedTuple):
 
     @classmethod
     def of(cls, arrays: Arrays, run: RunArrays) -> "Own":
-        """Looks the places up: once, not in every step."""
+        """Looks up the indices once, not in every step."""
         problem = arrays.problem[run.training_set]
         return cls(arrays, run.training_set, problem, arrays.data[problem])
 
@@ -156,7 +146,7 @@ class Own(NamedTuple):
         return self.arrays.targets.at[self.data, rows].get(mode="promise_in_bounds")
 
     def column(self, column: Array, rows: Array) -> Array:
-        """Labels or weights [B] of some rows that are trained on."""
+        """Labels or weights [B] of some training rows."""
         return column.at[self.set, rows].get(mode="promise_in_bounds")
 
     def value(self, shape: Shape, prediction: Prediction) -> Array:
@@ -169,7 +159,7 @@ class Own(NamedTuple):
 def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
     params = network(shape).init(jax.random.fold_in(key, INITIAL_WEIGHTS), jnp.zeros((width, 1)))["params"]
     if shape.balanced:
-        # Xavier's bound depends on the number of outputs: that of the real classes, not of the padded head.
+        # Xavier's bound depends on the number of outputs: use the real classes, not the padded head.
         fan_in = shape.hidden[-1]
         params["class_head"]["kernel"] *= jnp.sqrt((fan_in + shape.classes) / (fan_in + classes))
     return params
@@ -184,7 +174,7 @@ def _optimizer(shape: Shape, run: RunArrays, batches: Array) -> optax.GradientTr
         steps_per_epoch=batches,
         epochs=shape.epochs,
     )
-    # One flat vector: Adam is then one operation instead of one per layer. The result is the same, it is elementwise.
+    # One flat vector makes Adam one operation instead of one per layer, with the same result: it is elementwise.
     model = optax.flatten(
         optimizers.make(
             shape.optimizer,
@@ -220,7 +210,7 @@ def _watch(shape: Shape, own: Own, run: RunArrays, params: optax.Params) -> Trac
 
 
 class Batch(NamedTuple):
-    """Some rows that are trained on: inputs [B, D], targets [B] or [B, t], labels int [B] and weights [B] or None."""
+    """Some training rows: inputs [B, D], targets [B] or [B, t], labels int [B] and weights [B] or None."""
 
     inputs: Array
     targets: Array
@@ -229,7 +219,7 @@ class Batch(NamedTuple):
 
 
 def _gather(shape: Shape, own: Own, rows: Array) -> Batch:
-    """Some `rows` [B] that are trained on."""
+    """The batch of some training `rows` [B]."""
     return Batch(
         own.inputs(rows),
         own.targets(rows),
@@ -288,7 +278,7 @@ def _train(shape: Shape, arrays: Arrays, batches: Array, run: RunArrays) -> tupl
     def epoch(carry: tuple[State, _Best | None], number_and_order: tuple[Array, Array]) -> tuple[Any, Trace | None]:
         (state, best), (number, order) = carry, number_and_order
 
-        # A whole epoch at once: gathering rows in every step was a third slower with one input, two cores.
+        # A whole epoch at once: gathering rows in every step was a third slower (one input, two cores).
         shuffled = _gather(shape, own, order)
 
         def step(batch: Array, state: State) -> State:
@@ -312,7 +302,7 @@ def _train(shape: Shape, arrays: Arrays, batches: Array, run: RunArrays) -> tupl
     state = init_state(params, optimizer)
     numbers, orders = jnp.arange(shape.epochs), arrays.orders[run.order]
     if arrays.trace is not None:
-        # An epoch -1 of no batches, after which the trace looks at the initial model: it is then compiled once.
+        # Epoch -1 has no batches: it traces the initial model, with the trace compiled only once.
         numbers, orders = jnp.arange(-1, shape.epochs), jnp.concatenate([jnp.zeros_like(orders[:1]), orders])
     best = _Best(jnp.float32(jnp.inf), params) if shape.best_on >= 0 else None
     (state, best), trace = jax.lax.scan(epoch, (state, best), (numbers, orders))
@@ -342,10 +332,10 @@ def train_runs(
     """Trains and evaluates runs [chunks, chunk]; every leaf of the result is [chunks, chunk, ...].
 
     Args:
-      runs: what each run varies.
+      runs: what differs between the runs.
       batches: [chunks] batches per epoch, common to a chunk; 0 for padding, which costs nothing.
       arrays: what the runs share.
-      shape: what makes the program.
+      shape: the settings that determine the program.
       mesh: the one-axis mesh "data" whose size divides the number of chunks: they are split over its devices.
       keep_params: whether to return the parameters, for a caller who wants to predict.
     """
@@ -355,7 +345,7 @@ def train_runs(
 
         def trained(runs: RunArrays) -> Trained:
             params, trace = jax.vmap(functools.partial(_train, shape, arrays, batches))(runs)
-            # One run after another: its predictions on whole splits are what takes memory here.
+            # One run at a time: predictions on whole splits take most of the memory here.
             errors = jax.lax.map(lambda one: _evaluate(shape, arrays, *one), (runs, params["model"]))
             return Trained(errors, trace, params["model"] if keep_params else None)
 
@@ -366,7 +356,7 @@ def train_runs(
         return jax.lax.map(functools.partial(chunk, arrays), (runs, batches))
 
     split, whole = PartitionSpec("data"), PartitionSpec()
-    # No device talks to another, so there is nothing for the replication check to find.
+    # Devices do not communicate, so there is nothing for the replication check to verify.
     return jax.shard_map(share, mesh=mesh, in_specs=(split, split, whole), out_specs=split, check_vma=False)(
         runs, batches, arrays
     )

@@ -92,7 +92,7 @@ def test_the_same_command_continues_to_the_same_numbers(start, whole, tmp_path, 
     assert not (folder / "rows.csv").exists(), "it was stopped in the middle"
     if number == signal.SIGTERM:
         assert process.returncode == 1
-        assert errors.endswith("interrupted; the same command continues\n")
+        assert errors.endswith("interrupted; run the same command again to continue\n")
         assert "Traceback" not in errors
     else:
         assert process.returncode == -signal.SIGKILL
@@ -182,7 +182,7 @@ def test_sigterm_to_one_process_stops_both(start, tmp_path):
             output, errors = process.communicate(timeout=TIME_LIMIT)
             assert process.returncode == 1
             assert all(line.startswith("[Gloo]") for line in output.splitlines()), output
-            assert "interrupted; the same command continues\n" in errors
+            assert "interrupted; run the same command again to continue\n" in errors
             assert "Traceback" not in errors
     finally:
         for process in processes:

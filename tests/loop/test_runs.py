@@ -155,7 +155,7 @@ def test_choices(field):
         ({"balanced": True}, "balanced True needs classes >= 2"),
         ({"auxiliary": "membership"}, "auxiliary 'membership' needs classes >= 2"),
         ({"lds_size": 4}, "lds_size must be odd, got 4"),
-        ({"lds": True}, "lds shapes the weights of a re-weighting; set reweight, too"),
+        ({"lds": True}, "lds has no effect without re-weighting; set reweight, too"),
         ({"clip_low": 5.0, "reweight": "inverse"}, "clip_low 5.0 is above clip_high 0.0"),
         ({"trainable": "value_head"}, "trainable 'value_head' needs init_from, the weights of the frozen features"),
         (

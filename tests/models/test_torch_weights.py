@@ -132,12 +132,12 @@ def test_reads_safetensors(tmp_path):
         (Global("os", "system"), "holds os.system"),
         ({"a": Global("torch.nn.modules.linear", "Linear")}, "holds torch.nn.modules.linear.Linear"),
         ({"a": Tensor("0", np.zeros(2, np.int32))}, "holds torch.IntStorage"),
-        ({"a": Tensor("0", np.zeros(2, np.float32), (3,), (1,))}, "a reaches out of the 2 values"),
-        ({"a": Tensor("0", np.zeros(2, np.float32), (2,), (1,), -1)}, "a reaches out of the 2 values"),
-        ({"a": Tensor("1", np.zeros(2, np.float32))}, "not complete: it lacks archive/data/1"),
+        ({"a": Tensor("0", np.zeros(2, np.float32), (3,), (1,))}, "a reaches beyond the 2 values"),
+        ({"a": Tensor("0", np.zeros(2, np.float32), (2,), (1,), -1)}, "a reaches beyond the 2 values"),
+        ({"a": Tensor("1", np.zeros(2, np.float32))}, "not complete: archive/data/1 is missing"),
         ({"a": Tensor("0", np.zeros(3, np.float32))}, "archive/data/0 has 8 bytes, not 12"),
-        ({"a": 1.5}, "entry 'a' is no tensor but a float"),
-        ([1, 2], "holds no state dict but a list"),
+        ({"a": 1.5}, "entry 'a' is a float, not a tensor"),
+        ([1, 2], "holds a list, not a state dict"),
     ],
 )
 def test_refuses_what_is_no_state_dict(tmp_path, content, message):
@@ -157,7 +157,7 @@ def test_refuses_damaged_and_foreign_files(tmp_path):
         (whole[:-50], "not a complete PyTorch file"),
         (bytes(damaged), "not a complete PyTorch file: Bad CRC-32"),
         (b"", "not a complete PyTorch file"),
-        (legacy, r"format before 1\.6.*save it anew with torch\.save"),
+        (legacy, r"format before 1\.6.*save it again with torch\.save"),
     ]:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=rf"bad\.pth.*{message}|bad\.pth is {message}"):
@@ -253,7 +253,7 @@ def test_prefixes_and_precisions(variables):
         ({"conv1.weight": (8, 1, 7, 7)}, r"conv1.weight has shape \(8, 1, 7, 7\), not \(8, 3, 7, 7\)"),
         ({"layer3.0.conv1.weight": (32, 16, 3, 3)}, r"layer3.0.conv1.weight of shape \(32, 16, 3, 3\) is unexpected"),
         ({"FDS.epoch": (1,)}, r"FDS.epoch of shape \(1,\) is unexpected"),
-        ({"fc.bias": (1,)}, "fc.bias and linear.bias are both params/value_head/bias"),
+        ({"fc.bias": (1,)}, "fc.bias and linear.bias both map to params/value_head/bias"),
         ({name: None for name in TORCH_SHAPES if "layer" in name}, "and 20 more"),
     ],
 )

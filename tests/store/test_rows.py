@@ -73,7 +73,7 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"short\.csv lacks the column\(s\) lam, mse"):
         read_rows(tmp_path)
     write(tmp_path, frame_of(2, mse=["0.1", "oops"]), "short.csv")
-    with pytest.raises(ValueError, match=r"short\.csv: column mse holds something that is not a number"):
+    with pytest.raises(ValueError, match=r"short\.csv: column mse has a value that is not a number"):
         read_rows(tmp_path)
     (tmp_path / "rows" / "short.csv").write_bytes(b"")
     with pytest.raises(OSError, match=r"short\.csv is not a readable CSV"):
@@ -82,7 +82,7 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(OSError, match=r"short\.csv is not a readable CSV"):
         read_rows(tmp_path)
     write(tmp_path, frame_of(0), "short.csv")
-    with pytest.raises(OSError, match=r"short\.csv holds no row"):
+    with pytest.raises(OSError, match=r"short\.csv has no rows"):
         read_rows(tmp_path)
 
 
@@ -119,5 +119,5 @@ def test_a_run_with_fewer_rows_than_others_is_not_finished(tmp_path):
     write_csv_atomic(frame_of(3).assign(run=-1), tmp_path / "rows" / "trivial.csv")
     assert finished_runs(tmp_path) == {0, 1}
     write_csv_atomic(rows.iloc[:-1], tmp_path / "rows" / "a.csv")
-    with pytest.raises(OSError, match=r"a\.csv is not whole: run 1 lacks rows"):
+    with pytest.raises(OSError, match=r"a\.csv is incomplete: rows of run 1 are missing"):
         finished_runs(tmp_path)

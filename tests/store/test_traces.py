@@ -84,15 +84,15 @@ def test_bad_traces_are_named(trace, tmp_path):
     with pytest.raises(ValueError, match=r"a\.csv\.gz lacks the column\(s\) unseen"):
         read_trace(tmp_path)
     write_csv_atomic(trace.assign(epoch="two"), path)
-    with pytest.raises(ValueError, match=r"a\.csv\.gz: column epoch holds something that is not a number"):
+    with pytest.raises(ValueError, match=r"a\.csv\.gz: column epoch has a value that is not a number"):
         read_trace(tmp_path)
     write_csv_atomic(trace.iloc[1:], path)
-    with pytest.raises(OSError, match=r"a\.csv\.gz is not whole: run 0 lacks epochs or splits"):
+    with pytest.raises(OSError, match=r"a\.csv\.gz is incomplete: epochs or splits of run 0 are missing"):
         read_trace(tmp_path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(OSError, match=r"a\.csv\.gz is not a readable CSV"):
         read_trace(tmp_path)
     for name in ("a", "b"):
         write_csv_atomic(trace[trace["run"] == 3], tmp_path / "trace" / f"{name}.csv.gz")
-    with pytest.raises(ValueError, match="the trace of run 3 stands in two files"):
+    with pytest.raises(ValueError, match="the trace of run 3 is in two files"):
         read_trace(tmp_path)

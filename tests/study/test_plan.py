@@ -82,7 +82,7 @@ def test_finished_chunks_leave_a_part_and_unfinished_ones_stay_whole(runs):
     assert (left.shape, left.length, left.chunk) == (part.shape, part.length, part.chunk)
     assert part.without(set(part.runs)) is None
     assert part.without(set()) == part
-    with pytest.raises(ValueError, match="begun with other chunks"):
+    with pytest.raises(ValueError, match="started with other chunks"):
         part.without({part.chunks[0][0]})
 
 

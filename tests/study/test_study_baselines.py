@@ -101,7 +101,7 @@ def test_the_arms_differ(folders):
 @pytest.mark.parametrize(
     ("arm", "message"),
     [
-        ({"lds": True}, "lds shapes the weights of a re-weighting"),
+        ({"lds": True}, "lds has no effect without re-weighting"),
         ({"reweight": "log"}, "unknown reweight 'log'; one of none, inverse, sqrt_inv"),
         ({"regression": "gai", "components": 0}, "components must be an integer of at least 1"),
         ({"regression": "bmc", "noise_sigma": 0.0}, "noise_sigma must be positive"),

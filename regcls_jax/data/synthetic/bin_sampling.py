@@ -1,7 +1,7 @@
 """Choosing rows of a pool so that their targets fill bins as asked: evenly, or mostly a window around a peak.
 
 Every function takes the legacy generator and draws from it in a fixed order, because published data sets are
-reproduced with it (`generator_1d`). Rows are int64 indices into the pool; they repeat, since draws are with
+reproduced with it (`generator`). Rows are int64 indices into the pool; they repeat, since draws are with
 replacement.
 """
 

@@ -46,7 +46,7 @@ def ensure(
     workers: int | None = None,
     progress: bool = False,
 ) -> None:
-    """Makes what the cache lacks of `specs`.
+    """Makes the data sets of `specs` that are not in the cache yet.
 
     Args:
       specs: the data sets wanted.

@@ -52,7 +52,7 @@ def data_specs(data: Mapping[str, Any]) -> list[DataSpec]:
 
 
 def ensure(specs: Sequence[DataSpec], cache_dir: str | os.PathLike, progress: bool) -> None:
-    """Makes what the cache lacks of the data sets, and of the uniform samplings that they are tested on."""
+    """Makes the data sets, and the uniform samplings they are tested on, that are not in the cache yet."""
     cache.ensure([*specs, *map(uniform_spec, specs)], cache_dir, progress=progress)
 
 

@@ -10,7 +10,7 @@ SCENARIOS = ("clean", "noisy", "ood")
 SAMPLINGS = ("uniform", "mild", "moderate", "severe")
 NOISE_KINDS = ("gaussian", "uniform")
 TRAINING_SEEDS = (0, 421, 8125, 2481, 849)  # go with repetitions 0-4
-PEAK_MINIMUM = {"clean": 5, "noisy": 5, "ood": 1}  # samples per bin beside the peak
+PEAK_MINIMUM = {"clean": 5, "noisy": 5, "ood": 1}  # samples per bin besides the peak
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,10 +88,10 @@ class DataSpec:
 
     @property
     def key(self) -> int:
-        """The function: models of different functions start apart.
+        """The function: models of different functions start from different weights.
 
-        In the published code all functions of a repetition share the initial weights, which makes a mean over
-        functions say less.
+        In the published code all functions of a repetition share the initial weights, so a mean over functions says
+        less.
         """
         return self.function
 
