@@ -147,7 +147,7 @@ def theory_tables(rows: pd.DataFrame, results: TraceResults) -> list[Table]:
 
     Args:
       rows: result rows of those splits, for the trivial predictors.
-      results: what `trace_rows.read_trace` returns, of a study or of its export.
+      results: what `store.traces.read_trace` returns, of a study or of its export.
 
     Raises:
       ValueError: runs that should pair up do not.
@@ -174,7 +174,7 @@ def theory_figure(results: TraceResults, split: str = "val_balanced") -> Figure:
     """The quantities over epochs, mean ± standard deviation over runs: quantities in rows, cells in columns.
 
     Args:
-      results: what `trace_rows.read_trace` returns, of a study or of its export.
+      results: what `store.traces.read_trace` returns, of a study or of its export.
       split: where they were measured.
 
     Raises:
