@@ -60,7 +60,8 @@ def test_a_run_knows_its_data_and_is_judged_over_the_targets_range(trained):
         with np.load(folder / "predictions.npz") as stored:
             edges, counts = stored["bucket_edges"], stored["train_counts"]
             target, prediction = stored["test_target"], stored["test_prediction"]
-        assert (len(edges), len(counts), counts.sum()) == (51, 50, 128)
+            held_out = len(stored["val_target"]) + len(target)
+        assert (len(edges), len(counts), counts.sum()) == (51, 50, 160 - held_out)
         assert target.min() < 0
         mae = rows[(rows["split"] == "test") & (rows["shot"] == "all")].set_index("arm")["mae"]
         assert mae[arm] == pytest.approx(np.abs(target - prediction).mean(), rel=1e-5)

@@ -196,7 +196,8 @@ FIGURES = {"prediction_versus_age.png", "error_by_age.png", "worst_errors.png"}
 
 def test_evaluate_prints_the_rows_and_draws(start, whole, prepared_faces, tmp_path):
     rows = pd.read_csv(whole / "rows.csv")
-    table = markdown(rows[rows["split"] == "test"].drop(columns=["seed", "split"]).round(3))
+    shown = ["arm", "shot", "mae", "mse", "rmse", "gm", "bmae", "count"]
+    table = markdown(rows.loc[rows["split"] == "test", shown].round(3))
     of_run = start(f"--run={whole}", f"--figures={tmp_path}/a", program="evaluate.py", config=None)
     output, _ = finish(of_run)
     assert output == f"{table}\nFigures: {tmp_path}/a\n"
