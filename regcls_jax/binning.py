@@ -57,6 +57,7 @@ def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) 
     NumPy (lists, pandas) in, NumPy out; JAX in, JAX out.
     """
     xp, targets = _namespace(targets)
+    edges = xp.asarray(edges)
     last = (len(edges) - 1 if classes is None else classes) - 1
     return xp.clip(xp.searchsorted(edges, targets, side="right") - 1, 0, last).astype(xp.int32)
 
@@ -71,7 +72,8 @@ def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> A
       ValueError: an unknown rule, or a number of edges other than C + 1.
     """
     xp, probabilities = _namespace(probabilities)
-    edges = xp.asarray(edges, dtype=probabilities.dtype)
+    kind = xp.result_type(probabilities, xp.float32)
+    probabilities, edges = xp.asarray(probabilities, dtype=kind), xp.asarray(edges, dtype=kind)
     if len(edges) != (classes := probabilities.shape[-1]) + 1:
         raise ValueError(f"{classes} classes need {classes + 1} edges, got {len(edges)}")
     if rule not in DECODINGS:

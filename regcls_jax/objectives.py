@@ -34,10 +34,10 @@ def masked_mean(values: Array, mask: Array | None = None) -> Array:
     values [B, t].
     """
     if mask is None:
-        return jnp.mean(values)
+        return jnp.mean(jnp.asarray(values))
     mask = _mask("mask", mask, jnp.shape(values))
     # where() rather than a product: an excluded value may be inf or NaN.
-    return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)
+    return jnp.sum(jnp.where(mask, jnp.asarray(values), 0)) / jnp.maximum(jnp.sum(mask), 1)
 
 
 def keep_mask(key: Array, labels: Array, keep: Array) -> Array:
@@ -46,6 +46,7 @@ def keep_mask(key: Array, labels: Array, keep: Array) -> Array:
     True where U(0, 1) < keep[label]. Draw a new mask in every step, from `fold_in(key, step)`: the published code draws
     whenever it reads a sample.
     """
+    labels, keep = jnp.asarray(labels), jnp.asarray(keep)
     return jax.random.uniform(key, labels.shape) < keep[labels]
 
 
@@ -77,9 +78,10 @@ def objective(
       regression: per-example loss of value and targets.
       auxiliary: per-example loss of the whole prediction and `given`.
       weights: [...] or [B], factors of the regression loss (re-weighting, LDS).
-      mask: bool [...] or [B], which examples count, in both means if their shapes agree, else in the regression mean.
-      class_mask: bool [...], which of these count in the auxiliary mean. It alone masks that mean if the shapes of
-        `targets` and `given.targets` differ.
+      mask: bool [...] or [B], which examples count in both means. A loss that compares the examples of a batch (BMC)
+        needs it itself, too: `functools.partial(bmc, mask=mask, ...)`.
+      class_mask: bool in the shape of `given.targets`, which of these count in the auxiliary mean. If `mask` does not
+        fit that shape (two resolutions), it masks that mean alone, and must be given.
 
     Returns:
       The loss, and its terms "regression" and, with classes, "auxiliary".
@@ -87,19 +89,19 @@ def objective(
     Raises:
       ValueError: shapes that do not fit, a mask that is not bool, logits without labels, or both labels and `given`.
     """
-    value = prediction.value
-    if jnp.shape(value) != jnp.shape(targets):
-        raise ValueError(f"predicted values {jnp.shape(value)} and targets {jnp.shape(targets)} differ in shape")
-    if mask is not None:
-        mask = _mask("mask", mask, jnp.shape(value))
+    value, targets = prediction.value, jnp.asarray(targets)
+    if jnp.shape(value) != targets.shape:
+        raise ValueError(f"predicted values {jnp.shape(value)} and targets {targets.shape} differ in shape")
+    own = None if mask is None else _mask("mask", mask, targets.shape)
+    if own is not None:
         # Before the loss as well as after it: an excluded inf or NaN would otherwise have the gradient 0 * inf.
-        value, targets = jnp.where(mask, value, 0), jnp.where(mask, targets, 0)
+        value, targets = jnp.where(own, value, 0), jnp.where(own, targets, 0)
     values = regression(value, targets)
-    if weights is not None:
-        weights = _fitted("weights", weights, jnp.shape(values))
-        values = values * (weights if mask is None else jnp.where(mask, weights, 0))
     # A loss that compares the examples of a batch gives one value [B] for a vector target.
-    bounds = mask if mask is None or mask.shape == jnp.shape(values) else mask.any(-1)
+    bounds = own if own is None or own.shape == values.shape else own.any(-1)
+    if weights is not None:
+        weights = _fitted("weights", weights, values.shape)
+        values = values * (weights if bounds is None else jnp.where(bounds, weights, 0))
     terms = {"regression": masked_mean(values, bounds)}
     total = lam * terms["regression"]
     if labels is not None:
@@ -119,10 +121,16 @@ def objective(
 
 
 def _kept(shape: tuple[int, ...], mask: Array | None, class_mask: Array | None) -> Array | None:
-    """Which examples count in the auxiliary mean; None: all."""
+    """Which examples count in the auxiliary mean, in the `shape` of its targets; None: all."""
     kept = None if class_mask is None else _mask("class_mask", class_mask, shape)
-    if mask is None or mask.shape != shape:
+    if mask is None:
         return kept
+    mask = jnp.asarray(mask)
+    if mask.shape != shape[: mask.ndim]:
+        if kept is None:
+            raise ValueError(f"mask {mask.shape} does not fit the targets of the classes {shape}: pass class_mask")
+        return kept
+    mask = jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (len(shape) - mask.ndim)), shape)
     return mask if kept is None else kept & mask
 
 

@@ -31,8 +31,8 @@ class FittedTargets(NamedTuple):
     bucket_edges: np.ndarray | None  # [K + 1], of the weights of the regression loss
     bucket_weights: np.ndarray | None  # [K]
     prior: MixturePrior | None  # p~(y) of Balanced MSE
-    mean: float  # of the value head's output; 0 where it predicts the target itself
-    std: float  # likewise; 1 where it predicts the target itself
+    mean: np.ndarray  # [] or [t], of the value head's output; 0 where it predicts the target itself
+    std: np.ndarray  # likewise; 1 where it predicts the target itself
 
 
 def fit(method: Method, targets: Targets, name: str = "training targets") -> FittedTargets:
@@ -138,16 +138,27 @@ def mixture(targets: Targets, components: int) -> MixturePrior:
     return _mixture(np.repeat(np.asarray(values, np.float64), counts).tobytes(), components)
 
 
-def standardisation(method: Method, targets: Targets, name: str = "training targets") -> tuple[float, float]:
+def scale_of(values: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of `values` [n] or [n, D] over n, each [] or [D]; exactly 0 where they are constant.
+
+    `counts` [n]: how often each occurs. In float64; rounding would leave a constant a deviation of 1e-16.
+    """
+    values = np.asarray(values, np.float64)
+    mean = np.average(values, 0, counts)
+    std = np.sqrt(np.average((values - mean) ** 2, 0, counts))
+    return mean, np.where(values.max(0) == values.min(0), 0.0, std)
+
+
+def standardisation(method: Method, targets: Targets, name: str = "training targets") -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the training targets if the value head predicts z-scores, else 0 and 1.
 
-    Raises ValueError, naming `name`, for constant targets.
+    Each [], or [t] for vector targets [n, t]. Raises ValueError, naming `name`, for constant targets.
     """
     if method.output == "target":
-        return 0.0, 1.0
-    values, counts = _histogram(targets, name)
-    mean = float(np.average(np.asarray(values, np.float64), weights=counts))
-    std = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
-    if std == 0:
-        raise ValueError(f"{name} are all {mean:g}, so the output cannot be standardised")
+        return np.float64(0), np.float64(1)
+    values, counts = targets if isinstance(targets, Histogram) else (np.asarray(targets), None)
+    mean, std = scale_of(binning.check_targets(values, name), counts)
+    if not std.all():
+        constant = mean if mean.ndim == 0 else mean[std == 0][0]
+        raise ValueError(f"{name} are all {constant:g}, so the output cannot be standardised")
     return mean, std

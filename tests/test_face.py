@@ -73,3 +73,8 @@ def test_decoding_works_in_jit_and_refuses_what_does_not_fit():
         rc.bins.decode(probabilities, edges[1:])
     with pytest.raises(ValueError, match="unknown rule 'mode'"):
         rc.bins.decode(probabilities, edges, "mode")
+
+
+def test_certain_classes_may_be_whole_numbers_or_bools():
+    for certain in ([[0, 1, 0]], [[False, True, False]]):
+        assert rc.bins.decode(certain, [0, 0.5, 1, 1.5]).tolist() == [0.75]

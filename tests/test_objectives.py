@@ -347,3 +347,36 @@ def test_labels_and_given_exclude_each_other():
     given = Given(data["targets"], data["labels"])
     with pytest.raises(ValueError, match="either labels or given"):
         objective(Prediction(**outputs), data["targets"], data["labels"], given=given)
+
+
+def test_a_mask_that_fits_no_classes_needs_a_class_mask():
+    coarse, targets = batch(classified=False, shape=(2, 3, 4))
+    fine, classes = batch(shape=(2, 6, 8))
+    prediction, given = Prediction(coarse["value"], fine["logits"]), Given(classes["targets"], classes["labels"])
+    with pytest.raises(ValueError, match="does not fit the targets of the classes .* pass class_mask"):
+        objective(prediction, targets["targets"], given=given, mask=jnp.ones((2, 3, 4), bool))
+
+
+def test_the_mask_of_vector_targets_bounds_classes_of_one_of_them():
+    outputs, data = batch(classified=False, shape=(N, 2))
+    classified, classes = batch()
+    given = Given(classes["targets"], classes["labels"])
+    _, terms = objective(Prediction(outputs["value"], classified["logits"]), data["targets"], given=given, mask=MASK)
+    expected = losses.cross_entropy(classified["logits"][MASK], classes["labels"][MASK])
+    assert_close(terms["auxiliary"], jnp.mean(expected))
+
+
+def test_weights_of_a_batch_loss_on_vectors_are_those_of_the_examples():
+    outputs, data = batch(classified=False, shape=(N, 2))
+    weights = jnp.linspace(0.1, 2, N)
+    bmc = functools.partial(losses.bmc, noise_sigma=1.0, mask=MASK)
+    _, terms = evaluate(outputs, data, regression=bmc, weights=weights, mask=MASK)
+    values = losses.bmc(outputs["value"][MASK], data["targets"][MASK], noise_sigma=1.0)
+    assert_close(terms["regression"], jnp.mean(values * weights[MASK]))
+
+
+def test_lists_will_do():
+    total, _ = objective(Prediction(jnp.array([1.0, 2.0])), [0.0, 0.0], weights=[1.0, 2.0], mask=[True, True])
+    assert total == pytest.approx((1 + 8) / 2)
+    assert masked_mean([1.0, 5.0], [True, False]) == 1
+    assert keep_mask(jax.random.key(0), [0, 1], [1.0, 0.0]).tolist() == [True, False]

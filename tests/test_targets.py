@@ -77,3 +77,18 @@ def test_points_are_bucket_centres_or_the_means_of_their_targets():
 def test_targets_that_cannot_be_used_are_named(method, y, message):
     with pytest.raises(ValueError, match=message):
         targets.fit(method, np.array(y), "mine")
+
+
+@pytest.mark.parametrize("constant", [0.6, 1e9, -1e-7])
+def test_a_constant_has_no_deviation_however_it_rounds(constant):
+    mean, std = targets.scale_of(np.full(90, constant))
+    assert (mean, std) == (pytest.approx(constant), 0)
+    with pytest.raises(ValueError, match="so the output cannot be standardised"):
+        targets.standardisation(Method(output="standardised"), np.full(90, constant))
+
+
+def test_vector_targets_are_standardised_one_by_one():
+    y = np.stack([Y, 1000 + 2 * Y], axis=1)
+    mean, std = targets.standardisation(Method(output="standardised"), y)
+    np.testing.assert_allclose(mean, y.mean(0))
+    np.testing.assert_allclose(std, y.std(0))

@@ -87,7 +87,7 @@ def starting_state(engine: Engine, data: Prepared, workdir: Path) -> TrainState:
     if run.init_from.endswith(TORCH_SUFFIXES):
         return init_state(engine, from_state_dict(read_state_dict(run.init_from), fresh, heads="keep"))
     folder = run_folder(workdir, run.init_from, run.seed)
-    other, _ = load_checkpoint(folder, make_engine(read_run(folder), data), data_mesh())
+    other, _ = load_checkpoint(folder, make_engine(read_run(folder), data), data_mesh(), data=data)
     params = {**fresh["params"], **_trunk(other.params["model"], keep_value_head=run.trainable == "all")}
     _check_shapes(run, fresh["params"], params)
     return init_state(engine, {"params": params, "batch_stats": other.batch_stats})

@@ -172,17 +172,21 @@ def _loss(
     weights = None
     if fitted.bucket_weights is not None:
         weights = jnp.asarray(fitted.bucket_weights)[binning.assign(target, fitted.bucket_edges)]
-    if run.loss_in == "std":
-        target, prediction = target / fitted.std, prediction._replace(value=prediction.value / fitted.std)
     hyperparameters = run.hyperparameters()
-    noise_sigma = params.get("noise_sigma")
+    regression = run.loss.bind(
+        hyperparameters,
+        prior=fitted.prior,
+        noise_sigma=params.get("noise_sigma"),
+        mask=mask,
+        unit=fitted.std if run.loss_in == "std" else None,
+    )
     total, terms = objective(
         prediction,
         target,
         given=given,
         lam=run.lam,
         scale=run.scale,
-        regression=run.loss.bind(hyperparameters, prior=fitted.prior, noise_sigma=noise_sigma, mask=mask),
+        regression=regression,
         auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters) if given else classification,
         weights=weights,
         mask=mask,

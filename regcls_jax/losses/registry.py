@@ -40,8 +40,12 @@ class RegressionLoss(NamedTuple):
         prior: MixturePrior | None = None,
         noise_sigma: Array | None = None,
         mask: Array | None = None,
+        unit: Array | float | None = None,
     ) -> Loss:
-        """The loss as a function of predictions and targets alone; arguments it does not take are ignored."""
+        """The loss as a function of predictions and targets alone; arguments it does not take are ignored.
+
+        `unit`: errors are measured in it (target units; [] or [t]); hyperparameters in target units are then, too.
+        """
         keywords = _keywords(self.hyperparameters, hyperparameters)
         if self.prior != "none":
             keywords["prior"] = prior
@@ -49,7 +53,10 @@ class RegressionLoss(NamedTuple):
             keywords["noise_sigma"] = noise_sigma
         if self.batch:
             keywords["mask"] = mask
-        return functools.partial(self.function, **keywords)
+        loss = functools.partial(self.function, **keywords)
+        if unit is None:
+            return loss
+        return lambda predictions, targets: loss(predictions / unit, targets / unit)
 
 
 class AuxiliaryLoss(NamedTuple):

@@ -19,6 +19,7 @@ def error_sums(predictions: Array, targets: Array, mask: Array) -> ErrorSums:
 
     Errors of vectors are averaged over their components. Masked-out entries may hold anything.
     """
+    predictions, targets, mask = map(jnp.asarray, (predictions, targets, mask))
     real = mask if targets.ndim == mask.ndim else mask[..., None]
     error = jnp.where(real, predictions - targets, 0)
     squared, absolute = jnp.square(error), jnp.abs(error)

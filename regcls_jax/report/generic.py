@@ -86,7 +86,8 @@ def variants(rows: pd.DataFrame, settings: list[str], baseline: str) -> Iterator
             name = ", ".join([arm, *(f"{key} {value}" for key, value in zip(several[arm], values, strict=True))])
             reference = of_arm[baseline]
             for key in several[baseline]:
-                reference = reference[reference[key] == part[key].iloc[0]]
+                own = part[key].iloc[0]
+                reference = reference[reference[key].isna() if pd.isna(own) else reference[key] == own]
             yield name, pd.concat([part.assign(arm=name), reference, beside])
 
 

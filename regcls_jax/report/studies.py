@@ -29,8 +29,8 @@ class Study(NamedTuple):
     """The report of one study; all functions take its rows of `splits`, figures also the shading.
 
     `figures` are named as the files that show them, `settings` are the columns in which runs of one arm, cell and class
-    count may differ. If `traced`, all functions take the trace (`store.traces.read_trace`) after the rows. `signs` tells
-    how to read a difference.
+    count may differ. If `traced`, all functions take the trace (`store.traces.read_trace`) after the rows. `signs`
+    tells how to read a difference.
     """
 
     tables: Callable[..., list[Table]]

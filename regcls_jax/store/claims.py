@@ -93,11 +93,10 @@ class Claims:
             (self.folder / name).unlink(missing_ok=True)
 
     def _open(self) -> None:
-        content = {"id": self.id, "host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                self._owner.write_text(json.dumps(content) + "\n", encoding="utf-8")
+                self._write_owner()
                 break
             except FileNotFoundError:
                 continue  # another process, the last to leave, has just removed the folder
@@ -106,6 +105,10 @@ class Claims:
             owner = _read(path)
             if owner is not None and _abandoned(owner, self.folder):
                 path.unlink(missing_ok=True)
+
+    def _write_owner(self) -> None:
+        content = {"id": self.id, "host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
+        self._owner.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     def _close(self) -> None:
         self._closed.set()
@@ -127,6 +130,10 @@ class Claims:
             os.link(self._owner, path)
         except FileExistsError:
             return False
+        except FileNotFoundError:
+            # This process gave no sign of life for long, and another one cleared it away; its old claims are stale.
+            self._write_owner()
+            return self._link(path)
         except OSError as error:
             reason = f"cannot be claimed (this needs a file system with hard links): {error.strerror}"
             raise OSError(error.errno, reason, str(path)) from error

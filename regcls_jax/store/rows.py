@@ -92,17 +92,12 @@ def diverged(frame: pd.DataFrame) -> pd.DataFrame:
     return bad.groupby(run_columns(frame), dropna=False)["split"].agg(" ".join).rename("splits").reset_index()
 
 
-def finished_runs(workdir: str | os.PathLike) -> set[int]:
-    """The numbers of the trained runs with rows in workdir/rows; the trivial predictors have number -1.
+def runs_of_file(path: Path) -> set[int]:
+    """The numbers of the trained runs in one file of rows; the trivial predictors have number -1.
 
     Raises:
-      OSError, ValueError: a file is damaged, or has fewer rows for one run than for another (the message names it).
+      OSError, ValueError: the file is damaged, or has fewer rows for one run than for another.
     """
-    return set().union(*map(runs_of_file, (Path(workdir) / "rows").glob("*.csv")))
-
-
-def runs_of_file(path: Path) -> set[int]:
-    """The numbers of the trained runs in one file of rows. Raises the errors of `finished_runs`."""
     rows = read_file(path)["run"].value_counts()
     if -1 not in rows and rows.nunique() > 1:
         raise OSError(

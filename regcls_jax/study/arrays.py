@@ -10,7 +10,6 @@ import numpy as np
 
 from regcls_jax import binning, targets
 from regcls_jax.data.source import Problem, Spec
-from regcls_jax.losses.registry import HYPERPARAMETERS
 from regcls_jax.priors import MixturePrior
 from regcls_jax.study.plan import Order, Part, Sized, order_of, orders_of
 from regcls_jax.study.runs import Run, TrainingSet
@@ -48,15 +47,24 @@ def padding(parts: Sequence[Part], runs: Sequence[Run], sizes: Sizes) -> Padding
     )
 
 
-# Sixteen of the paper's data sets: 8 MB each at 25,000 samples x 80 epochs.
-@functools.lru_cache(maxsize=16)
+# Orders of this size are kept: sixteen of the paper's data sets, 8 MB each at 25,000 samples x 80 epochs.
+KEPT_BYTES = 1 << 24
+
+
 def sample_orders(seed: int, samples: int, epochs: int) -> np.ndarray:
     """The order of the samples in every epoch, int32 [epochs, samples]: a fresh permutation each, from the seed.
 
     Made by NumPy because sorting random keys on the device costs more than the training itself.
     """
+    return (_kept_orders if 4 * samples * epochs <= KEPT_BYTES else _draw_orders)(seed, samples, epochs)
+
+
+def _draw_orders(seed: int, samples: int, epochs: int) -> np.ndarray:
     generator = np.random.default_rng((seed, samples))
     return generator.permuted(np.tile(np.arange(samples, dtype=np.int32), (epochs, 1)), axis=1)
+
+
+_kept_orders = functools.lru_cache(maxsize=16)(_draw_orders)
 
 
 def run_keys(runs: Sequence[Run]) -> jax.Array:
@@ -148,8 +156,8 @@ def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) 
         keep=np.zeros((size.sets, classes), np.float32),
         edges=np.zeros((size.sets, classes + 1 if shape.auxiliary != "classification" else 0), np.float32),
         prior=MixturePrior(*(np.zeros((size.sets, shape.points), np.float32) for _ in range(3))),
-        mean=np.zeros(size.sets, np.float32),
-        std=np.ones(size.sets, np.float32),
+        mean=np.zeros((size.sets, *first.targets.shape[1:]), np.float32),
+        std=np.ones((size.sets, *first.targets.shape[1:]), np.float32),
         orders=np.zeros((size.orders, shape.epochs, size.samples), np.int32),
         trace=_trace_arrays(shape, size, at, problems, sizes),
     )
@@ -165,9 +173,9 @@ def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) 
 
 
 def input_scale(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [D] of the training inputs; deviation 1 for a constant input."""
-    inputs = problem.inputs[problem.splits["train"]].astype(np.float64)
-    return inputs.mean(0), np.where(inputs.std(0) > 0, inputs.std(0), 1)
+    """Mean and standard deviation [D] of the training inputs; 1 for a constant input, which carries nothing."""
+    mean, std = targets.scale_of(problem.inputs[problem.splits["train"]])
+    return mean, np.where(std > 0, std, 1)
 
 
 def _fill_problem(arrays: Arrays, place: int, data: int, problem: Problem) -> None:
@@ -245,7 +253,7 @@ def _run_arrays(part: Part, places: np.ndarray, at: _Places, runs: Sequence[Run]
     def array(values: Sequence[float], dtype: type = np.float32) -> np.ndarray:
         return np.array(values, dtype).reshape(shape)
 
-    traced = (*RunArrays.TRACED, *(name for name in members[0].hyperparameters() if name in HYPERPARAMETERS))
+    traced = (*RunArrays.TRACED, *members[0].hyperparameters())
     return RunArrays(
         training_set=array([at.sets[run.trained_on] for run in members], np.int32),
         order=array([at.orders[order_of(run, sizes[run.trained_on])] for run in members], np.int32),

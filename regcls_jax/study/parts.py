@@ -29,7 +29,7 @@ class Finished:
         self._seen: set[str] = set()
 
     def look(self) -> None:
-        """Adds what this or other processes finished since the last look. Raises the errors of `finished_runs`."""
+        """Adds what this or other processes finished since the last look. Raises the errors of `rows.runs_of_file`."""
         refresh(self._rows)
         for path in self._rows.glob("*.csv"):
             if path.name not in self._seen:

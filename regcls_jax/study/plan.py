@@ -117,6 +117,8 @@ def padded_classes(classes: int) -> int:
 
 def shape_of(run: Run, sized: Sized) -> Shape:
     """The compiled program a run needs. Raises ValueError where `best_on` names no split."""
+    if run.trace != "none" and sized.outputs:
+        raise ValueError(f"{run.where}: a trace needs one target, not vectors of {sized.outputs}")
     if run.best_on and run.best_on not in sized.splits:
         raise ValueError(f"{run.where}: unknown best_on {run.best_on!r}; the splits are {', '.join(sized.splits)}")
     return Shape(
@@ -216,22 +218,34 @@ def _plan_shape(
 
 
 class _Bytes:
-    """Memory of the arrays of a growing part: every data set, split, training set and order once."""
+    """Memory of the arrays of a part that grows, each padded to the largest of its shape as `arrays.padding` does."""
 
-    def __init__(self, runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]) -> None:
+    def __init__(self, numbers: Sequence[int], runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]) -> None:
         self._runs, self._sizes = runs, sizes
-        self._numbers: dict[Hashable, int] = {}
+        every = [sizes[runs[n].trained_on] for n in numbers]
+        rows, first = max(sized.rows for sized in every), runs[numbers[0]]
+        columns = bool(first.classes) + (first.reweight != "none")
+        # What one data set, problem, training set and order takes.
+        self._each = {
+            "data": rows * every[0].width,
+            "problem": len(every[0].splits) * max(sized.eval_samples for sized in every),
+            "set": rows * columns,
+            "order": first.epochs * max(sized.samples for sized in every),
+        }
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins another part."""
+        self._found: dict[str, set[Hashable]] = {kind: set() for kind in self._each}
 
     def add(self, chunk: Iterable[int]) -> int:
         """Adds the runs of a chunk; returns the bytes so far."""
         for run in (self._runs[n] for n in chunk):
-            sized, method = self._sizes[run.trained_on], run.trained_on.method
-            self._numbers[run.data.shared] = sized.rows * sized.width
-            self._numbers["splits", run.data] = sum(sized.splits.values())
-            columns = bool(method.classes) + (method.reweight != "none")
-            self._numbers[run.trained_on] = sized.rows * columns
-            self._numbers[order_of(run, sized)] = sized.samples * run.epochs
-        return 4 * sum(self._numbers.values())
+            self._found["data"].add(run.data.shared)
+            self._found["problem"].add(run.data)
+            self._found["set"].add(run.trained_on)
+            self._found["order"].add(order_of(run, self._sizes[run.trained_on]))
+        return 4 * sum(len(found) * self._each[kind] for kind, found in self._found.items())
 
 
 def _cut(
@@ -239,12 +253,13 @@ def _cut(
 ) -> Iterator[list[tuple[int, ...]]]:
     """Cuts chunks into parts of at most `length` chunks and PART_BYTES (at least one chunk)."""
     part: list[tuple[int, ...]] = []
-    size = _Bytes(runs, sizes)
+    size = _Bytes([*itertools.chain.from_iterable(chunks)], runs, sizes)
     for chunk in chunks:
         too_large = size.add(chunk) > PART_BYTES
         if part and (len(part) == length or too_large):
             yield part
-            part, size = [], _Bytes(runs, sizes)
+            part = []
+            size.restart()
             size.add(chunk)
         part.append(chunk)
     if part:

@@ -153,12 +153,13 @@ class Own(NamedTuple):
         """The predicted value in target units."""
         if shape.output == "target":
             return prediction.value
-        return self.arrays.mean[self.set] + self.arrays.std[self.set] * prediction.value
+        mean, std = self.arrays.mean[self.set], self.arrays.std[self.set]
+        return (mean[None] + std[None] * prediction.value) if shape.outputs else mean + std * prediction.value
 
 
 def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
     params = network(shape).init(jax.random.fold_in(key, INITIAL_WEIGHTS), jnp.zeros((width, 1)))["params"]
-    if shape.balanced:
+    if shape.balanced and shape.initializer.startswith("xavier"):
         # Xavier's bound depends on the number of outputs: use the real classes, not the padded head.
         fan_in = shape.hidden[-1]
         params["class_head"]["kernel"] *= jnp.sqrt((fan_in + shape.classes) / (fan_in + classes))
@@ -242,16 +243,18 @@ def _loss(
         if shape.balanced:
             class_mask = keep_mask(key, batch.labels, arrays.keep[own.set])
     prior = jax.tree.map(lambda array: array[own.set], arrays.prior)
-    value, targets = own.value(shape, prediction), batch.targets
-    if shape.loss_in == "std":
-        value, targets = value / arrays.std[own.set], targets / arrays.std[own.set]
     return objective(
-        prediction._replace(value=value),
-        targets,
+        prediction._replace(value=own.value(shape, prediction)),
+        batch.targets,
         given=given,
         lam=run.numbers["lam"],
         scale=run.numbers["scale"],
-        regression=REGRESSION[shape.regression].bind(run.numbers, prior=prior, noise_sigma=params.get("noise_sigma")),
+        regression=REGRESSION[shape.regression].bind(
+            run.numbers,
+            prior=prior,
+            noise_sigma=params.get("noise_sigma"),
+            unit=arrays.std[own.set] if shape.loss_in == "std" else None,
+        ),
         auxiliary=AUXILIARY[shape.auxiliary].bind(run.numbers),
         weights=batch.weights,
         class_mask=class_mask,
@@ -292,7 +295,9 @@ def _train(shape: Shape, arrays: Arrays, batches: Array, run: RunArrays) -> tupl
         state = jax.lax.fori_loop(0, steps, step, state)
         if best is not None:
             errors = _split_errors(shape, own, state.params["model"], shape.best_on)
-            now = _Best(errors.squared / errors.count, state.params)
+            # Not the untrained model, which a trace looks at first.
+            mse = jnp.where(number < 0, jnp.inf, errors.squared / errors.count)
+            now = _Best(mse, state.params)
             best = jax.tree.map(functools.partial(jnp.where, now.mse < best.mse), now, best)
         return (state, best), _watch(shape, own, run, state.params)
 
@@ -304,7 +309,9 @@ def _train(shape: Shape, arrays: Arrays, batches: Array, run: RunArrays) -> tupl
     if arrays.trace is not None:
         # Epoch -1 has no batches: it traces the initial model, with the trace compiled only once.
         numbers, orders = jnp.arange(-1, shape.epochs), jnp.concatenate([jnp.zeros_like(orders[:1]), orders])
-    best = _Best(jnp.float32(jnp.inf), params) if shape.best_on >= 0 else None
+    # NaN until an epoch has a finite error: a run that diverges at once must not pass for the untrained model.
+    nothing = jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), params)
+    best = _Best(jnp.float32(jnp.inf), nothing) if shape.best_on >= 0 else None
     (state, best), trace = jax.lax.scan(epoch, (state, best), (numbers, orders))
     return state.params if best is None else best.params, trace
 

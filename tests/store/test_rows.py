@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regcls_jax.store.rows import COLUMNS, diverged, finished_runs, read_rows, write_csv_atomic
+from regcls_jax.store.rows import COLUMNS, diverged, read_rows, runs_of_file, write_csv_atomic
 
 
 def frame_of(count, **columns):
@@ -117,7 +117,8 @@ def test_a_run_with_fewer_rows_than_others_is_not_finished(tmp_path):
     rows = pd.concat([frame_of(2).assign(run=[0, 0]), frame_of(2).assign(run=[1, 1])], ignore_index=True)
     write_csv_atomic(rows, tmp_path / "rows" / "a.csv")
     write_csv_atomic(frame_of(3).assign(run=-1), tmp_path / "rows" / "trivial.csv")
-    assert finished_runs(tmp_path) == {0, 1}
+    assert runs_of_file(tmp_path / "rows" / "a.csv") == {0, 1}
+    assert runs_of_file(tmp_path / "rows" / "trivial.csv") == set()
     write_csv_atomic(rows.iloc[:-1], tmp_path / "rows" / "a.csv")
     with pytest.raises(OSError, match=r"a\.csv is incomplete: rows of run 1 are missing"):
-        finished_runs(tmp_path)
+        runs_of_file(tmp_path / "rows" / "a.csv")

@@ -145,7 +145,7 @@ def test_memberships_in_the_engine():
 
 def test_vector_targets_of_any_width():
     spec = ToySpec(width=5, outputs=2)
-    fitted, *_ = fit([run(spec, output="target", inputs="standardised", learning_rate=0.1, epochs=40)], read_toy)
+    fitted, *_ = fit([run(spec, learning_rate=0.1)], read_toy)
     problem = read_toy(spec)
     value = np.asarray(predict(fitted, problem.inputs).value)
     assert value.shape == problem.targets.shape == (200, 2)
@@ -176,3 +176,14 @@ def test_runs_of_different_data_side_by_side_equal_runs_alone():
         for mine, fitted in zip(same, together, strict=True):
             assert_same(fit([mine], read_toy)[0].params, fitted.params, rtol=1e-3)
             assert fitted.run == mine
+
+
+def test_a_run_that_diverges_at_once_has_no_best_epoch():
+    fitted, *_ = fit([run(best_on="val", learning_rate=1e30)], read_toy)
+    assert np.isnan(fitted.errors["test"]["mse"])
+
+
+def test_a_trace_does_not_change_which_epoch_counts():
+    mine = run(best_on="val", learning_rate=10.0, components=2)
+    plain, traced = (fit([dataclasses.replace(mine, trace=trace)], read_toy)[0] for trace in ("none", "mse"))
+    assert plain.errors["val"]["mse"] == pytest.approx(traced.errors["val"]["mse"], rel=1e-5)

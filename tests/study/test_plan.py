@@ -61,11 +61,13 @@ def test_parts_are_bounded_in_bytes_and_cost(runs, monkeypatch):
     assert len(parts) > len(whole)
     for part in parts:
         members = [runs[n] for n in part.runs]
-        # By hand: inputs and targets, row numbers of the splits, labels, orders; four bytes each.
-        data = {run.data: sizes[run.trained_on] for run in members}
-        numbers = sum(2 * sized.rows + 500 for sized in data.values())
-        numbers += sum(sizes[each].rows for each in {run.trained_on for run in members} if each.method.classes)
-        numbers += sum(n * members[0].epochs for _, n, _ in planning.orders_of(part.runs, runs, sizes))
+        # By hand: inputs and targets, splits, labels, orders; four bytes each, padded to the largest.
+        of_shape = [run for run in runs if shape_of(run, sizes[run.trained_on]) == part.shape]
+        rows = max(sizes[run.trained_on].rows for run in of_shape)
+        numbers = len({run.data for run in members}) * (2 * rows + 500)
+        numbers += rows * len({run.trained_on for run in members if run.classes})
+        samples = max(sizes[run.trained_on].samples for run in of_shape)
+        numbers += samples * members[0].epochs * len(planning.orders_of(part.runs, runs, sizes))
         assert 4 * numbers <= 1 << 17 or len(part.chunks) == 1
     monkeypatch.setattr(planning, "PART_COST", 1.0)
     parts = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))
@@ -150,7 +152,7 @@ def test_orders_are_permutations_that_differ_between_epochs_seeds_and_sizes():
     assert orders.dtype == np.int32
     np.testing.assert_array_equal(np.sort(orders, axis=1), np.tile(np.arange(50), (3, 1)))
     assert len({row.tobytes() for row in (*orders, *arrays.sample_orders(421, 50, 3))}) == 6
-    np.testing.assert_array_equal(orders, arrays.sample_orders.__wrapped__(0, 50, 3))
+    np.testing.assert_array_equal(orders, arrays._draw_orders(0, 50, 3))
 
 
 def test_keys_differ_between_seeds_and_functions_and_are_shared_by_what_is_compared(runs):

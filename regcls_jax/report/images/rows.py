@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.tasks import DEFAULT, task_named
 from regcls_jax.report.images.study import (
     EVALUATION,
     IMAGE_COLUMNS,
@@ -28,15 +28,13 @@ from regcls_jax.report.images.study import (
 from regcls_jax.store.files import read_json
 from regcls_jax.store.rows import read_file
 
-# A run of an earlier version may lack a setting that has come since: it had the default.
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(AgeRun) if field.name not in ("arm", "seed")}
 # What predictions.npz holds, under the names that earlier versions gave it; and what it may hold.
 ARRAYS = {"test_target": "test_age", "test_prediction": "test_prediction", "train_counts": "train_counts"}
 OPTIONAL = ("bucket_edges", "train_median")
 
 
 def has_trainings(workdir: str | os.PathLike) -> bool:
-    """Whether a folder holds trainings as <arm>/seed<k> and is not itself a study of the grid."""
+    """Whether a folder holds trainings as <arm>/seed<k> and is not itself a study of small networks."""
     workdir = Path(workdir)
     return not (workdir / "config.json").exists() and any(workdir.glob("*/seed*/config.json"))
 
@@ -68,7 +66,11 @@ def _curve(path: Path) -> pd.DataFrame:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    config = {**DEFAULTS, **read_json(path)}
+    content = read_json(path)
+    kind = task_named(content.get("task", DEFAULT), str(path)).run
+    # A run of an earlier version may lack a setting that has come since: it had the default.
+    defaults = {field.name: field.default for field in dataclasses.fields(kind) if field.name not in ("arm", "seed")}
+    config = {**defaults, **content}
     if missing := [name for name in ("arm", "seed") if name not in config]:
         raise OSError(f"{path} lacks {', '.join(missing)}")
     if folder != folder.parents[1] / config["arm"] / f"seed{config['seed']}":

@@ -51,12 +51,12 @@ class Target(NamedTuple):
 
     @property
     def decimals(self) -> int:
-        """The decimals that predictions are reported with: tenths of a year, else a thousandth of the range or finer.
+        """The decimals that predictions are reported with: tenths of whole numbers, else a thousandth of the range.
 
         Errors have one more.
         """
         span = float(self.edges[-1] - self.edges[0])
-        return 1 if self.unit == "years" else max(0, 3 - int(np.floor(np.log10(span))))
+        return 1 if self.whole else max(0, 3 - int(np.floor(np.log10(span))))
 
     def buckets(self, values: np.ndarray) -> np.ndarray:
         """The bucket of every value [n], int; what lies outside belongs to the first or the last."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.effects import Group, Question, difference_text, effects, spread
 from regcls_jax.report.images.study import GROUPS, TRIVIAL_SEED, ImageStudy, Target
@@ -17,9 +18,10 @@ QUESTION = Question("error", ("seed", "place"), ("unit", "seed"), shared="seed")
 # What a resampling draws of the test images at most: its memory is 80 kB for each.
 BLOCKS = 1000
 # What the head for classes or memberships consists of: arms that differ in nothing else show what it does.
-HEAD = {"classes", "balanced", "rounding", "low", "high", "auxiliary", "membership_sigma", "lam", "scale"}
+AUXILIARY_SETTINGS = {"auxiliary", *(name for loss in AUXILIARY.values() for name in loss.hyperparameters)}
+HEAD = {"classes", "balanced", "rounding", "low", "high", "lam", "scale", *AUXILIARY_SETTINGS}
 # What only says that soft memberships are regressed instead of classes classified.
-TARGETS = {"auxiliary", "membership_sigma", "lam", "scale"}
+TARGETS = {"lam", "scale", *AUXILIARY_SETTINGS}
 NO_SETTING = {"arm", "seed", "workers"}  # names, and what changes no number
 
 
