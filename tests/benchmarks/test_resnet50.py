@@ -28,7 +28,7 @@ def resnet_cost(monkeypatch):
     [(18, 11_689_512, 1.81), (50, 25_557_032, 4.09)],
 )
 def test_counts_are_those_of_torchvision(resnet_cost, depth, parameters, giga_multiply_adds):
-    net = resnet_cost.network(AgeRun("a", 0, depth=depth, classes=1000))
+    net = resnet_cost.network(AgeRun(arm="a", seed=0, depth=depth, classes=1000))
     features = 512 if depth < 50 else 2048
     assert net.parameters - (features + 1) == parameters  # less the value head
     assert round((resnet_cost.forward_flop(net.layers) / 2 - features) / 1e9, 2) == giga_multiply_adds
@@ -82,7 +82,7 @@ def test_the_network_in_pytorch_is_the_same(resnet_cost, depth, classes):
     pytest.importorskip("torch")
     import torch_resnet_worker
 
-    run = AgeRun("a", 0, depth=depth, classes=classes, width=8, image_size=32, batch_size=4)
+    run = AgeRun(arm="a", seed=0, depth=depth, classes=classes, width=8, image_size=32, batch_size=4)
     training = torch_resnet_worker.Training(run, "channels_last")
     ours = resnet_cost.network(run)
     assert sum(parameter.numel() for parameter in training.net.parameters()) == ours.parameters
