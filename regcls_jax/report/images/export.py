@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regcls_jax.report.images.rows import DEFAULTS, named
+from regcls_jax.report.images.rows import named, with_defaults
 from regcls_jax.report.images.study import EVALUATION, IMAGE_COLUMNS, ImageStudy, check_mae, kept_rows, target_of
 from regcls_jax.store.files import read_json
 from regcls_jax.store.rows import read_file
@@ -48,7 +48,9 @@ def _curves(path: Path) -> dict[tuple[str, int], pd.DataFrame]:
 
 
 def _configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {arm: {**DEFAULTS, **config["run"], **own, "arm": arm} for arm, own in config["arms"].items()}
+    return {
+        arm: with_defaults({**config["run"], **own, "arm": arm}, f"arm {arm!r}") for arm, own in config["arms"].items()
+    }
 
 
 def read_export(workdir: str | os.PathLike) -> ImageStudy:

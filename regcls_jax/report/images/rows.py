@@ -64,13 +64,19 @@ def _curve(path: Path) -> pd.DataFrame:
     return pd.DataFrame(points, columns=["epoch", "val_mae"])
 
 
+def with_defaults(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The settings of a run, whole: one of an earlier version may lack a setting, which had its default.
+
+    ValueError, naming `where`, for an unknown task.
+    """
+    kind = task_named(settings.get("task", DEFAULT), where).run
+    defaults = {field.name: field.default for field in dataclasses.fields(kind) if field.name not in ("arm", "seed")}
+    return {**defaults, **settings}
+
+
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    content = read_json(path)
-    kind = task_named(content.get("task", DEFAULT), str(path)).run
-    # A run of an earlier version may lack a setting that has come since: it had the default.
-    defaults = {field.name: field.default for field in dataclasses.fields(kind) if field.name not in ("arm", "seed")}
-    config = {**defaults, **content}
+    config = with_defaults(read_json(path), str(path))
     if missing := [name for name in ("arm", "seed") if name not in config]:
         raise OSError(f"{path} lacks {', '.join(missing)}")
     if folder != folder.parents[1] / config["arm"] / f"seed{config['seed']}":
