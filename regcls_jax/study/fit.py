@@ -76,4 +76,5 @@ def predict(fitted: Fitted, inputs: np.ndarray) -> Prediction:
     value, logits, features = network(fitted.shape).apply({"params": fitted.params}, scaled.T)
     if logits is not None and fitted.bins is not None:
         logits = logits[: fitted.bins.classes].T
-    return Prediction(fitted.mean + fitted.std * value, logits, features.T)
+    mean, std = (scale[None] if fitted.shape.outputs else scale for scale in (fitted.mean, fitted.std))
+    return Prediction(mean + std * value, logits, features.T)

@@ -109,12 +109,14 @@ def test_the_best_epoch_on_a_split_is_the_one_that_counts():
     # So large a rate that the best epoch is not the last one.
     mine = run(best_on="val", learning_rate=0.3, epochs=12)
     fitted = fit([mine, dataclasses.replace(mine, best_on="", arm="last")], read_toy)
+    rows, problem = read_toy(mine.data).splits["val"], read_toy(mine.data)
     errors = []
-    for epochs in range(1, 13):
-        errors.append(fit([run(learning_rate=0.3, epochs=epochs)], read_toy)[0].errors["val"]["mse"])
+    for params in plain_loop(mine, mse):
+        value = predict(fitted[1]._replace(params=params), problem.inputs[rows]).value
+        errors.append(np.mean((np.asarray(value) - problem.targets[rows]) ** 2))
     assert np.argmin(errors) < 11
-    assert fitted[0].errors["val"]["mse"] == pytest.approx(min(errors), rel=1e-4)
-    assert fitted[1].errors["val"]["mse"] == pytest.approx(errors[-1], rel=1e-4)
+    assert fitted[0].errors["val"]["mse"] == pytest.approx(min(errors), rel=1e-2)
+    assert fitted[1].errors["val"]["mse"] == pytest.approx(errors[-1], rel=1e-2)
 
 
 def test_classes_between_quantiles_or_given_ends():
