@@ -27,8 +27,8 @@ class Fitted(NamedTuple):
     bins: Bins | None  # the classes
     centre: np.ndarray  # [D], mean of the training inputs
     spread: np.ndarray  # [D], their standard deviation
-    mean: float  # of the training targets
-    std: float
+    mean: np.ndarray  # [] or [t], of the training targets
+    std: np.ndarray
 
 
 def fit(runs: Sequence[Run], read: Read, *, chunk: int = 0) -> list[Fitted]:

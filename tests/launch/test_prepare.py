@@ -53,7 +53,7 @@ def test_a_table_of_ones_own(tmp_path):
     _, name, after = done.stdout.partition("Prepared: ")  # TFDS has something to say first
     lines = (name + after).splitlines()
     assert lines[0] == f"Prepared: {tmp_path}/data/own_images/houses/1.0.0"
-    assert lines[1] == "houses: 60 images: 48 train, 6 val, 6 test"
+    assert lines[1] == "houses: 60 images: 50 train, 5 val, 5 test"
     assert lines[2].startswith("price -50 to ")
     assert " kEUR, " in lines[2]
     again = launch(*arguments)
