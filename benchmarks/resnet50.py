@@ -31,7 +31,7 @@ from regcls_jax import cli
 from regcls_jax.data.images.prepare import prepare
 from regcls_jax.data.images.splits import load_images
 from regcls_jax.data.imdb_wiki import train_counts
-from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.tasks import expand
 from regcls_jax.report.tables import markdown
 from regcls_jax.store.files import write_atomic

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pandas as pd
 
-from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.age import AgeRun
 from regcls_jax.models.batch_norm import BatchNorm
 from regcls_jax.models.resnet import resnet
 

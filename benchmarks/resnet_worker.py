@@ -14,8 +14,8 @@ from regcls_jax.data.images.splits import ImageSplit
 from regcls_jax.data.imdb_wiki import train_counts
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.devices import configure_cpu
+from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.mesh import data_mesh, replicated, to_devices
-from regcls_jax.loop.runs import AgeRun
 from regcls_jax.loop.start import state_template
 from regcls_jax.loop.steps import Engine, init_state, make_engine, train_step
 

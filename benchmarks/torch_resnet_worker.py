@@ -11,7 +11,7 @@ from torch import nn
 from worker import Answer, serve
 
 from regcls_jax.devices import cores
-from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.age import AgeRun
 from regcls_jax.models import resnet
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}

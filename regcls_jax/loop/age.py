@@ -1,14 +1,36 @@
 """Ages from images, as published: whole years are the shots and the buckets of feature smoothing."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from regcls_jax import feature_smoothing
+from regcls_jax.binning import ROUNDINGS
+from regcls_jax.checks import choice, positive, whole
 from regcls_jax.data.prepared import Prepared
-from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.runs import ImageRun
 from regcls_jax.loop.scalar import scalar_task
 from regcls_jax.loop.task import Batch, Buckets
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AgeRun(ImageRun):
+    """A training on images with ages, as published (recipes 5.1)."""
+
+    task: str = "age"
+    dataset: str = "imdb_wiki_dir"
+    rounding: str = choice("round", ROUNDINGS)
+    low: float | None = 0.0  # years
+    high: float | None = 100.0
+    buckets: int = whole(121, 1)  # whole years; the last has all above
+    bucket_low: float | None = 0.0
+    bucket_high: float | None = 121.0
+    noise_sigma: float = positive(10.0)  # years
+    boundaries: tuple[int, ...] = (60, 80)
+    fds_buckets: int = whole(100, 1)  # of feature smoothing: whole years from fds_start to fds_buckets - 1
+    fds_start: int = whole(0, 0)  # AgeDB: 3
 
 
 def whole_years(_: AgeRun, data: Prepared) -> np.ndarray:

@@ -1,10 +1,9 @@
-"""What describes one training of the loop: the fields of any task, those of images with a number each, and of ages."""
+"""What describes one training of the loop: the fields of any task, and those of images with a number each."""
 
 import dataclasses
 
 from regcls_jax import feature_smoothing
-from regcls_jax.binning import ROUNDINGS
-from regcls_jax.checks import check_integer, choice, positive, whole
+from regcls_jax.checks import check_integer, choice, whole
 from regcls_jax.losses.registry import REGRESSION
 from regcls_jax.method import Method
 from regcls_jax.models.resnet import DEPTHS
@@ -67,21 +66,3 @@ class ImageRun(LoopRun):
     batch_size: int = whole(128, 2)
     epochs: int = whole(90, 1)
     select: str = choice("mse", ("mse", "mae", "gm", "bmae"))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AgeRun(ImageRun):
-    """A training on images with ages, as published (recipes 5.1)."""
-
-    task: str = "age"
-    dataset: str = "imdb_wiki_dir"
-    rounding: str = choice("round", ROUNDINGS)
-    low: float | None = 0.0  # years
-    high: float | None = 100.0
-    buckets: int = whole(121, 1)  # whole years; the last has all above
-    bucket_low: float | None = 0.0
-    bucket_high: float | None = 121.0
-    noise_sigma: float = positive(10.0)  # years
-    boundaries: tuple[int, ...] = (60, 80)
-    fds_buckets: int = whole(100, 1)  # of feature smoothing: whole years from fds_start to fds_buckets - 1
-    fds_start: int = whole(0, 0)  # AgeDB: 3

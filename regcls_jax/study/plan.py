@@ -121,30 +121,15 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         raise ValueError(f"{run.where}: a trace needs one target, not vectors of {sized.outputs}")
     if run.best_on and run.best_on not in sized.splits:
         raise ValueError(f"{run.where}: unknown best_on {run.best_on!r}; the splits are {', '.join(sized.splits)}")
-    return Shape(
-        hidden=run.hidden,
-        activation=run.activation,
-        initializer=run.initializer,
-        inputs=run.inputs,
-        output=run.output,
-        loss_in=run.loss_in,
-        outputs=sized.outputs,
-        classes=padded_classes(sized.bins.classes) if run.balanced and sized.bins else run.classes,
-        auxiliary=run.auxiliary,
-        balanced=run.balanced,
-        optimizer=run.optimizer,
-        schedule=run.schedule,
-        boundaries=run.boundaries,
-        decay=run.decay,
-        regression=run.regression,
-        weighted=run.reweight != "none",
-        points={"mixture": run.components, "points": run.buckets}.get(run.loss.prior, 0),
-        batch_size=run.batch_size,
-        epochs=run.epochs,
-        best_on=list(sized.splits).index(run.best_on) if run.best_on else -1,
-        trace=run.trace,
-        trace_points=0 if run.trace == "none" else run.components,
-    )
+    derived = {
+        "outputs": sized.outputs,
+        "classes": padded_classes(sized.bins.classes) if run.balanced and sized.bins else run.classes,
+        "weighted": run.reweight != "none",
+        "points": {"mixture": run.components, "points": run.buckets}.get(run.loss.prior, 0),
+        "best_on": list(sized.splits).index(run.best_on) if run.best_on else -1,
+        "trace_points": 0 if run.trace == "none" else run.components,
+    }
+    return Shape(**derived, **{name: getattr(run, name) for name in Shape._fields if name not in derived})
 
 
 def chunk_size(shape: Shape, platform: str) -> int:

@@ -90,8 +90,8 @@ class Arrays(NamedTuple):
     keep: Array  # [T, C], keep probabilities
     edges: Array  # [T, C + 1]; [T, 0] where the auxiliary loss needs none
     prior: MixturePrior  # three [T, K]
-    mean: Array  # [T], of the targets
-    std: Array  # [T]
+    mean: Array  # [T] or [T, t], of the targets
+    std: Array  # [T] or [T, t]
     orders: Array  # [O, epochs, s], row numbers of the s training samples, in a new order each epoch
     trace: TraceArrays | None
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 from paths import ROOT
 
-from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.age import AgeRun
 
 PROGRAM = ROOT / "benchmarks" / "resnet50.py"
 

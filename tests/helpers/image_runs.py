@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.age import AgeRun
 
 ARMS = {
     "reg": {},

@@ -12,9 +12,9 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict
 from image_runs import naive_metrics
 
+from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.epochs import Stopped, train_run
 from regcls_jax.loop.mesh import data_mesh
-from regcls_jax.loop.runs import AgeRun
 from regcls_jax.loop.start import load_checkpoint, run_folder
 from regcls_jax.loop.steps import make_engine
 from regcls_jax.metrics.shots import shot_groups

@@ -9,7 +9,7 @@ import numpy as np
 
 from regcls_jax.data.images.splits import ImageSplit
 from regcls_jax.data.prepared import Prepared
-from regcls_jax.loop.runs import AgeRun
+from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.steps import init_state, make_engine
 from regcls_jax.models.resnet import BasicBlock, ResNet
 

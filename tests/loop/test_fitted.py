@@ -5,8 +5,9 @@ import pytest
 
 from regcls_jax import targets
 from regcls_jax.data import imdb_wiki
+from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.fitted import fit
-from regcls_jax.loop.runs import AgeRun, ImageRun
+from regcls_jax.loop.runs import ImageRun
 
 ROUND = [0, 15, *range(17, 56), 57, 58, 60, 62, 64, 67, 75, 100]
 

@@ -6,7 +6,8 @@ import re
 import pytest
 from paths import ROOT
 
-from regcls_jax.loop.runs import AgeRun, ImageRun
+from regcls_jax.loop.age import AgeRun
+from regcls_jax.loop.runs import ImageRun
 from regcls_jax.loop.tasks import TASKS, arm_fields, expand
 from regcls_jax.losses.registry import HYPERPARAMETERS
 

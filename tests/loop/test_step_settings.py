@@ -12,8 +12,8 @@ from naive_fds import NaiveFds
 from small_network import AGES, BATCH, TRAIN_AGES, WIDTH, ages_only, build, make_batch, start, variables
 
 from regcls_jax import feature_smoothing
+from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.mesh import check_batch_size, data_mesh, replicated, to_devices
-from regcls_jax.loop.runs import AgeRun
 from regcls_jax.loop.steps import (
     eval_step,
     fds_config,
