@@ -1,6 +1,6 @@
 """A real table on the study engine: disease progression of 442 patients from ten measurements.
 
-    python launch/study.py --config=configs/diabetes.py --workdir=runs/diabetes                 # under a minute
+    python launch/study.py --config=configs/diabetes.py --workdir=runs/diabetes                 # a minute of CPU time
     python launch/study.py --config=configs/diabetes.py:quick --workdir=runs/diabetes-quick     # one repetition
     python launch/study.py --config=configs/diabetes.py:runlocal --workdir=runs/diabetes-local  # seconds: does it run?
 
