@@ -101,10 +101,7 @@ class Claims:
             except FileNotFoundError:
                 continue  # another process, the last to leave, has just removed the folder
         self._heartbeat.start()
-        for path in self.folder.glob(".*"):
-            owner = _read(path)
-            if owner is not None and _abandoned(owner, self.folder):
-                path.unlink(missing_ok=True)
+        self._clear_dead_owners()
 
     def _write_owner(self) -> None:
         content = {"id": self.id, "host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
@@ -116,9 +113,16 @@ class Claims:
         for path in self.folder.glob("[!.]*"):
             if self.take(path.name):
                 self.release(path.name)
+        self._clear_dead_owners()
         self._owner.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()  # fails while other processes are here
+
+    def _clear_dead_owners(self) -> None:
+        for path in self.folder.glob(".*"):
+            owner = _read(path)
+            if owner is not None and _abandoned(owner, self.folder):
+                path.unlink(missing_ok=True)
 
     def _renew(self) -> None:
         while not self._closed.wait(HEARTBEAT):

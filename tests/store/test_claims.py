@@ -187,6 +187,14 @@ def test_what_the_dead_left_is_removed(tmp_path, dead):
     assert [path.name for path in tmp_path.iterdir()] == ["living"]
 
 
+def test_what_a_process_left_that_died_meanwhile_is_removed(tmp_path, dead):
+    folder = tmp_path / "claims"
+    with open_claims(folder) as mine:
+        leave(folder, dead, name=".dead")
+        assert mine.take("a")
+    assert not folder.exists()
+
+
 def test_a_file_system_without_hard_links_is_named(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
