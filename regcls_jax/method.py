@@ -6,7 +6,7 @@ from regcls_jax import optimizer as optimizers
 from regcls_jax.binning import ROUNDINGS
 from regcls_jax.checks import check_fields, check_integer, choice, not_negative, positive, whole
 from regcls_jax.imbalance import KERNELS, METHODS
-from regcls_jax.losses.registry import AUXILIARY, HYPERPARAMETERS, REGRESSION, RegressionLoss
+from regcls_jax.losses.registry import AUXILIARY, HYPERPARAMETERS, REGRESSION, AuxiliaryLoss, RegressionLoss
 
 OUTPUTS = ("target", "standardised")
 BUCKET_POINTS = ("centre", "mean")
@@ -46,7 +46,7 @@ class Method(_Hyperparameters):
 
     # Classes
     classes: int = whole(0, 0)  # 0: plain regression; else classes of the class head, before equalisation
-    auxiliary: str = choice("classification", AUXILIARY)  # loss of the class head
+    auxiliary: str = choice("classification", AUXILIARY)  # loss added to the regression, by default of the class head
     balanced: bool = False  # equalised classes and keep masks (Eq. 12 and 13)
     rounding: str = choice("ceil", ROUNDINGS)  # of equalisation: "ceil" published 1-D code, "round" image code
     low: float | None = None  # lower end of the classes (target units); None: `low_quantile` of the training targets
@@ -88,11 +88,17 @@ class Method(_Hyperparameters):
         """The registered regression loss."""
         return REGRESSION[self.regression]
 
+    @property
+    def auxiliary_loss(self) -> AuxiliaryLoss | None:
+        """The registered auxiliary loss; None for plain regression: it reads classes, and there are none."""
+        loss = AUXILIARY[self.auxiliary]
+        return loss if self.classes or not loss.classes else None
+
     def hyperparameters(self) -> dict[str, float]:
         """The hyperparameters of the losses in use: field -> value."""
         known = [*self.loss.hyperparameters]
-        if self.classes:
-            known += AUXILIARY[self.auxiliary].hyperparameters
+        if self.auxiliary_loss:
+            known += self.auxiliary_loss.hyperparameters
         return {name: getattr(self, name) for name in known}
 
     def __post_init__(self) -> None:
@@ -100,9 +106,15 @@ class Method(_Hyperparameters):
         check_fields(where, self)
         if self.classes == 1:
             raise ValueError(f"{where}: classes must be 0 (plain regression) or at least 2, got {self.classes}")
-        for field, given in (("balanced", self.balanced), ("auxiliary", self.auxiliary != "classification")):
+        of_classes = AUXILIARY[self.auxiliary].classes
+        for field, given in (
+            ("balanced", self.balanced),
+            ("auxiliary", of_classes and self.auxiliary != "classification"),
+        ):
             if given and not self.classes:
                 raise ValueError(f"{where}: {field} {getattr(self, field)!r} needs classes >= 2")
+        if self.classes and not of_classes:
+            raise ValueError(f"{where}: auxiliary {self.auxiliary!r} reads no classes; set classes to 0")
         for field in ("lds", "clip_high"):
             if getattr(self, field) and self.reweight == "none":
                 raise ValueError(f"{where}: {field} has no effect without re-weighting; set reweight, too")

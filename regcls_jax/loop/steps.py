@@ -18,7 +18,7 @@ from regcls_jax.loop.fitted import FittedArrays, fit
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.task import Batch, Buckets, Task
 from regcls_jax.loop.tasks import task_of
-from regcls_jax.losses.auxiliary import Given, classification
+from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.objectives import keep_mask, objective
 from regcls_jax.prediction import Prediction
@@ -162,13 +162,13 @@ def _loss(
         edges, keep = fitted.data_edges, jnp.asarray(fitted.data_keep)
         mask = mask & keep_mask(key, binning.assign(target, edges), keep)
         class_mask = class_mask & keep_mask(key, binning.assign(class_target, edges), keep)
-    given = None
+    given = Given(class_target) if run.auxiliary_loss else None
     if fitted.edges is not None:
         labels = binning.assign(class_target, fitted.edges)
         if run.balanced:
             # The key of the data's draw: where both are balanced alike, both losses see the same samples (Table 4).
             class_mask = class_mask & keep_mask(key, labels, jnp.asarray(fitted.keep))
-        given = Given(class_target, labels, jnp.asarray(fitted.edges))
+        given = given._replace(labels=labels, edges=jnp.asarray(fitted.edges))
     weights = None
     if fitted.bucket_weights is not None:
         weights = jnp.asarray(fitted.bucket_weights)[binning.assign(target, fitted.bucket_edges)]
@@ -187,7 +187,7 @@ def _loss(
         lam=run.lam,
         scale=run.scale,
         regression=regression,
-        auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters) if given else classification,
+        auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters),
         weights=weights,
         mask=mask,
         class_mask=class_mask if given else None,

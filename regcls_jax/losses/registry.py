@@ -64,9 +64,10 @@ class AuxiliaryLoss(NamedTuple):
 
     function: Callable[..., Array]
     hyperparameters: Mapping[str, Hyperparameter] = {}
+    classes: bool = True  # reads the class head; False: sees value and features alone, so it goes with plain regression
 
     def bind(self, hyperparameters: Mapping[str, Array | float]) -> auxiliary.Auxiliary:
-        """The loss as a function of the prediction and the classes alone."""
+        """The loss as a function of the prediction and what it is given alone."""
         return functools.partial(self.function, **_keywords(self.hyperparameters, hyperparameters))
 
 

@@ -233,10 +233,12 @@ def _loss(
     shape: Shape, own: Own, run: RunArrays, batch: Batch, key: Array, params: optax.Params
 ) -> tuple[Array, dict[str, Array]]:
     """The objective of a batch; `key` draws its class masks."""
-    arrays = own.arrays
+    arrays, auxiliary = own.arrays, AUXILIARY[shape.auxiliary]
     prediction = network(shape).apply({"params": params["model"]}, batch.inputs.T)
     given = class_mask = None
-    if batch.labels is not None:
+    if not auxiliary.classes:
+        given = Given(batch.targets, axis=0)
+    elif batch.labels is not None:
         real = arrays.classes[own.set] if shape.balanced else None
         edges = arrays.edges[own.set] if arrays.edges.shape[1] else None
         given = Given(batch.targets, batch.labels, edges, real, axis=0)
@@ -255,7 +257,7 @@ def _loss(
             noise_sigma=params.get("noise_sigma"),
             unit=arrays.std[own.set] if shape.loss_in == "std" else None,
         ),
-        auxiliary=AUXILIARY[shape.auxiliary].bind(run.numbers),
+        auxiliary=auxiliary.bind(run.numbers),
         weights=batch.weights,
         class_mask=class_mask,
     )

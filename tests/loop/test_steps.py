@@ -9,6 +9,7 @@ from scipy import special
 from small_network import AGES, BATCH, TRAIN_AGES, WIDTH, build, make_batch, start
 
 from regcls_jax.loop.steps import train_step
+from regcls_jax.losses.registry import AUXILIARY, AuxiliaryLoss
 
 MASK = np.array([1, 0, 0, 1, 1, 0, 0, 1], bool)
 CLASSES = {"classes": 5, "lam": 0.1, "scale": 10.0}
@@ -266,3 +267,18 @@ def test_a_retrained_value_head_leaves_the_features_but_their_running_statistics
     plain = build(init_from="reg", trainable="value_head", reweight="inverse")
     got, _ = train_step(plain, before._replace(optimizer=start(plain).optimizer), batch)
     assert_same(got.params["model"]["value_head"], expected.params["model"]["value_head"])
+
+
+def test_an_auxiliary_loss_without_classes_sees_the_features(monkeypatch):
+    def small_features(prediction, given):
+        return jnp.mean(prediction.features**2, axis=given.axis)
+
+    # In place of a registered loss: the names are read when the package is imported.
+    monkeypatch.setitem(AUXILIARY, "membership", AuxiliaryLoss(small_features, classes=False))
+    engine = build(auxiliary="membership", lam=0.5)
+    state, batch = start(engine), make_batch(mask=MASK)
+    terms = train_step(engine, state, batch)[1]
+    zeros = jnp.zeros((BATCH, WIDTH))
+    outputs = network(engine.model, state.params["model"], state.batch_stats, batch, zeros + 1, zeros, (zeros[:, 0],))
+    assert_close(terms["auxiliary"], np.mean(np.asarray(outputs[0][2])[MASK] ** 2))
+    assert_close(terms["loss"], 0.5 * terms["regression"] + terms["auxiliary"])

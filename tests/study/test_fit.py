@@ -12,7 +12,7 @@ import pytest
 from toy import ToySpec, read_toy
 
 from regcls_jax import binning, losses
-from regcls_jax.losses.registry import REGRESSION
+from regcls_jax.losses.registry import AUXILIARY, REGRESSION, AuxiliaryLoss
 from regcls_jax.models.mlp import MLP
 from regcls_jax.study.arrays import run_keys, sample_orders
 from regcls_jax.study.fit import fit, predict
@@ -87,6 +87,19 @@ def test_a_hyperparameter_of_a_loss_compiles_nothing():
     before = train_runs._cache_size()
     fit([run(regression="huber", huber_beta=3.0)], read_toy)
     assert train_runs._cache_size() == before
+
+
+def test_an_auxiliary_loss_without_classes_goes_with_plain_regression(monkeypatch):
+    def small_features(prediction, given):
+        return jnp.mean(prediction.features**2, axis=given.axis)
+
+    # In place of a registered loss: the names are read when the package is imported.
+    monkeypatch.setitem(AUXILIARY, "membership", AuxiliaryLoss(small_features, classes=False))
+    mine = run(auxiliary="membership", lam=0.01)
+    expected = plain_loop(mine, lambda p, y: 0.01 * mse(p, y) + jnp.mean(p.features**2))
+    assert_same(fit([mine], read_toy)[0].params, expected[-1])
+    with pytest.raises(ValueError, match="auxiliary 'membership' reads no classes; set classes to 0"):
+        run(auxiliary="membership", classes=4)
 
 
 def test_a_cosine_and_a_stepped_schedule():
