@@ -18,7 +18,10 @@ from regcls_jax.report.tables import ALL, TRIVIAL, Table, interval, label, numbe
 
 Pairs = Iterable[tuple[str, str]]
 # The intervals that take runs as independent: too narrow, and left out where there is little room.
-INDEPENDENT = ["paired bootstrap 95 %", "Wilson 95 %"]
+INDEPENDENT = ["difference, paired t 95 %", "Wilson 95 %"]
+# What the note of a table says of its intervals.
+TWO_WAY = "Two-way: variance components of functions and repetitions, which runs share, with Satterthwaite's t"
+TOO_NARROW = "the other intervals take runs as independent and are too narrow"
 
 
 class Group(NamedTuple):
@@ -33,7 +36,7 @@ class Question(NamedTuple):
 
     metric: the column of errors; smaller is better.
     keys: the columns that make two runs comparable.
-    factors: one or two columns; runs that share a value of one are not independent, so each is resampled.
+    factors: one or two columns; runs that share a value of one are not independent.
     shared: a column of whose values only those count that both arms have (seeds, say); None: all must pair up.
     by_classes: whether every class count of an arm is compared on its own, after all of them together.
     """
@@ -62,7 +65,7 @@ class Effect:
 
     @functools.cached_property
     def result(self) -> Comparison:
-        """All statistics, of which the bootstrap over pairs takes long where there are many."""
+        """All statistics."""
         return compare(self.pairs, self.factors)
 
     @functools.cached_property

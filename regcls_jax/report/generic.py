@@ -137,9 +137,9 @@ def generic_tables(rows: pd.DataFrame) -> list[Table]:
     found = generic_effects(rows)
     lines = effect_lines(found, classes=True)
     note = (
-        f"Arm − {label(_reference(rows))} in test MSE, paired by {', '.join(draws) or 'data'}; intervals resample "
-        f"{' and '.join(draws[:2]) or 'nothing'} (two-way) or take runs as independent, which is too narrow. Constant "
-        "and median: their test MSE."
+        f"Arm − {label(_reference(rows))} in test MSE, paired by {', '.join(draws) or 'data'}; intervals are "
+        f"over {' and '.join(draws[:2]) or 'nothing'} (two-way) or take runs as independent, which is too narrow. "
+        "Constant and median: their test MSE."
     )
     shown = first_lines(lines) if found else None
     return [means, *effects_table(f"Against {label(_reference(rows))}{of}", note, lines, shown)]

@@ -111,17 +111,22 @@ def interval(ends: Interval, decimals: int = 3) -> str:
     return f"[{number(ends.low, sign=True, decimals=decimals)}, {number(ends.high, sign=True, decimals=decimals)}]"
 
 
+def share_interval(ends: Interval) -> str:
+    """An interval of a share in percent, a dash where there is none."""
+    return f"[{percent(ends.low)}, {percent(ends.high)}]" if np.isfinite(ends.low) else "–"
+
+
 def comparison_cells(result: Comparison) -> dict[str, str]:
     """The columns that every comparison is reported with."""
     return {
         "pairs": str(result.n),
         "diverged": str(result.diverged),
         "wins %": percent(result.rate),
-        "Wilson 95 %": f"[{percent(result.wilson.low)}, {percent(result.wilson.high)}]",
-        "wins, two-way 95 %": f"[{percent(result.rate_two_way.low)}, {percent(result.rate_two_way.high)}]",
+        "Wilson 95 %": share_interval(result.wilson),
+        "wins, two-way 95 %": share_interval(result.rate_two_way),
         "difference": number(result.difference, sign=True),
-        "paired bootstrap 95 %": interval(result.bootstrap),
-        "two-way bootstrap 95 %": interval(result.two_way),
+        "difference, paired t 95 %": interval(result.independent),
+        "difference, two-way 95 %": interval(result.two_way),
     }
 
 

@@ -59,7 +59,7 @@ def test_every_group_and_pair_is_compared_on_its_own():
     (table,) = effects_table("Worth", "note", frame, frame["activity"] == "tea")
     assert table.frame is frame
     assert table.console["activity"].tolist() == ["tea"]
-    assert not {"Wilson 95 %", "paired bootstrap 95 %"} & set(table.console)
+    assert not {"Wilson 95 %", "difference, paired t 95 %"} & set(table.console)
 
 
 def test_only_shared_seeds_are_paired_and_only_where_that_is_asked_for():

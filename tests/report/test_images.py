@@ -25,6 +25,7 @@ from regcls_jax.report.images.report import read_study
 from regcls_jax.report.images.study import target_of
 from regcls_jax.report.page import page
 from regcls_jax.report.paper.published import published_imdb_wiki
+from regcls_jax.report.statistics import two_way_interval
 
 SEEDS = (0, 1, 2)
 AGES = ages_of_test(3)
@@ -132,31 +133,11 @@ def test_only_true_controls_are_compared(report):
     assert list(table(report, "Classifying against regressing soft memberships").index) == ["reg_cls_100"]
 
 
-def naive_interval(differences, seed=1, resamples=4000):
-    """Two-way bootstrap by drawing seeds and images one resample at a time."""
-    rng = np.random.default_rng(seed)
-    rows, columns = differences.shape
-    means = [
-        differences[np.ix_(rng.integers(0, rows, rows), rng.integers(0, columns, columns))].mean()
-        for _ in range(resamples)
-    ]
-    return np.quantile(means, [0.025, 0.975])
-
-
-def test_interval_resamples_seeds_and_images(report):
+def test_the_interval_is_over_seeds_and_images(report):
     difference = absolute_errors("reg_cls_100") - absolute_errors("reg")
-    low, high = naive_interval(difference)
-    assert parsed(table(report, "Against reg").loc["reg_cls_100", "all"])[1:] == pytest.approx([low, high], abs=0.06)
-
-
-def test_blocks_of_images_keep_the_interval(monkeypatch, workdir):
-    study, pairs = read_study(workdir), [("reg_cls_100", "reg")]
-    whole = parsed(image_tables.difference_frame(study, pairs)["all"].item())
-    monkeypatch.setattr(image_tables, "BLOCKS", 129)  # of two images each
-    blocks = parsed(image_tables.difference_frame(study, pairs)["all"].item())
-    assert blocks[0] == whole[0]
-    assert blocks[1:] != whole[1:]
-    assert blocks[2] - blocks[1] == pytest.approx(whole[2] - whole[1], rel=0.2)
+    seeds, images = (labels.ravel() for labels in np.indices(difference.shape))
+    expected = two_way_interval(difference.ravel(), images, seeds)
+    assert parsed(table(report, "Against reg").loc["reg_cls_100", "all"])[1:] == pytest.approx(expected, abs=0.0051)
 
 
 def test_one_seed_has_neither_spread_nor_interval(tmp_path):

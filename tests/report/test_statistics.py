@@ -1,20 +1,23 @@
-"""Win rates, bootstraps and pairing against naive Python loops."""
+"""Win rates, intervals and pairing against naive Python loops."""
 
-import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from paths import ROOT
+from scipy import stats
 
 from regcls_jax.report.statistics import (
     KEYS,
-    bootstrap_mean,
     compare,
     gap,
+    interval,
+    mean_interval,
     paired,
+    rate_interval,
     shading,
-    two_way_bootstrap_mean,
+    two_way_interval,
     win_rate,
 )
 
@@ -52,64 +55,105 @@ def test_win_rate_rejects_unpaired_errors():
         win_rate(np.ones(0), np.ones(0))
 
 
-def test_bootstrap_against_every_possible_resample():
-    differences = np.array([-3.0, -1.0, 0.5, 2.0, 7.0])
-    means = [np.mean(pick) for pick in itertools.product(differences, repeat=5)]  # all 3,125
-    # 10,000 resamples put the 2.5 % quantile between the exact 2.2 % and 2.8 % ones (± 2 standard errors).
-    low, high = bootstrap_mean(differences)
-    assert np.quantile(means, 0.020) <= low <= np.quantile(means, 0.030)
-    assert np.quantile(means, 0.970) <= high <= np.quantile(means, 0.980)
+def test_mean_interval_is_that_of_the_t_test():
+    values = np.array([-3.0, -1.0, 0.5, 2.0, 7.0])
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(mean_interval(values), expected, rtol=1e-12)
+    labels = np.array(["b", "a", "b", "c", "c"])
+    levels = np.array([-1.0, -1.25, 4.5])
+    np.testing.assert_allclose(interval(values, [labels]), mean_interval(levels), rtol=1e-12)
 
 
-def test_bootstrap_is_seeded():
-    differences = np.random.default_rng(0).normal(size=20)
-    assert bootstrap_mean(differences) == bootstrap_mean(differences, seed=0)
-    assert bootstrap_mean(differences) != bootstrap_mean(differences, seed=1)
+def crossed_by_hand(table):
+    """The formula of `two_way_interval`, written out: variance and degrees of freedom of the mean of a table."""
+    i, j = len(table), len(table[0])
+    mean = sum(map(sum, table)) / (i * j)
+    rows = [sum(row) / j for row in table]
+    columns = [sum(row[k] for row in table) / i for k in range(j)]
+    a = j * sum((row - mean) ** 2 for row in rows) / (i - 1)
+    b = i * sum((column - mean) ** 2 for column in columns) / (j - 1)
+    left = sum((table[r][c] - rows[r] - columns[c] + mean) ** 2 for r in range(i) for c in range(j))
+    e = left / ((i - 1) * (j - 1))
+    v = a + b - e
+    if v > max(a, b, e):
+        df = v**2 / (a**2 / (i - 1) + b**2 / (j - 1) + e**2 / ((i - 1) * (j - 1)))
+    else:
+        v, df = max((a, i - 1), (b, j - 1), (e, (i - 1) * (j - 1)))
+    return v / (i * j), max(df, min(i, j) - 1)
 
 
-def unbalanced():
-    """Three functions, two repetitions, one to three pairs in each cell."""
-    functions = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2])
-    repetitions = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1])
-    return np.random.default_rng(3).normal(size=9), functions, repetitions
+@pytest.mark.parametrize("deviations", [(1, 0.1, 0.3), (0.1, 1, 0.3), (1, 1, 1), (0, 0, 1)])
+@pytest.mark.parametrize("shape", [(10, 5), (10, 3), (3, 3), (2, 7)])
+def test_two_way_against_loops(shape, deviations):
+    rng = np.random.default_rng(5)
+    parts = ((shape[0], 1), (1, shape[1]), shape)
+    table = sum(s * rng.normal(size=part) for s, part in zip(deviations, parts, strict=True))
+    functions, repetitions = (labels.ravel() for labels in np.indices(shape))
+    variance, df = crossed_by_hand(table.tolist())
+    half = stats.t.ppf(0.975, df) * variance**0.5
+    expected = table.mean() - half, table.mean() + half
+    np.testing.assert_allclose(two_way_interval(table.ravel(), functions, repetitions), expected, rtol=1e-9)
+    # Several values of a cell are averaged; the order of lines and the names of labels say nothing.
+    order = rng.permutation(2 * table.size)
+    values = np.concatenate([table.ravel() + 0.5, table.ravel() - 0.5])[order]
+    names = np.array([f"f{k}" for k in np.tile(functions, 2)])[order]
+    both = two_way_interval(values, names, np.tile(repetitions, 2)[order])
+    np.testing.assert_allclose(both, expected, rtol=1e-9)
 
 
-def test_two_way_bootstrap_against_every_possible_resample():
-    differences, functions, repetitions = unbalanced()
-    means = []
-    for rows in itertools.product(range(3), repeat=3):
-        for columns in itertools.product(range(2), repeat=2):
-            picked = [
-                d
-                for row in rows
-                for column in columns
-                for d, f, r in zip(differences, functions, repetitions, strict=True)
-                if (f, r) == (row, column)
-            ]
-            means.append(np.mean(picked))  # all 27 × 4 equally likely draws
-    low, high = two_way_bootstrap_mean(differences, functions, repetitions)
-    assert np.quantile(means, 0.015) <= low <= np.quantile(means, 0.035)
-    assert np.quantile(means, 0.965) <= high <= np.quantile(means, 0.985)
-
-
-def test_two_way_is_wider_when_runs_share_their_function():
+def test_two_way_of_rows_alone_is_that_of_their_means():
     functions, repetitions = (a.ravel() for a in np.mgrid[:10, :5])
-    differences = np.random.default_rng(0).normal(size=10)[functions]
-    narrow, wide = bootstrap_mean(differences), two_way_bootstrap_mean(differences, functions, repetitions)
-    assert wide.high - wide.low > 1.8 * (narrow.high - narrow.low)  # sqrt(5) = 2.2 in the limit
+    effects = np.random.default_rng(0).normal(size=10)
+    wide = two_way_interval(effects[functions], functions, repetitions)
+    np.testing.assert_allclose(wide, mean_interval(effects), rtol=1e-9)
 
 
-def test_two_way_leaves_out_resamples_of_holes():
-    # Only the diagonal ran: half of the draws of one function and one repetition hit nothing.
-    ends = two_way_bootstrap_mean(np.array([1.0, 2.0]), np.array([0, 1]), np.array([0, 1]))
-    assert ends == (1.0, 2.0)
+def test_an_empty_cell_is_filled_with_what_rows_and_columns_add_up_to():
+    functions, repetitions = (a.ravel() for a in np.mgrid[:4, :3])
+    values = np.random.default_rng(2).normal(size=12)
+    rows, columns = np.array([0.0, 1.0, 3.0, -2.0]), np.array([0.5, 0.0, -1.0])
+    additive = rows[functions] + columns[repetitions]
+    there = np.arange(12) != 7
+    whole, part = (two_way_interval(additive[k], functions[k], repetitions[k]) for k in (there | True, there))
+    assert np.diff(part) == pytest.approx(np.diff(whole), rel=1e-9)  # nothing is left over: only the mean moves
+    part = two_way_interval(values[there], functions[there], repetitions[there])
+    assert np.mean(part) == pytest.approx(values[there].mean(), rel=1e-9)
 
 
 def test_too_few_runs_have_no_interval():
-    assert np.isnan(bootstrap_mean(np.ones(1))).all()
-    assert np.isnan(two_way_bootstrap_mean(np.ones(3), np.arange(3), np.zeros(3))).all()
-    assert np.isnan(two_way_bootstrap_mean(np.ones(3), np.zeros(3), np.arange(3))).all()
-    assert np.isnan(two_way_bootstrap_mean(np.ones(0), np.ones(0), np.ones(0))).all()
+    assert np.isnan(mean_interval(np.ones(1))).all()
+    assert np.isnan(two_way_interval(np.ones(3), np.arange(3), np.zeros(3))).all()
+    assert np.isnan(two_way_interval(np.ones(3), np.zeros(3), np.arange(3))).all()
+    assert np.isnan(two_way_interval(np.ones(0), np.ones(0), np.ones(0))).all()
+    diagonal = np.arange(2)
+    assert np.isnan(two_way_interval(np.array([1.0, 2.0]), diagonal, diagonal)).all()
+    assert np.isnan(rate_interval(np.ones(3, bool), [np.arange(3), np.zeros(3)])).all()
+
+
+@pytest.mark.parametrize("wins", [np.zeros(30, bool), np.ones(30, bool)])
+def test_all_wins_leave_some_doubt(wins):
+    functions, repetitions = (a.ravel() for a in np.mgrid[:10, :3])
+    low, high = rate_interval(wins, [functions, repetitions])
+    assert 0 <= low < high <= 1
+    assert high - low > np.diff(wilson(3, 3))[0] - 1e-9  # no better than three independent wins
+
+
+def test_independent_wins_have_about_the_interval_of_wilson():
+    functions, repetitions = (a.ravel() for a in np.mgrid[:40, :40])
+    wins = np.random.default_rng(0).random(1600) < 0.8
+    ends = rate_interval(wins, [functions, repetitions])
+    np.testing.assert_allclose(ends, wilson(int(wins.sum()), 1600), atol=0.012)
+
+
+@pytest.mark.parametrize("name", ["functions dominate", "repetitions dominate", "even", "only noise"])
+def test_they_hold_their_level(name, monkeypatch):
+    """The simulation of benchmarks/intervals.py, small: 600 draws of a level of .95 stay above .92."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import intervals
+
+    for shape in ((10, 5), (10, 3)):
+        covered = intervals.coverage(shape, intervals.COMPONENTS[name], draws=600)
+        assert min(covered["means"], covered["rates"]) > 0.92, shape
 
 
 def runs(arm, classes, offset, count=(3, 2)):
@@ -155,14 +199,14 @@ def test_compare_counts_diverged_runs():
     result = compare(paired(frame, "reg_cls", "reg"))
     assert (result.n, result.diverged, result.wins) == (6, 1, 5)
     assert result.difference == pytest.approx(-0.5, rel=1e-12)
-    assert result.bootstrap == pytest.approx((-0.5, -0.5), rel=1e-12)
+    assert result.independent == pytest.approx((-0.5, -0.5), rel=1e-12)
 
 
 def test_compare_when_everything_diverged():
     frame = pd.concat([runs("reg", 0, np.nan), runs("reg_cls", 4, np.nan)])
     result = compare(paired(frame, "reg_cls", "reg"))
     assert (result.diverged, result.wins) == (6, 0)
-    assert np.isnan([result.difference, *result.bootstrap, *result.two_way]).all()
+    assert np.isnan([result.difference, *result.independent, *result.two_way]).all()
 
 
 def test_shadings_against_loops():

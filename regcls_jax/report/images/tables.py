@@ -14,9 +14,7 @@ from regcls_jax.report.paper.published import published_imdb_wiki
 from regcls_jax.report.tables import TRIVIAL, Table, number
 
 WHOLE = {"MAE": "mae", "MSE": "mse", "GM": "gm", "bMAE": "bmae"}
-QUESTION = Question("error", ("seed", "place"), ("unit", "seed"), shared="seed")
-# What a resampling draws of the test images at most: its memory is 80 kB for each.
-BLOCKS = 1000
+QUESTION = Question("error", ("seed", "place"), ("place", "seed"), shared="seed")
 # What the head for classes or memberships consists of: arms that differ in nothing else show what it does.
 AUXILIARY_SETTINGS = {"auxiliary", *(name for loss in AUXILIARY.values() for name in loss.hyperparameters)}
 HEAD = {"classes", "balanced", "rounding", "low", "high", "lam", "scale", *AUXILIARY_SETTINGS}
@@ -70,11 +68,6 @@ def control_of(arm: str, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     return found
 
 
-def _blocks(n: int) -> np.ndarray:
-    """A block [n] for each of n images: its own, or one of `BLOCKS` drawn at random, equally large ones."""
-    return np.random.default_rng(0).permutation(n) % BLOCKS if n > BLOCKS else np.arange(n)
-
-
 def signs(target: Target) -> str:
     """How a difference is read."""
     return f"Differences are arm − baseline in absolute error{target.in_unit}: negative means that the arm is better."
@@ -83,7 +76,7 @@ def signs(target: Target) -> str:
 def error_groups(study: ImageStudy, arms: Iterable[str]) -> list[Group]:
     """The absolute errors of some arms on every test image, of all and of each shot, and (bMAE) by value of the target.
 
-    The rows have arm, seed, place (the image or the value), unit (what is resampled) and error. The median predictor
+    The rows have arm, seed, place (the image or the value) and error. The median predictor
     has every seed.
     """
     found = {arm: study.predictions(arm) for arm in arms if arm in study.configs}
@@ -92,21 +85,20 @@ def error_groups(study: ImageStudy, arms: Iterable[str]) -> list[Group]:
         found["median"] = dict.fromkeys({seed for _, seed in study.found}, median)
     errors = {(arm, seed): np.abs(values - study.values) for arm, own in found.items() for seed, values in own.items()}
 
-    def long(errors: Mapping[tuple[str, int], np.ndarray], places: np.ndarray, units: np.ndarray) -> pd.DataFrame:
+    def long(errors: Mapping[tuple[str, int], np.ndarray], places: np.ndarray) -> pd.DataFrame:
         pieces = [
-            pd.DataFrame({"arm": arm, "seed": seed, "place": places, "unit": units, "error": values})
+            pd.DataFrame({"arm": arm, "seed": seed, "place": places, "error": values})
             for (arm, seed), values in errors.items()
         ]
         return pd.concat(pieces, ignore_index=True)
 
     groups = []
     for name, member in study.target.groups(study.values).items():
-        units = _blocks(int(member.sum()))
         own = {run: values[member] for run, values in errors.items()}
-        groups.append(Group({"group": name}, long(own, np.flatnonzero(member), units)))
+        groups.append(Group({"group": name}, long(own, np.flatnonzero(member))))
     values, place = np.unique(study.target.buckets(study.values), return_inverse=True)
     by_value = {run: np.bincount(place, row) / np.bincount(place) for run, row in errors.items()}
-    return [*groups, Group({"group": "bMAE"}, long(by_value, values, values))]
+    return [*groups, Group({"group": "bMAE"}, long(by_value, values))]
 
 
 def difference_frame(study: ImageStudy, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -140,9 +132,8 @@ def difference_tables(study: ImageStudy) -> list[Table]:
     name, unit = study.target.name, study.target.unit
     note = (
         f"Mean difference of the absolute error ({unit}{', ' if unit else ''}negative: the arm is better) over test "
-        "images and the seeds that both have, with the 95 % two-way bootstrap interval over seeds and test images (no "
-        f"interval for one seed). More than {BLOCKS:,} images of a group are resampled in {BLOCKS:,} random blocks. "
-        f"bMAE: over seeds and {name}s, resampled as a whole."
+        "images and the seeds that both have, with the 95 % interval over seeds and test images (crossed variance "
+        f"components with Satterthwaite's t; no interval for one seed). bMAE: over seeds and {name}s."
     )
     tables = []
     for title, pairs in _pairs(study):

@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 
 from regcls_jax.report import tables
 from regcls_jax.report.effect_figure import effect_figure
-from regcls_jax.report.effects import Effect, Question, effect_lines, effects, effects_table, first_lines
+from regcls_jax.report.effects import (
+    TOO_NARROW,
+    TWO_WAY,
+    Effect,
+    Question,
+    effect_lines,
+    effects,
+    effects_table,
+    first_lines,
+)
 from regcls_jax.report.paper.groups import IMBALANCED, by_balance
 from regcls_jax.report.paper.published import CELL, sort_cells
 from regcls_jax.report.statistics import finite_mean
@@ -83,8 +92,7 @@ def _pooled_tables(rows: pd.DataFrame, found: list[Effect]) -> list[Table]:
     scenarios = " and ".join(sort_cells(rows[CELL].drop_duplicates())["scenario"].unique())
     note = (
         f"All {scenarios} cells, functions and repetitions of a group together; imbalanced: all samplings but uniform. "
-        "Pairs share function, repetition and seed. Two-way: bootstrap over functions and repetitions, which runs "
-        "share; the other intervals take runs as independent and are too narrow. Constant and median: their test MSE."
+        f"Pairs share function, repetition and seed. {TWO_WAY}; {TOO_NARROW}. Constant and median: their test MSE."
     )
     titled: dict[str, list[Effect]] = {}
     for effect in found:

@@ -96,7 +96,7 @@ def at_best(trained: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
 
 
 def _factors(pairs: pd.DataFrame) -> tuple[str, ...]:
-    """With one repetition there are functions alone to resample."""
+    """With one repetition there are functions alone that runs share."""
     return FACTORS if pairs["repetition"].nunique() > 1 else FACTORS[:1]
 
 
@@ -198,13 +198,13 @@ def _worth_table(
         same = fair[panel]
         line |= {"at equal budgets": number(same.difference, sign=True), "95 %, equal": tables.interval(same.ends)}
         line |= {"settings": str(same.budget), "wins %": percent(result.rate)}
-        line |= {"Wilson 95 %": f"[{percent(result.wilson.low)}, {percent(result.wilson.high)}]"}
+        line |= {"Wilson 95 %": tables.share_interval(result.wilson)}
         lines.append(line | {"pairs": str(result.n)})
     frame = pd.DataFrame(lines).join(tables.trivial_text(rows, PANEL[:2]), on=PANEL[:2])
-    resampled = "functions and repetitions" if rows["repetition"].nunique() > 1 else "functions (one repetition)"
+    factors = "functions and repetitions" if rows["repetition"].nunique() > 1 else "functions (one repetition)"
     note = (
         f"Mean test MSE, each arm at the learning rate, s and λ of its lowest mean MSE on {VALIDATION[split]}, chosen "
-        f"per sampling, optimiser and size. 95 % of the difference: bootstrap over {resampled}. Where it excludes "
+        f"per sampling, optimiser and size. 95 % of the difference: over {factors}. Where it excludes "
         f"zero, and which way:\n\n{verdict(found)}\n\nThe arms do not try equally many settings ({budgets(best)}), and "
         "the one that tries more finds a lower minimum by chance alone. At equal budgets each picks from as many "
         "settings as the arm with fewer has (column settings; the mean over all subsets of that size):\n\n"

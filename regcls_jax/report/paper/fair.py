@@ -200,7 +200,7 @@ def _line(tuned: Effect) -> str:
         f"- **{_names(tuned)}** ({_cell(tuned)}): "
         f"mean {precise(result.difference)} {precise_interval(result.two_way)}, {says}; "
         f"median {precise(median_difference(tuned.pairs))}; wins {tables.percent(result.rate)} % "
-        f"[{tables.percent(result.rate_two_way.low)}, {tables.percent(result.rate_two_way.high)}]"
+        f"{tables.share_interval(result.rate_two_way)}"
     )
     without = leave_one_out(tuned.pairs)
     if not (known := [ends for _, ends in without if np.isfinite(ends.low)]):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
-from regcls_jax.report.effects import Effect, effect_lines, effects_table
+from regcls_jax.report.effects import TOO_NARROW, TWO_WAY, Effect, effect_lines, effects_table
 from regcls_jax.report.paper import fair
 from regcls_jax.report.paper.edges import edge
 from regcls_jax.report.paper.fair import BASELINE, FINE, PICKED_ON, SELECTION
@@ -65,7 +65,7 @@ def _comparisons_table(picks: dict[str, pd.DataFrame], trivial: Trivial) -> list
     def more(effect: Effect) -> dict[str, str]:
         return {
             "difference": fair.precise(effect.result.difference),
-            "two-way bootstrap 95 %": fair.precise_interval(effect.result.two_way),
+            "difference, two-way 95 %": fair.precise_interval(effect.result.two_way),
             "median difference": fair.precise(fair.median_difference(effect.pairs)),
             "verdict": fair.verdict(effect.result.two_way),
             **trivial[tuple(effect.names.values())],
@@ -86,8 +86,7 @@ def _comparisons_table(picks: dict[str, pd.DataFrame], trivial: Trivial) -> list
         [
             *filter(None, [*answers, post_hoc]),
             "Test MSE of the picks, paired by function, repetition and seed. The verdict is about the two-way "
-            "bootstrap over functions and repetitions, which runs share; the other intervals take pairs as independent "
-            "and are too narrow. Constant and median: their test MSE.",
+            f"interval. {TWO_WAY}; {TOO_NARROW}. Constant and median: their test MSE.",
         ]
     )
     return effects_table("What classification is worth after fair tuning", note, frame, _pooled_lines(frame))
@@ -189,7 +188,7 @@ def _budget_tables(rows: pd.DataFrame, trivial: Trivial) -> list[Table]:
     made = [Table("Test MSE over the budget", note, pd.DataFrame(means), None)]
     if differences:
         frame = pd.DataFrame(differences)
-        note = f"Arm − {label(BASELINE)} at equal budgets, with the two-way 95 % bootstrap interval. {note}"
+        note = f"Arm − {label(BASELINE)} at equal budgets, with the two-way 95 % interval. {note}"
         made.append(
             Table(f"Difference from {label(BASELINE)} over the budget", note, frame, frame[_pooled_lines(frame)])
         )

@@ -4,7 +4,16 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
-from regcls_jax.report.effects import Question, effect_lines, effects, effects_table, first_lines, groups_by
+from regcls_jax.report.effects import (
+    TOO_NARROW,
+    TWO_WAY,
+    Question,
+    effect_lines,
+    effects,
+    effects_table,
+    first_lines,
+    groups_by,
+)
 from regcls_jax.report.paper.groups import by_balance
 from regcls_jax.report.paper.published import CELL, published_fig3, sort_cells
 from regcls_jax.report.statistics import finite_mean, gap, paired, win_rate
@@ -153,9 +162,8 @@ def _verdict_table(rows: pd.DataFrame) -> list[Table]:
     ]
     note = (
         "All cells, functions, repetitions and class counts of a line together. reg×λ is reg with its loss multiplied "
-        "by the λ of reg+cls: it outweighs the coupled weight decay as reg+cls does, without any class. Two-way: "
-        "bootstrap over functions and repetitions, which runs share; the other intervals take runs as independent and "
-        "are too narrow here."
+        "by the λ of reg+cls: it outweighs the coupled weight decay as reg+cls does, without any class. "
+        f"{TWO_WAY}; {TOO_NARROW}."
     )
     frame = effect_lines(effects(Question(), groups, COMPARISONS), trivial=False)
     return effects_table("What the classification loss is worth", note, frame)
@@ -167,13 +175,11 @@ def _comparisons_table(rows: pd.DataFrame) -> list[Table]:
         return []
     frame = effect_lines(found, classes=True, trivial=False)
     note = (
-        "Runs are paired by function, repetition and seed. Wilson and the paired bootstrap take the pairs as "
-        "independent; runs that share a function or a repetition are not, and with pooled class counts one "
-        "baseline run serves several pairs. The two-way bootstrap resamples functions and repetitions and is "
-        "conservative. Diverged runs lose and are left out of the difference."
+        f"Runs are paired by function, repetition and seed; with pooled class counts one baseline run serves several "
+        f"pairs. {TWO_WAY}; {TOO_NARROW}. Diverged runs lose and are left out of the difference."
     )
     shown = first_lines(frame) & frame["arm"].str.startswith(label("reg_cls"))
-    return [Table("Paired comparisons", note, frame, frame[shown].drop(columns="paired bootstrap 95 %"))]
+    return [Table("Paired comparisons", note, frame, frame[shown].drop(columns="difference, paired t 95 %"))]
 
 
 def _agreement_table(checks: pd.DataFrame) -> Table:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
-from regcls_jax.report.effects import Question, effect_lines, effects, effects_table
+from regcls_jax.report.effects import TOO_NARROW, TWO_WAY, Question, effect_lines, effects, effects_table
 from regcls_jax.report.paper.groups import by_balance
 from regcls_jax.report.statistics import finite_mean
 from regcls_jax.report.tables import ALL, Table, label, number
@@ -89,9 +89,8 @@ def _worth_table(test: pd.DataFrame, split: str, best: pd.DataFrame) -> list[Tab
     ]
     note = (
         f"Test MSE; each arm at the λ that is best for its scenario on {VALIDATION[split]}, class counts pooled, so "
-        "that reg×λ chooses its λ as reg+cls does. Runs are paired by function, repetition and seed. Two-way: "
-        "bootstrap over functions and repetitions, which runs share; the other intervals take runs as independent and "
-        "are too narrow. Constant and median: their test MSE."
+        "that reg×λ chooses its λ as reg+cls does. Runs are paired by function, repetition and seed. "
+        f"{TWO_WAY}; {TOO_NARROW}. Constant and median: their test MSE."
     )
     frame = effect_lines(effects(Question(), groups, COMPARISONS))
     return effects_table(f"What the classification loss is worth at the best λ on {split}", note, frame)

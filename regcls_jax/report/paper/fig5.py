@@ -3,7 +3,16 @@
 import pandas as pd
 
 from regcls_jax.report import tables
-from regcls_jax.report.effects import Question, effect_lines, effects, effects_table, first_lines, groups_by
+from regcls_jax.report.effects import (
+    TOO_NARROW,
+    TWO_WAY,
+    Question,
+    effect_lines,
+    effects,
+    effects_table,
+    first_lines,
+    groups_by,
+)
 from regcls_jax.report.paper.published import sort_cells
 from regcls_jax.report.statistics import finite_mean
 from regcls_jax.report.tables import ALL, Table, label, number
@@ -69,9 +78,8 @@ def _comparisons_table(rows: pd.DataFrame) -> list[Table]:
         return []
     frame = effect_lines(found, classes=True)
     note = (
-        "Runs are paired by function, repetition and seed. Wilson and the paired bootstrap take the pairs as "
-        "independent; runs that share a function or a repetition are not. The two-way bootstrap resamples functions "
-        "and repetitions and is conservative. Constant and median: their test MSE."
+        f"Runs are paired by function, repetition and seed. {TWO_WAY}; {TOO_NARROW}. Constant and median: their test "
+        "MSE."
     )
     return effects_table("Paired comparisons", note, frame, first_lines(frame))
 

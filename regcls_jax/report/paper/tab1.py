@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report import tables
+from regcls_jax.report.effects import TWO_WAY
 from regcls_jax.report.paper.fig4 import CLASS_ARMS, VALIDATION, fig4_tables
 from regcls_jax.report.paper.published import CELL, published_table1
-from regcls_jax.report.statistics import FACTORS, KEYS, Interval, interval, paired, win_rate, won
-from regcls_jax.report.tables import Table, percent
+from regcls_jax.report.statistics import FACTORS, KEYS, paired, rate_interval, win_rate, won
+from regcls_jax.report.tables import Table, percent, share_interval
 
 BASELINES = {"reg": "reg", "reg_x_lambda": "reg×λ"}
 CLASSES = {"reg_cls": "imbalanced", "reg_cls_bal": "balanced"}
@@ -40,7 +41,7 @@ def win_rates(pairs: pd.DataFrame) -> pd.DataFrame:
       pairs: what `pairs_over_lambda` returns.
 
     Returns:
-      scenario, sampling ("avg": all), n, rate, and its 95 % intervals: wilson, and two_way, the bootstrap over
+      scenario, sampling ("avg": all), n, rate, and its 95 % intervals: wilson, and two_way, that over
       functions and repetitions. Shares.
     """
     lines = []
@@ -48,8 +49,7 @@ def win_rates(pairs: pd.DataFrame) -> pd.DataFrame:
     for (scenario, sampling), part in both.groupby(CELL):
         errors = part["arm"].to_numpy(float), part["baseline"].to_numpy(float)
         _, rate, wilson = win_rate(*errors)
-        wins = won(*errors).astype(float)
-        two_way = interval(wins, [part[name].to_numpy() for name in FACTORS])
+        two_way = rate_interval(won(*errors), [part[name].to_numpy() for name in FACTORS])
         lines.append({"scenario": scenario, "sampling": sampling, "n": len(part), "rate": rate})
         lines[-1] |= {"wilson": wilson, "two_way": two_way}
     return pd.DataFrame(lines, columns=[*CELL, "n", "rate", "wilson", "two_way"])
@@ -99,10 +99,6 @@ def _exact(share: float) -> str:
     return f"{100 * share:.2f}" if np.isfinite(share) else "–"
 
 
-def _interval(ends: Interval) -> str:
-    return f"[{percent(ends.low)}, {percent(ends.high)}]"
-
-
 def _text(split: str, shares: pd.DataFrame) -> Table:
     frame = shares[CELL].copy()
     frame.insert(0, "classes", shares["arm"].map(CLASSES))
@@ -111,8 +107,8 @@ def _text(split: str, shares: pd.DataFrame) -> Table:
         frame[f"vs {name} %"] = shares[f"rate_{baseline}"].map(_exact)
         if baseline == "reg":
             frame["publ. %"] = shares["published"].map(_exact)
-        frame[f"Wilson 95 % ({name})"] = shares[f"wilson_{baseline}"].map(_interval)
-        frame[f"two-way 95 % ({name})"] = shares[f"two_way_{baseline}"].map(_interval)
+        frame[f"Wilson 95 % ({name})"] = shares[f"wilson_{baseline}"].map(share_interval)
+        frame[f"two-way 95 % ({name})"] = shares[f"two_way_{baseline}"].map(share_interval)
     for baseline, name in BASELINES.items():
         frame[f"vs {name} %, λ ≠ 1"] = shares[f"rate_{baseline}_without_1"].map(_exact)
     for arm in tables.TRIVIAL:
@@ -122,8 +118,8 @@ def _text(split: str, shares: pd.DataFrame) -> Table:
         f"{VALIDATION[split]}. reg has λ = 1; reg×λ has the λ of the run it is paired with, so it shows what is left "
         "when the baseline gets the same λ. The text counts eight λ, the caption seven (λ ≠ 1); the published "
         "percentages are whole numbers of 1,200 runs, which is eight. Wilson takes the pairs as independent, which "
-        "runs sharing a function, a repetition or their baseline are not, and is too narrow; two-way: bootstrap over "
-        "functions and repetitions. Constant and median: how often these predictors beat reg, %."
+        "runs sharing a function, a repetition or their baseline are not, and is too narrow. "
+        f"{TWO_WAY}. Constant and median: how often these predictors beat reg, %."
     )
     short = frame.drop(columns=[f"Wilson 95 % ({name})" for name in BASELINES.values()])
     return Table(f"Table 1 on {split}", note, frame, short)

@@ -128,7 +128,7 @@ def _comparisons_table(rows: pd.DataFrame, final: pd.DataFrame, split: str) -> l
         f"arm − baseline after the last epoch, on {SPLITS[split]}: of the gap between balanced and imbalanced NLL (the "
         "mean of Eq. 8 over the samples, of either sign; a difference below 0 says that the arm's lies lower, not that "
         "it is better), of its absolute value (below 0: the arm's gap is smaller, in the share of pairs that follows), "
-        "and of log σ² (below 0: the arm has the smaller σ²). In brackets the 95 % bootstrap over functions and "
+        "and of log σ² (below 0: the arm has the smaller σ²). In brackets the 95 % interval over functions and "
         f"repetitions. σ² is {_variance(final)}. A better fit changes Eq. 8 without any classes (rows of reg×λ − reg). "
         "Mean difference of log σ² over all pairs, in brackets its rank correlation with that of the gap's size: "
         f"{', '.join(_fits(pd.concat(parts), baseline) for baseline, parts in against.items())}. Arms differ from reg "

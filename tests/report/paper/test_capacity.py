@@ -22,7 +22,7 @@ from regcls_jax.report.paper.capacity import (
     worth,
 )
 from regcls_jax.report.paper.capacity_figure import heat_figure, size_figure
-from regcls_jax.report.statistics import bootstrap_mean
+from regcls_jax.report.statistics import mean_interval
 from regcls_jax.study.engine import run_study
 from regcls_jax.study.runs import expand
 
@@ -99,12 +99,12 @@ def test_test_errors_at_the_picked_setting_and_the_interval_over_functions():
         assert (each.reg_cls, each.reg) == pytest.approx([mse.mean() for mse in errors], rel=1e-12)
         assert each.result.difference == pytest.approx((errors[0] - errors[1]).mean(), rel=1e-12)
         assert each.result.wins == np.sum(errors[0] < errors[1])
-        assert each.ends == pytest.approx(bootstrap_mean(errors[0] - errors[1]), rel=1e-12)
+        assert each.ends == pytest.approx(mean_interval(errors[0] - errors[1]), rel=1e-12)
 
 
 def test_with_several_repetitions_the_interval_is_two_way():
     for each in found_worth(study(3)):
-        assert each.ends == each.result.two_way != each.result.bootstrap
+        assert each.ends == each.result.two_way != each.result.independent
         assert each.result.n == FUNCTIONS * 3
 
 
@@ -153,7 +153,7 @@ def test_at_equal_budgets_is_the_mean_over_all_subsets_of_the_larger_grid(lost):
             for arm in ("reg_cls", "reg")
         ]
         assert each.difference == pytest.approx((errors[0] - errors[1]).mean(), rel=1e-10), scenario
-        assert each.ends == pytest.approx(bootstrap_mean(errors[0] - errors[1]), rel=1e-10)
+        assert each.ends == pytest.approx(mean_interval(errors[0] - errors[1]), rel=1e-10)
 
 
 def test_arms_with_as_many_settings_differ_at_equal_budgets_as_at_their_best():

@@ -11,7 +11,7 @@ from fair_rows import ARMS, BUDGET, FUNCTIONS, KEYS, REPETITIONS, SAMPLINGS, SPL
 from configs import fair as config
 from regcls_jax.report.paper import fair
 from regcls_jax.report.paper.fair_tables import fair_tables
-from regcls_jax.report.statistics import UNKNOWN, Interval, two_way_bootstrap_mean
+from regcls_jax.report.statistics import UNKNOWN, Interval, two_way_interval
 from regcls_jax.study.runs import expand
 
 
@@ -176,7 +176,7 @@ def test_leaving_out_the_one_function_that_matters_shows():
         values = (kept["arm"] - kept["baseline"]).to_numpy()
         assert mean == pytest.approx(-0.01 if left_out == 2 else -0.51, abs=1e-12)
         labels = (kept["function"].to_numpy(), kept["repetition"].to_numpy())
-        assert ends == pytest.approx(two_way_bootstrap_mean(values, *labels), abs=1e-12)
+        assert ends == pytest.approx(two_way_interval(values, *labels), abs=1e-12)
     clear = sum(ends.high < 0 for _, ends in without)
     text = fair.answer([found], "val")
     assert "; without any one function: mean -0.5100 to -0.0100, excludes zero in " in text

@@ -247,8 +247,8 @@ def test_a_single_run_per_cell_has_means_but_no_intervals():
     rows = study(("clean",), ("uniform", "severe"), functions=1, repetitions=1)
     pairs = table(fig3_tables(rows), "Paired comparisons")
     single = pairs[(pairs["classes"] == "4") & (pairs["sampling"] == "severe")].iloc[0]
-    bootstraps = ["paired bootstrap 95 %", "two-way bootstrap 95 %"]
-    assert single[["difference", *bootstraps]].tolist() == ["-0.120", "–", "–"]  # .4 × −.3
+    intervals = ["difference, paired t 95 %", "difference, two-way 95 %"]
+    assert single[["difference", *intervals]].tolist() == ["-0.120", "–", "–"]  # .4 × −.3
     assert "gap 0.124 (-0.124)" in texts(render(fig3_figure(rows))["svg"])  # .4 × .31
 
 

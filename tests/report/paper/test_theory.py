@@ -11,7 +11,7 @@ from trace_lines import SPLITS, results, synthetic_trace
 
 from regcls_jax.report.drawing import render
 from regcls_jax.report.paper.theory import log_variance, pairs_of, theory_figure, theory_tables
-from regcls_jax.report.statistics import two_way_bootstrap_mean
+from regcls_jax.report.statistics import two_way_interval
 from regcls_jax.report.tables import markdown
 from regcls_jax.store.rows import write_csv_atomic
 from regcls_jax.store.traces import QUANTITIES, export_files, read_trace, summarise
@@ -81,7 +81,7 @@ def test_the_gap_is_compared_run_by_run(rows, trace):
     difference = np.subtract(*(gaps[arm]["l_extra_gaussian"].to_numpy(float) for arm in ("reg_cls", "reg")))
     pairs = pairs_of("l_extra_gaussian", part, "reg_cls", "reg").query("classes == 4")
     np.testing.assert_allclose(np.sort(pairs["arm"] - pairs["baseline"]), np.sort(difference))
-    ends = two_way_bootstrap_mean(difference, *(gaps["reg"][name].to_numpy() for name in ("function", "repetition")))
+    ends = two_way_interval(difference, *(gaps["reg"][name].to_numpy() for name in ("function", "repetition")))
     line = frame[(frame["sampling"] == "severe") & (frame["baseline"] == "reg") & (frame["classes"] == "4")].iloc[0]
     assert line["gap"] == f"{difference.mean():+.3f}"
     assert line["gap, two-way 95 %"] == f"[{ends.low:+.3f}, {ends.high:+.3f}]"
