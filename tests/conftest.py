@@ -1,6 +1,8 @@
 """Every test sees four simulated CPU devices and strict rank promotion."""
 
 import os
+import shutil
+import tempfile
 
 # XLA:CPU sizes the pool that its collectives wait on by the core count: four devices deadlock on two cores without it.
 os.environ.setdefault("NPROC", "16")
@@ -12,6 +14,20 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Compiling is most of the time of the tests: what one test, worker or launched program compiled serves the others. The
+# folder is made, and removed, by the session's first process; the others inherit its name.
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+MADE = None if CACHE in os.environ else tempfile.mkdtemp(prefix="compiled-")
+os.environ.setdefault(CACHE, str(MADE))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def pytest_unconfigure():
+    if MADE:
+        shutil.rmtree(MADE, ignore_errors=True)
 
 
 @pytest.fixture

@@ -28,20 +28,13 @@ TIME_LIMIT = 600
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Starts launch/study.py; the processes share data sets and compiled programs as a user's may."""
+    """Starts launch/study.py; the processes share data sets as a user's may."""
     folder = tmp_path_factory.mktemp("shared")
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
 
     def start_study(workdir, devices=1):
         arguments = ["--config=configs/fig3.py:runlocal", f"--workdir={workdir}", f"--cache_dir={folder / 'cache'}"]
         command = [sys.executable, "launch/study.py", *arguments, f"--devices={devices}"]
-        return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start_study
 
