@@ -54,12 +54,23 @@ def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) 
 
     Targets outside the edges go to the nearest class, so a label is always in [0, classes) (recipes 4.2). `edges` may
     be padded at the end with +inf; `classes` (default len(edges) - 1, may be traced) is then the number of real ones.
-    NumPy (lists, pandas) in, NumPy out; JAX in, JAX out.
+    NumPy (lists, pandas) in, NumPy out; JAX in, JAX out. NaN has no class: -1 in JAX, whose losses are NaN then.
+
+    Both sides are compared in float32, the precision of training, so that host and device agree about a target on an
+    edge: in float64 .3 lies below the edge 3 * .1.
+
+    Raises ValueError, naming the first, for a NaN among NumPy targets.
     """
     xp, targets = _namespace(targets)
-    edges = xp.asarray(edges)
+    targets, edges = xp.asarray(targets, dtype=xp.float32), xp.asarray(edges, dtype=xp.float32)
     last = (len(edges) - 1 if classes is None else classes) - 1
-    return xp.clip(xp.searchsorted(edges, targets, side="right") - 1, 0, last).astype(xp.int32)
+    labels = xp.clip(xp.searchsorted(edges, targets, side="right") - 1, 0, last).astype(xp.int32)
+    missing = xp.isnan(targets)
+    if xp is not np:
+        return xp.where(missing, -1, labels)
+    if missing.any():
+        raise ValueError(f"target {', '.join(map(str, np.argwhere(missing)[0]))} is NaN, which has no class")
+    return labels
 
 
 def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> ArrayT:
@@ -92,6 +103,15 @@ def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> A
     return edges[median] + share * (edges[median + 1] - edges[median])
 
 
+def _check_counts(counts: np.ndarray) -> np.ndarray:
+    """`counts` as an array. Raises ValueError unless it is a histogram [C]: whole numbers of at least 0, not all 0."""
+    counts = np.asarray(counts)
+    whole = counts.ndim == 1 and np.all(np.isfinite(counts)) and np.array_equal(counts, np.round(counts))
+    if not whole or np.any(counts < 0) or not np.any(counts):
+        raise ValueError(f"counts must be non-negative whole numbers [C], not all zero, got {counts}")
+    return counts
+
+
 def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> tuple[np.ndarray, np.ndarray]:
     """Merges neighbouring bins so that their counts become as equal as possible (Eq. 12).
 
@@ -99,16 +119,15 @@ def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> t
     q(k) = rounding(C / N * sum_{j <= k} counts_j). Equation 12 numbers classes from 1 and prints a floor, under which
     almost every last class holds one bin; `ceil` (default) is what the published 1-D code does, `round` (half to even)
     the published image code, `floor` the text. Leading empty bins join the first non-empty one and do not count in C.
-    Raises ValueError for an unknown rounding, or counts that are negative, fractional or all zero.
+    Raises ValueError for an unknown rounding, edges that do not increase, or counts that are no histogram.
     """
-    counts = np.asarray(counts)
-    edges = np.asarray(edges)
+    counts, edges = _check_counts(counts), np.asarray(edges)
     if len(edges) != len(counts) + 1:
         raise ValueError(f"{len(counts)} counts need {len(counts) + 1} edges, got {len(edges)}")
     if rounding not in ROUNDINGS:
         raise ValueError(f"unknown rounding {rounding!r}; one of {', '.join(ROUNDINGS)}")
-    if not np.array_equal(counts, np.round(counts)) or np.any(counts < 0) or not np.any(counts):
-        raise ValueError("counts must be non-negative whole numbers, not all zero")
+    if not np.all(np.diff(edges) > 0):
+        raise ValueError(f"edges must be increasing numbers, got {edges}")
     leading = int(np.argmax(counts > 0))
     counts = counts[leading:].astype(np.int64)
     # The order of the operations decides exact ties (C * cumulative a multiple of N); this one is the published code's.
@@ -130,11 +149,9 @@ def keep_probabilities(counts: np.ndarray) -> np.ndarray:
     """rho(k) = min_j counts_j / counts_k (Eq. 13) [C] -> [C]; the minimum is over non-empty classes.
 
     An empty class gets 1: training never draws from it, and a sample of it that turns up later is always kept.
-    Raises ValueError if all classes are empty.
+    Raises ValueError if counts are no histogram, or all classes are empty.
     """
-    counts = np.asarray(counts, np.float64)
-    if not np.any(counts > 0):
-        raise ValueError("keep probabilities need at least one non-empty class")
+    counts = _check_counts(counts).astype(np.float64)
     smallest = counts[counts > 0].min()
     return smallest / np.where(counts > 0, counts, smallest)
 

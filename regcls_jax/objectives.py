@@ -44,10 +44,11 @@ def keep_mask(key: Array, labels: Array, keep: Array) -> Array:
     """Draws which samples count in the class loss (Eq. 13): labels int [...], keep [C] -> bool [...].
 
     True where U(0, 1) < keep[label]. Draw a new mask in every step, from `fold_in(key, step)`: the published code draws
-    whenever it reads a sample.
+    whenever it reads a sample. A label outside [0, C) is kept, so that its loss, which is NaN, shows.
     """
     labels, keep = jnp.asarray(labels), jnp.asarray(keep)
-    return jax.random.uniform(key, labels.shape) < keep[labels]
+    outside = (labels < 0) | (labels >= len(keep))
+    return (jax.random.uniform(key, labels.shape) < keep[jnp.where(outside, 0, labels)]) | outside
 
 
 def objective(
@@ -112,7 +113,9 @@ def objective(
         kept = _kept(jnp.shape(given.targets), mask, class_mask)
         seen = _masked(prediction._replace(value=value), kept, given.axis)
         if kept is not None:
-            given = given._replace(targets=jnp.where(kept, given.targets, 0), mask=kept)
+            # Labels, too: a target without a class is allowed where it does not count.
+            labels = None if given.labels is None else jnp.where(kept, given.labels, 0)
+            given = given._replace(targets=jnp.where(kept, given.targets, 0), labels=labels, mask=kept)
         terms["auxiliary"] = masked_mean(auxiliary(seen, given), kept)
         total = total + terms["auxiliary"]
     elif prediction.logits is not None:

@@ -293,7 +293,7 @@ def test_uniform_edges_need_a_range(low, high):
 
 def test_keep_probabilities_are_the_smallest_count_over_each_and_need_a_sample():
     np.testing.assert_array_equal(binning.keep_probabilities([2, 0, 8, 4]), [1, 1, 0.25, 0.5])
-    with pytest.raises(ValueError, match="at least one non-empty class"):
+    with pytest.raises(ValueError, match="not all zero"):
         binning.keep_probabilities([0, 0])
 
 
@@ -315,3 +315,37 @@ def test_memberships_of_a_narrow_width_are_the_classes():
     edges, targets = jnp.linspace(0, 100, 11), jnp.array([3, 15, 47, 99.0])
     got = losses.memberships(targets, edges, 1e-3)
     np.testing.assert_array_equal(got, jax.nn.one_hot(binning.assign(targets, edges), 10))
+
+
+@pytest.mark.parametrize("classes", [10, 50])
+def test_host_and_device_give_the_same_labels_on_any_decimal_grid(classes):
+    """Targets on the edges: in float64 the host put .3 below the edge 3 * .1, the device above it."""
+    rng = np.random.default_rng(0)
+    for step in np.round(rng.uniform(0.01, 2.5, 100), 2):
+        count = int(rng.integers(classes, 4 * classes))
+        targets = np.round(step * np.arange(count), 2)
+        edges = binning.uniform_edges(0, float(targets[-1]), classes)
+        host = binning.assign(targets, edges)
+        np.testing.assert_array_equal(host, jax.jit(binning.assign)(jnp.asarray(targets), jnp.asarray(edges)))
+        single = np.asarray(targets, np.float32), np.asarray(edges, np.float32)
+        np.testing.assert_array_equal(host, binning.assign(*single))
+
+
+def test_tenths_fall_into_their_buckets():
+    targets = np.repeat(np.round(np.arange(0, 5.05, 0.1), 1), 100)
+    counts = binning.from_edges(targets, binning.uniform_edges(0, 5, 50)).counts
+    assert counts.tolist() == [100] * 49 + [200]
+
+
+def test_a_nan_has_no_class():
+    edges = np.linspace(0, 1, 5)
+    with pytest.raises(ValueError, match="target 1, 0 is NaN"):
+        binning.assign(np.array([[0.1], [np.nan]]), edges)
+    assert binning.assign(jnp.array([0.1, jnp.nan, jnp.inf]), edges).tolist() == [0, -1, 3]
+
+
+@pytest.mark.parametrize("counts", [[1, np.inf], [1, np.nan], [2, -1], [0.5, 1], [0, 0], [[1, 2]]])
+def test_what_is_no_histogram_is_refused(counts):
+    for function in (binning.keep_probabilities, lambda counts: binning.equalize(counts, np.arange(3.0))):
+        with pytest.raises(ValueError, match="counts must be non-negative whole numbers"):
+            function(np.array(counts))

@@ -109,7 +109,7 @@ def stored_rows():
 
 def live_rows(folder):
     (workdir,) = folder.glob("regcls_jax-*")
-    rows = pd.concat(map(pd.read_csv, (workdir / "rows").glob("*.csv")))
+    rows = pd.concat(map(pd.read_csv, (workdir / "rows").glob("*.csv.gz")))
     return rows[rows["split"] == "test"]
 
 

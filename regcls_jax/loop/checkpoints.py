@@ -1,15 +1,40 @@
 """Checkpoints of a training with Orbax: the newest one, to continue from, and the best one, to test."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PolicyCheckpointInfo, PreservationContext, PreservationPolicy
 
+from regcls_jax.store.files import signed, verified
+
 METRIC = "selected"
+# What a position says besides: the metric, and the digest of the arrays.
+SELECTED, DIGEST = "selected", "arrays"
+
+
+def digest(state: Any) -> str:
+    """A digest of the arrays of a state, which every host holds whole."""
+    found = hashlib.blake2b(digest_size=16)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        array = np.ascontiguousarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+def _damaged(path: Any, error: Exception) -> OSError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return OSError(
+        f"{path} cannot be restored: {reason}; remove that folder to go on from the checkpoint before it, or the "
+        "folder of the run to train it again"
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -36,25 +61,34 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike, *, read_only: bool = False) -> None:
-        """Opens, or unless `read_only` makes, the folder. Raises OSError where it cannot."""
+        """Opens, or unless `read_only` makes, the folder.
+
+        Raises OSError where it cannot, or where what a checkpoint says of itself is damaged.
+        """
         path = (Path(folder) / "checkpoints").absolute()
         if read_only and not path.is_dir():
             raise FileNotFoundError(f"{path}: there is no checkpoint; train the run first")
-        self._manager = ocp.CheckpointManager(
-            path,
-            item_names=("state", "position"),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=None if read_only else _NewestAndBest(),
-                best_fn=lambda metrics: metrics[METRIC],
-                best_mode="min",
-                create=not read_only,
-                read_only=read_only,
-                cleanup_tmp_directories=not read_only,
-            ),
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=None if read_only else _NewestAndBest(),
+            best_fn=lambda metrics: metrics[METRIC],
+            best_mode="min",
+            create=not read_only,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
         )
+        try:
+            self._manager = ocp.CheckpointManager(path, item_names=("state", "position"), options=options)
+        except OSError:
+            raise
+        except Exception as error:  # what a damaged file raises depends on where it is damaged
+            raise _damaged(path, error) from error
+        # A wrong metric would have the next one to be saved remove the best.
+        for step in self._manager.all_steps():
+            self._position(step)
 
     def save(self, step: int, state: Any, position: dict[str, Any], selected: float | None) -> None:
         """Saves `state` (arrays) and `position` (JSON) at `step`; `selected`: the validation metric after an epoch."""
+        position = signed({**position, SELECTED: selected, DIGEST: digest(state)})
         self._manager.save(
             step,
             args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
@@ -68,23 +102,40 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """Step of the checkpoint with the lowest validation metric, the first of equals; None without any."""
-        steps = self._manager.all_steps()
-        return _best({step: found for step in steps if (found := self._manager.metrics(step))})
+        """Step of the checkpoint with the lowest validation metric, the first of equals; None without any.
+
+        Raises OSError, naming the folder, where a checkpoint is damaged.
+        """
+        selected = {step: self._position(step)[SELECTED] for step in self._manager.all_steps()}
+        return _best({step: {METRIC: found} for step, found in selected.items() if found is not None})
+
+    def _position(self, step: int) -> dict[str, Any]:
+        found = self._read(step, position=ocp.args.JsonRestore())["position"]
+        try:
+            position = verified(found)
+            # What decides which checkpoint is kept, and which is tested, is written twice.
+            if str(position[SELECTED]) != str((self._manager.metrics(step) or {}).get(METRIC)):  # NaN is NaN
+                raise ValueError("its validation metric is not the one it was saved with")
+        except (ValueError, KeyError) as error:
+            raise _damaged(self._manager.directory / str(step), error) from error
+        return position
+
+    def _read(self, step: int, **items: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # as above
+            raise _damaged(self._manager.directory / str(step), error) from error
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         """State and position at `step`; `like` (jax.ShapeDtypeStruct) gives shapes and shardings.
 
-        Raises OSError, naming the folder, where the checkpoint cannot be read or is of another model.
+        Raises OSError, naming the folder, where the checkpoint is damaged or of another model.
         """
-        try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(like), position=ocp.args.JsonRestore()),
-            )
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-            raise OSError(f"{self._manager.directory}/{step} cannot be restored: {error}") from error
-        return restored["state"], restored["position"]
+        position = self._position(step)
+        state = self._read(step, state=ocp.args.StandardRestore(like))["state"]
+        if digest(state) != position[DIGEST]:
+            raise _damaged(self._manager.directory / str(step), ValueError("its arrays are not those that were saved"))
+        return state, {name: value for name, value in position.items() if name not in (SELECTED, DIGEST)}
 
     def wait(self) -> None:
         """Waits until everything is written."""

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from regcls_jax.loop.steps import Engine, TrainState, fds_config, make_engine, s
 from regcls_jax.loop.task import Batches, Measure
 from regcls_jax.loop.watch import Notes, Watch
 from regcls_jax.loop.writer import MetricsWriter
-from regcls_jax.store.files import write_atomic
+from regcls_jax.store.files import to_json, write_atomic
 from regcls_jax.store.meta import facts
 
 _CALLS = itertools.count(1)
@@ -89,9 +88,9 @@ def train_run(
 ) -> None:
     """Trains `run` in `folder`, `<workdir>/<arm>/seed<k>`, from where it was stopped, and tests its best epoch.
 
-    Leaves rows.csv and maybe predictions.npz (see `write_results`), metrics.jsonl and tensorboard/, checkpoints/ (the
-    newest and the best), meta.json. Every host of a multi-host run calls this; only the first one writes files of its
-    own.
+    Leaves rows.csv.gz and maybe predictions.npz (see `write_results`), metrics.jsonl and tensorboard/, checkpoints/
+    (the newest and the best), meta.json. Every host of a multi-host run calls this; only the first one writes files of
+    its own.
 
     Args:
       run: what to train.
@@ -238,7 +237,7 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
             f"{engine.task.samples}_per_second": round(progress.done * engine.run.batch_size / seconds, 1),
             "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}",
         }
-        write_atomic(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
+        write_atomic(folder / "meta.json", to_json(meta))
         write_results(folder, engine, data, training.measure, found)
     # The next run may start from these files.
     multihost_utils.sync_global_devices(f"{engine.run.arm} seed {engine.run.seed} is written")

@@ -75,8 +75,10 @@ def evaluate_run(
 ) -> tuple[pd.DataFrame, np.ndarray | None]:
     """Tests a run on a split, from its folder (the "best" or "newest" checkpoint) or from a file of PyTorch weights.
 
-    Returns the rows of the model and of the trivial predictors (as in rows.csv) and the predictions [n, ...] in target
-    units, None where the task keeps none. Raises OSError or ValueError for a checkpoint or file that cannot be used.
+    Returns the rows of the model and of the trivial predictors (as in rows.csv.gz) and the predictions [n, ...] in
+    target units, None where the task keeps none.
+
+    Raises OSError or ValueError for a checkpoint or file that cannot be used.
     """
     check_batch_size(run.batch_size)
     engine, state = restore(run, data, source, which)

@@ -45,7 +45,7 @@ def write_results(
     measure: Measure,
     found: Mapping[str, tuple[Sums, np.ndarray | None]],
 ) -> None:
-    """Writes predictions.npz, if the task has any to keep, then rows.csv, which marks a run as finished.
+    """Writes predictions.npz, if the task has any to keep, then rows.csv.gz, which marks a run as finished.
 
     `found`: the evaluations by split.
     """
@@ -55,4 +55,4 @@ def write_results(
         np.savez_compressed(buffer, **engine.task.arrays(engine.run, data, predictions))
         write_atomic(Path(folder) / "predictions.npz", buffer.getvalue())
     rows = result_rows(engine.run, data, measure, {split: sums for split, (sums, _) in found.items()})
-    write_csv_atomic(rows, Path(folder) / "rows.csv")
+    write_csv_atomic(rows, Path(folder) / "rows.csv.gz")

@@ -70,7 +70,7 @@ def untrained_start(run: LoopRun, workdir: Path) -> Path | None:
     if not run.init_from or run.init_from.endswith(TORCH_SUFFIXES):
         return None
     folder = run_folder(workdir, run.init_from, run.seed)
-    return None if (folder / "rows.csv").exists() else folder
+    return None if (folder / "rows.csv.gz").exists() else folder
 
 
 def starting_state(engine: Engine, data: Prepared, workdir: Path) -> TrainState:

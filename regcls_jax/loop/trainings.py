@@ -76,7 +76,7 @@ def _decide(run: LoopRun, workdir: Path, lock: contextlib.ExitStack) -> Verdict:
         lock.enter_context(open_workdir(folder, settings))
     except WorkdirInUse:
         return Verdict.ELSEWHERE
-    if (folder / "rows.csv").exists():
+    if (folder / "rows.csv.gz").exists():
         return Verdict.FINISHED
     if start := untrained_start(run, workdir):
         if in_use(start):

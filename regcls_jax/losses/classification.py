@@ -12,8 +12,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int 
     """-log softmax(logits)[label]: logits [..., C], labels int [...] in [0, C) -> [...] in nats.
 
     `axis` is the axis of the classes in `logits`. `classes` (may be traced): only the first `classes` logits are
-    real, the rest is padding that gets no probability and no gradient. Labels come from `binning.assign`; their
-    range is not checked.
+    real, the rest is padding that gets no probability and no gradient. A label outside [0, classes) has no loss: its
+    value and gradient are NaN.
     """
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     axis = axis % logits.ndim
@@ -26,7 +26,9 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int 
         logits = jnp.where(index < classes, logits, -jnp.inf)
     # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.
     chosen = jnp.sum(jnp.where(index == jnp.expand_dims(labels, axis), logits, 0), axis)
-    return jax.nn.logsumexp(logits, axis) - chosen
+    valid = (labels >= 0) & (labels < (logits.shape[axis] if classes is None else classes))
+    # A factor, so that the gradient is NaN, too: training on such a label must not go on unnoticed.
+    return (jax.nn.logsumexp(logits, axis) - chosen) * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
 
 
 def memberships(targets: Array, edges: Array, sigma: float) -> Array:

@@ -16,11 +16,11 @@ from regcls_jax.report.images.report import image_report, is_image_study
 from regcls_jax.report.paper.published import CELL
 from regcls_jax.report.studies import choose
 from regcls_jax.report.tables import Report
-from regcls_jax.store.files import read_json, write_atomic
+from regcls_jax.store.files import read_json, to_json, write_atomic
 from regcls_jax.store.meta import read_meta
 from regcls_jax.store.rows import METRICS, diverged, read_rows, run_columns, write_csv_atomic
 from regcls_jax.store.traces import export_files, read_trace
-from regcls_jax.study.runs import expand
+from regcls_jax.study.runs import Run, expand
 
 # Diverged runs listed one by one; more are counted by arm and cell.
 MAX_LISTED = 20
@@ -40,6 +40,19 @@ def _diverged_note(rows: pd.DataFrame) -> str:
     )
 
 
+# Columns of the rows that must be as the config says.
+SETTINGS = ("arm", "classes", "lam", "scale", "learning_rate", "weight_decay")
+
+
+def _check_runs(workdir: Path, rows: pd.DataFrame, runs: Sequence[Run]) -> None:
+    """Raises ValueError for the row of a run that the config does not ask for."""
+    known = {tuple(getattr(run, name) for name in SETTINGS) for run in runs}
+    for found in rows.loc[rows["run"] >= 0, ["run", *SETTINGS]].drop_duplicates().itertuples(index=False):
+        if tuple(found[1:]) not in known:
+            about = ", ".join(f"{name} {value}" for name, value in zip(SETTINGS, found[1:], strict=True))
+            raise ValueError(f"{workdir}: run {found.run} ({about}) is not of this study's config.json")
+
+
 def _complete(
     workdir: Path, rows: pd.DataFrame, config: Mapping[str, Any], unfinished: bool
 ) -> tuple[pd.DataFrame, str]:
@@ -47,7 +60,9 @@ def _complete(
 
     Where every arm has a budget of trainings to choose from, an arm is whole or not at all.
     """
-    wanted = collections.Counter((run.arm, run.classes) for run in expand(config))
+    runs = expand(config)
+    wanted = collections.Counter((run.arm, run.classes) for run in runs)
+    _check_runs(workdir, rows, runs)
     done = rows[rows["run"] >= 0].groupby(["arm", "classes"])["run"].nunique()
     lacking = {pair: count - int(done.get(pair, 0)) for pair, count in wanted.items() if done.get(pair, 0) < count}
     if not lacking:
@@ -178,7 +193,7 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
         for part, frame in report.trace.items():
             write_csv_atomic(frame, export / part)
         for part, content in (("config.json", report.config), ("meta.json", report.meta)):
-            write_atomic(export / part, json.dumps(content, indent=2) + "\n")
+            write_atomic(export / part, to_json(content))
         where += f"; exported to {export}"
     return "\n".join([report.signs, report.remarks, *filter(None, map(_console, report.tables)), where])
 

@@ -236,8 +236,10 @@ def rate_interval(wins: np.ndarray, labels: Sequence[np.ndarray]) -> Interval:
     share, variance, _ = mean = _mean(np.asarray(wins, float), labels)
     if not np.isfinite(share):
         return UNKNOWN
-    levels = min(len(np.unique(of_factor)) for of_factor in labels)
-    square = mean.t**2 / (share * (1 - share) / variance if variance > 0 else levels)
+    if variance == 0:
+        levels = min(len(np.unique(of_factor)) for of_factor in labels)
+        return wilson(round(share * levels), levels)
+    square = mean.t**2 * variance / (share * (1 - share))
     centre, half = share + square / 2, (square * share * (1 - share) + square**2 / 4) ** 0.5
     return Interval((centre - half) / (1 + square), (centre + half) / (1 + square))
 

@@ -1,10 +1,14 @@
-"""Writing files so that a reader, or a crash at any moment, finds the old file or the whole new one; reading JSON."""
+"""Writing files so that a reader, or a crash at any moment, finds the old file or the whole new one; checked JSON.
+
+Damage is found when a file is read: JSON carries a checksum, and CSV files are gzipped, which have one (store/rows.py).
+"""
 
 import contextlib
+import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +59,43 @@ def refresh(folder: Path) -> float:
     return now
 
 
+CHECKSUM = "checksum"
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    # As it reads back: tuples are lists, keys are text.
+    text = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def signed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`content`, a JSON object, with a last entry that is the checksum of the others."""
+    return {**content, CHECKSUM: _checksum(content)}
+
+
+def verified(content: Any) -> dict[str, Any]:
+    """What `signed` was given, or an object without a checksum. Raises ValueError where a checksum does not fit."""
+    if not isinstance(content, dict):
+        raise ValueError("it holds no object")
+    own = {key: value for key, value in content.items() if key != CHECKSUM}
+    if CHECKSUM in content and content[CHECKSUM] != _checksum(own):
+        raise ValueError("it was changed or damaged (its checksum does not fit)")
+    return own
+
+
+def to_json(content: Mapping[str, Any], indent: int | None = 2) -> str:
+    """The `signed` content as text, ending in a line break."""
+    return json.dumps(signed(content), indent=indent) + "\n"
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """What `to_json` was given. Raises ValueError for text that is no JSON object or does not fit its checksum."""
+    return verified(json.loads(text))
+
+
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """The JSON object in a file. Raises OSError, naming `path`, where there is none."""
+    """The JSON object in a file (`from_json`). Raises OSError, naming `path`, where there is none or it is damaged."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return from_json(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OSError(f"{path} is not a readable JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise OSError(f"{path} is not a readable JSON file: it holds no object")
-    return content

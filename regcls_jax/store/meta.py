@@ -5,7 +5,6 @@ Kept apart from the rows, which an interrupted and resumed study must reproduce 
 
 import collections
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from regcls_jax.devices import cores
-from regcls_jax.store.files import read_json, write_atomic
+from regcls_jax.store.files import read_json, to_json, write_atomic
 
 VERSIONS = ("regcls_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -38,7 +37,7 @@ def note_time(workdir: Path, process: str, command: str, classes: int, trainings
     times = read_json(path)["times"] if path.exists() else {}
     times = _sum_times([times, {str(classes): {"trainings": trainings, "seconds": seconds}}])
     meta = {**facts(command), **_totals(times), "times": times}
-    write_atomic(path, json.dumps(meta, indent=2) + "\n")
+    write_atomic(path, to_json(meta))
     return 60 * trainings / seconds
 
 

@@ -12,6 +12,11 @@ import pandas as pd
 from regcls_jax.store.files import write_atomic
 
 METRICS = ("mse", "mae")
+# The file of the trivial predictors among the rows of a study.
+TRIVIAL_FILE = "trivial.csv.gz"
+# What to do about a damaged file.
+AGAIN = "remove the file to train its runs again"
+WRITES_AGAIN = "launch/study.py writes them again"
 # The columns of both engines' rows: arm, data, settings, evaluated part of a split, errors.
 SHARED = (
     *("arm", "dataset", "target", "unit", "seed", "classes", "balanced", "lam", "scale", "learning_rate"),
@@ -56,7 +61,7 @@ def read_file(path: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
         text = {"hidden": str}
         frame = pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype=text, low_memory=False)
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: bad UTF-8 and parser errors
-        raise OSError(f"{path} is not a readable CSV of result rows: {error}") from error
+        raise OSError(f"{path} is not a readable CSV of result rows: {error}; {AGAIN}") from error
     if missing := [name for name in columns if name not in frame]:
         raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}.")
     if frame.empty:
@@ -68,22 +73,40 @@ def read_file(path: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
 
 
 def read_rows(workdir: str | os.PathLike) -> pd.DataFrame:
-    """All result rows of a study: `workdir/rows/*.csv`, or `workdir/rows.csv.gz` of an exported one.
+    """All result rows of a study: `workdir/rows/*.csv.gz`, or `workdir/rows.csv.gz` of an exported one.
 
-    Rows of diverged runs (NaN or infinite metrics) are kept; `diverged` lists them.
+    Rows of diverged runs (NaN or infinite metrics) are kept; `diverged` lists them. Every file has a checksum, that of
+    gzip, and all together must have each row once, those of the trivial predictors among them.
 
     Returns:
       A frame with at least `COLUMNS`; further columns are passed through.
 
     Raises:
-      OSError: there is no file, or one is empty or cannot be read (the message names it).
+      OSError: there is no file, one is damaged, or a row is missing or there twice (the message names the file).
       ValueError: a file lacks a column or has text where numbers belong (the message names file and column).
     """
     workdir = Path(workdir)
-    files = sorted((workdir / "rows").glob("*.csv")) or list(workdir.glob("rows.csv.gz"))
+    files = sorted((workdir / "rows").glob("*.csv.gz")) or list(workdir.glob("rows.csv.gz"))
     if not files:
-        raise OSError(f"{workdir} holds no result rows (rows/*.csv or rows.csv.gz).")
-    return pd.concat([read_file(path) for path in files], ignore_index=True)
+        earlier = "; gzip those of an earlier version: gzip rows/*.csv" if [*workdir.glob("rows/*.csv")] else ""
+        raise OSError(f"{workdir} holds no result rows (rows/*.csv.gz or rows.csv.gz){earlier}.")
+    frames = [read_file(path) for path in files]
+    rows = pd.concat(frames, ignore_index=True)
+    file = np.repeat([str(path) for path in files], [len(frame) for frame in frames])
+    settings = [name for name in rows if name not in (*METRICS, "n")]
+    for twice in np.flatnonzero(rows.duplicated(settings)):
+        same = (rows[settings].fillna("") == rows.loc[twice, settings].fillna("")).all(axis=1)
+        names = " and ".join(dict.fromkeys(file[same]))
+        raise OSError(f"{names} hold(s) rows of run {rows['run'][twice]} twice; remove the file that was copied")
+    splits = rows.groupby(["arm", "run"])["split"].transform("size")
+    trained = rows["run"] >= 0
+    if (short := trained & (splits < splits[trained].max())).any():
+        raise OSError(
+            f"{file[short][0]} is incomplete: rows of run {rows.loc[short, 'run'].iloc[0]} are missing; {AGAIN}"
+        )
+    if trained.all():
+        raise OSError(f"{workdir} lacks the rows of the trivial predictors ({TRIVIAL_FILE}); {WRITES_AGAIN}")
+    return rows
 
 
 def diverged(frame: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +123,5 @@ def runs_of_file(path: Path) -> set[int]:
     """
     rows = read_file(path)["run"].value_counts()
     if -1 not in rows and rows.nunique() > 1:
-        raise OSError(
-            f"{path} is incomplete: rows of run {rows.idxmin()} are missing; remove the file to train its runs again"
-        )
+        raise OSError(f"{path} is incomplete: rows of run {rows.idxmin()} are missing; {AGAIN}")
     return set(rows.index) - {-1}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regcls_jax.store.claims import ABANDONED, is_claimed, open_claims
-from regcls_jax.store.files import read_json, refresh, write_new
+from regcls_jax.store.files import read_json, refresh, to_json, write_new
 
 # The folder of claims, and the name of the claim of a process that wants the whole workdir to itself.
 CLAIMS, WHOLE = "claims", "whole"
@@ -71,7 +71,7 @@ def _remove_leftovers(workdir: Path, before: float = float("inf")) -> None:
 def _settle(workdir: Path, config: Mapping[str, Any]) -> None:
     """Writes config.json, or checks that the one in the folder is the same."""
     path = workdir / "config.json"
-    if not path.exists() and write_new(path, json.dumps(config, indent=2) + "\n"):
+    if not path.exists() and write_new(path, to_json(config)):
         return
     there, wanted = _flatten(read_json(path)), _flatten(json.loads(json.dumps(config)))
     for key in sorted({*there, *wanted}):

@@ -5,7 +5,7 @@ Several processes may work on one study, on one machine or on many that share it
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import jax
 import pandas as pd
 import tqdm
 
-from regcls_jax.data.source import Problem, Source, Spec
+from regcls_jax.data.source import Problem, Source, Spec, digest
 from regcls_jax.data.sources import source_of
 from regcls_jax.store.claims import Claims, open_claims
+from regcls_jax.store.files import read_json, to_json, write_new
 from regcls_jax.store.meta import note_time
-from regcls_jax.store.rows import write_csv_atomic
+from regcls_jax.store.rows import TRIVIAL_FILE, write_csv_atomic
 from regcls_jax.store.workdir import CLAIMS, share_workdir
 from regcls_jax.study import parts
 from regcls_jax.study.arrays import Read, Sizes
@@ -25,6 +26,9 @@ from regcls_jax.study.pipeline import trained_parts
 from regcls_jax.study.plan import Part, Sized, measure, plan
 from regcls_jax.study.rows import Row, part_rows, part_trace, trivial_rows
 from regcls_jax.study.runs import Run, TrainingSet, expand
+
+# Beside the config: digests of the data, by the content of their specs.
+DATA_FILE = "data.json"
 
 
 def run_study(
@@ -59,7 +63,7 @@ def run_study(
     finished = parts.Finished(folder / "rows")
     finished.look()
     trained = 0
-    if len(finished.runs) < len(runs):
+    if len(finished.runs) < len(runs) or not (folder / "rows" / TRIVIAL_FILE).exists():
         with parts.sigterm_as_interrupt(), open_claims(folder / CLAIMS) as claims:
             source, _ = source_of(config.get("data", {}))
             sizes, read = _prepare(runs, source, folder, Path(cache_dir), progress)
@@ -98,7 +102,7 @@ def _publish(part: Part, rows: Sequence[Row], trace: pd.DataFrame | None, folder
     if still_mine:
         name = parts.file_name(part)
         if trace is not None:
-            write_csv_atomic(trace, folder / "trace" / f"{name}.gz")
+            write_csv_atomic(trace, folder / "trace" / name)
         # After the trace: a part counts as finished once its rows exist.
         write_csv_atomic(pd.DataFrame(rows), folder / "rows" / name)
     parts.release(part, claims)
@@ -113,13 +117,26 @@ def _remove_unfinished(folder: Path) -> None:
     """
     leftovers = [*folder.glob("rows/.*.tmp"), *folder.glob("trace/.*.tmp")]
     traces = folder.glob("trace/*.csv.gz")
-    leftovers += (path for path in traces if not (folder / "rows" / path.name.removesuffix(".gz")).exists())
+    leftovers += (path for path in traces if not (folder / "rows" / path.name).exists())
     for path in leftovers:
         path.unlink(missing_ok=True)
 
 
+def _check_data(folder: Path, digests: Mapping[Spec, str]) -> None:
+    """Notes what the study is trained on. Raises ValueError, naming the first problem that is not as it was noted."""
+    path = folder / DATA_FILE
+    if write_new(path, to_json({str(spec.content()): found for spec, found in digests.items()})):
+        return
+    before = read_json(path)
+    for spec, found in digests.items():
+        if before.get(str(spec.content())) != found:
+            raise ValueError(
+                f"{folder}: the data of {spec.name} are not those that this study began with; choose another workdir"
+            )
+
+
 def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path, progress: bool) -> tuple[Sizes, Read]:
-    """Makes the data, measures every training set and writes the rows of the trivial predictors."""
+    """Makes the data, notes their digests, measures all training sets, writes the rows of the trivial predictors."""
     by_problem: dict[Spec, list[TrainingSet]] = {}
     for trained_on in dict.fromkeys(run.trained_on for run in runs):
         by_problem.setdefault(trained_on.data, []).append(trained_on)
@@ -130,10 +147,17 @@ def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path,
 
     sizes: dict[TrainingSet, Sized] = {}
     trivial: list[Row] = []
+    data: dict[Hashable, str] = {}  # specs of equal `shared` have the same inputs and targets: digest them once
+    digests: dict[Spec, str] = {}
     for spec, sets in tqdm.tqdm(by_problem.items(), desc="classes", disable=not progress, leave=False):
         problem = read(spec)
         sizes.update((trained_on, measure(trained_on, problem)) for trained_on in sets)
         trivial.extend(trivial_rows(spec, problem))
-    if not (folder / "rows" / "trivial.csv").exists():
-        write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / "trivial.csv")
+        if spec.shared not in data:
+            data[spec.shared] = digest(problem.inputs, problem.targets)
+        splits = digest(*problem.splits.values())
+        digests[spec] = f"{data[spec.shared]} {' '.join(problem.splits)} {splits}"
+    _check_data(folder, digests)
+    if not (folder / "rows" / TRIVIAL_FILE).exists():
+        write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / TRIVIAL_FILE)
     return sizes, read

@@ -31,7 +31,7 @@ class Finished:
     def look(self) -> None:
         """Adds what this or other processes finished since the last look. Raises the errors of `rows.runs_of_file`."""
         refresh(self._rows)
-        for path in self._rows.glob("*.csv"):
+        for path in self._rows.glob("*.csv.gz"):
             if path.name not in self._seen:
                 self.runs |= runs_of_file(path)
                 self._seen.add(path.name)
@@ -39,7 +39,7 @@ class Finished:
 
 def file_name(part: Part) -> str:
     """The name of a part's rows. Parts without a common chunk, however cut, start with different runs."""
-    return f"{part.runs[0]:07d}-{part.runs[-1]:07d}.csv"
+    return f"{part.runs[0]:07d}-{part.runs[-1]:07d}.csv.gz"
 
 
 def claimed_parts(

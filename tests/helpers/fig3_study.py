@@ -41,7 +41,7 @@ def write_study(folder, rows=None, name="fig3"):
     rows = study(("clean",), ("mild", "severe")) if rows is None else rows
     (folder / "rows").mkdir(parents=True)
     for arm, part in rows.groupby("arm"):
-        write_csv_atomic(pd.concat([part, part.assign(split="train", mse=9.0)]), folder / "rows" / f"{arm}.csv")
+        write_csv_atomic(pd.concat([part, part.assign(split="train", mse=9.0)]), folder / "rows" / f"{arm}.csv.gz")
     data = {"scenarios": sorted(set(rows["scenario"])), "samplings": sorted(set(rows["sampling"]))}
     data |= {"functions": int(rows["function"].max()) + 1, "repetitions": int(rows["repetition"].max()) + 1}
     arms = {arm: {"classes": tuple(set(part["classes"]))} for arm, part in rows[rows["run"] >= 0].groupby("arm")}

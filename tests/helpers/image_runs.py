@@ -75,7 +75,7 @@ def predict(arm, seed, ages):
 
 
 def write_run(workdir, arm, seed, *, dataset="utkface", per_age=3, finished=True, **settings):
-    """One training's folder; without rows.csv, meta.json and predictions.npz if it is not finished."""
+    """One training's folder; without rows.csv.gz, meta.json and predictions.npz if it is not finished."""
     folder = workdir / arm / f"seed{seed}"
     folder.mkdir(parents=True)
     run = AgeRun(arm=arm, seed=seed, dataset=dataset, **settings)
@@ -99,7 +99,7 @@ def write_run(workdir, arm, seed, *, dataset="utkface", per_age=3, finished=True
         for name, value in (("constant", training.mean()), ("median", np.median(training))):
             rows += rows_of(name, -1, split, ages, np.full(len(ages), value))
         rows += rows_of(f"oracle_bin_{run.classes or 100}", -1, split, ages, ages + 0.25)
-    pd.DataFrame(rows).to_csv(folder / "rows.csv", index=False, na_rep="nan")
+    pd.DataFrame(rows).to_csv(folder / "rows.csv.gz", index=False, na_rep="nan")
     arrays = {"val_age": ages, "val_prediction": predictions, "test_age": ages, "test_prediction": predictions}
     np.savez_compressed(folder / "predictions.npz", train_counts=counts, **arrays)
     meta = {"seconds": 10.0 + seed, "images_per_second": 100.0, "best_epoch": 3 + seed, "epochs": 5}

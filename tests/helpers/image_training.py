@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 
 import jax
 import numpy as np
@@ -19,6 +18,7 @@ from regcls_jax.loop.start import load_checkpoint, run_folder
 from regcls_jax.loop.steps import make_engine
 from regcls_jax.metrics.shots import shot_groups
 from regcls_jax.models import resnet
+from regcls_jax.store.files import from_json
 from regcls_jax.store.workdir import open_workdir
 
 STEPS = 9  # per epoch: 130 images in batches of 16
@@ -65,16 +65,16 @@ def lines(folder):
     """metrics.jsonl without the speeds, which no run repeats."""
     content = (folder / "metrics.jsonl").read_text()
     return [
-        {key: value for key, value in json.loads(line).items() if not key.endswith("_per_second")}
+        {key: value for key, value in from_json(line).items() if not key.endswith("_per_second")}
         for line in content.splitlines()
     ]
 
 
 def assert_same_rows(first, second):
     """Rows and lines of metrics bit for bit, and the same best epoch, whatever stopped one of the two trainings."""
-    assert (first / "rows.csv").read_bytes() == (second / "rows.csv").read_bytes()
+    assert (first / "rows.csv.gz").read_bytes() == (second / "rows.csv.gz").read_bytes()
     assert lines(first) == lines(second)
-    metas = [json.loads((folder / "meta.json").read_text()) for folder in (first, second)]
+    metas = [from_json((folder / "meta.json").read_text()) for folder in (first, second)]
     assert metas[0]["best_epoch"] == metas[1]["best_epoch"]
 
 
@@ -101,7 +101,7 @@ def assert_rows_follow_from_predictions(rows, ages, predictions, train_ages):
 
 
 def read_rows(folder):
-    return pd.read_csv(folder / "rows.csv")
+    return pd.read_csv(folder / "rows.csv.gz")
 
 
 def checkpoint(run, data, folder, which="best"):

@@ -36,7 +36,7 @@ def complete(frame):
 def write_study(folder, rows, name):
     """A finished work directory whose config asks for exactly the trainings of `rows`."""
     (folder / "rows").mkdir(parents=True)
-    write_csv_atomic(rows, folder / "rows" / "all.csv")
+    write_csv_atomic(rows, folder / "rows" / "all.csv.gz")
     data = {"scenarios": sorted(set(rows["scenario"])), "samplings": sorted(set(rows["sampling"]))}
     data |= {"functions": int(rows["function"].max()) + 1, "repetitions": int(rows["repetition"].max()) + 1}
     data |= {"noise": sorted(set(rows.loc[rows["scenario"] == "noisy", "noise"])) or [0.1]}

@@ -1,6 +1,5 @@
 """Images of a user's own from the table to predictions, each step a program as a user starts it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,8 @@ import pandas as pd
 import pytest
 from own_images import picture, write_houses
 from paths import LAUNCH, ROOT
+
+from regcls_jax.store.files import from_json
 
 CONFIG = "configs/own_images.py"
 # As small as it gets: what is tested is the way, not the network.
@@ -53,9 +54,9 @@ def trained(launch, tmp_path_factory):
 def test_a_run_knows_its_data_and_is_judged_over_the_targets_range(trained):
     for arm in ("reg", "reg_cls_100"):
         folder = trained / arm / "seed0"
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = from_json((folder / "meta.json").read_text())
         assert (meta["dataset"], meta["target"], meta["unit"]) == ("houses", "price", "kEUR")
-        rows = pd.read_csv(folder / "rows.csv")
+        rows = pd.read_csv(folder / "rows.csv.gz")
         assert list(rows["arm"].unique()) == [arm, "constant", "median", "oracle_bin_100"]
         with np.load(folder / "predictions.npz") as stored:
             edges, counts = stored["bucket_edges"], stored["train_counts"]

@@ -1,6 +1,5 @@
 """launch/train.py and launch/evaluate.py as a user meets them: killed, continued, shared, on several devices."""
 
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from paths import LAUNCH
 from regcls_jax.data.images.splits import load_images
 from regcls_jax.loop.tasks import read_run
 from regcls_jax.report.tables import markdown
+from regcls_jax.store.files import from_json
 
 # SGD with a small rate, and whole batches: Adam's first steps, and BatchNorm over two rows of one pixel, turn
 # differences of rounding between devices into large ones.
@@ -89,7 +89,7 @@ def test_the_same_command_continues_to_the_same_numbers(start, whole, tmp_path, 
     process.send_signal(number)
     output, errors = process.communicate(timeout=TIME_LIMIT)
     assert output == ""
-    assert not (folder / "rows.csv").exists(), "it was stopped in the middle"
+    assert not (folder / "rows.csv.gz").exists(), "it was stopped in the middle"
     if number == signal.SIGTERM:
         assert process.returncode == 1
         assert errors.endswith("interrupted; run the same command again to continue\n")
@@ -136,7 +136,7 @@ def assert_close_results(first, second):
     for left, right in zip(lines(first), lines(second), strict=True):
         assert left.keys() == right.keys()
         np.testing.assert_allclose(list(left.values()), list(right.values()), rtol=2e-4)
-    left, right = (pd.read_csv(folder / "rows.csv") for folder in (first, second))
+    left, right = (pd.read_csv(folder / "rows.csv.gz") for folder in (first, second))
     np.testing.assert_allclose(left["mae"], right["mae"], rtol=2e-4)
     difference = np.abs(left["mae"] - right["mae"]).max()
     print(f"largest difference of an MAE: {difference:.2e} years")
@@ -145,7 +145,7 @@ def assert_close_results(first, second):
 def test_two_devices_are_one(start, whole, tmp_path):
     finish(start(f"--workdir={tmp_path}", "--devices=2"))
     folder = tmp_path / "reg" / "seed0"
-    assert json.loads((folder / "meta.json").read_text())["devices"].startswith("2 ")
+    assert from_json((folder / "meta.json").read_text())["devices"].startswith("2 ")
     assert_close_results(whole, folder)
 
 
@@ -169,7 +169,7 @@ def test_two_processes_are_one(start, whole, tmp_path):
     assert all("2 trainings: 2 trained now." in output for output, _ in said)
     assert "images/s" not in said[1][1], "only the first process shows its progress"
     assert_close_results(whole, tmp_path / "reg" / "seed0")
-    assert (tmp_path / "rrt" / "seed0" / "rows.csv").exists()
+    assert (tmp_path / "rrt" / "seed0" / "rows.csv.gz").exists()
 
 
 def test_sigterm_to_one_process_stops_both(start, tmp_path):
@@ -188,14 +188,14 @@ def test_sigterm_to_one_process_stops_both(start, tmp_path):
         for process in processes:
             process.kill()
     assert [path for path in (folder / "checkpoints").iterdir() if path.name.isdigit()]
-    assert not (folder / "rows.csv").exists()
+    assert not (folder / "rows.csv.gz").exists()
 
 
 FIGURES = {"prediction_versus_age.png", "error_by_age.png", "worst_errors.png"}
 
 
 def test_evaluate_prints_the_rows_and_draws(start, whole, prepared_faces, tmp_path):
-    rows = pd.read_csv(whole / "rows.csv")
+    rows = pd.read_csv(whole / "rows.csv.gz")
     shown = ["arm", "shot", "mae", "mse", "rmse", "gm", "bmae", "count"]
     table = markdown(rows.loc[rows["split"] == "test", shown].round(3))
     of_run = start(f"--run={whole}", f"--figures={tmp_path}/a", program="evaluate.py", config=None)

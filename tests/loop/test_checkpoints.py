@@ -110,10 +110,8 @@ def spoil_position(folder):
 def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     save_all(tmp_path, [2.0])
     damage(tmp_path / "checkpoints" / "1")
-    checkpoints = Checkpoints(tmp_path)
     with pytest.raises(OSError, match="checkpoints/1 cannot be restored"):
-        checkpoints.restore(1, template())
-    checkpoints.close()
+        Checkpoints(tmp_path).restore(1, template())
 
 
 def test_a_checkpoint_of_another_model_is_named(tmp_path):
@@ -124,3 +122,29 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
         with pytest.raises(OSError, match="checkpoints/1 cannot be restored"):
             checkpoints.restore(1, other)
     checkpoints.close()
+
+
+def test_no_damage_of_a_checkpoint_restores_other_values(tmp_path):
+    """One bit flipped, or the rest cut off, anywhere in any file."""
+    save_all(tmp_path / "whole", [2.0, 1.0, 3.0])
+    files = sorted(path for path in (tmp_path / "whole").rglob("*") if path.is_file())
+    rng, refused = np.random.default_rng(0), []
+    for number in range(40):
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / "whole", folder)
+        path = folder / files[number % len(files)].relative_to(tmp_path / "whole")
+        content = bytearray(path.read_bytes())
+        if content and number % 3:
+            content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(content if number % 3 else content[: len(content) // 2])
+        try:
+            checkpoints = Checkpoints(folder)
+            state, position = checkpoints.restore(checkpoints.best, template())
+            checkpoints.close()
+        except OSError as error:
+            refused.append(str(error))
+        else:
+            assert position == {"next": 2}
+            jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(state_of(2)))
+    assert len(refused) > 5
+    assert all(len(line.splitlines()) == 1 and "remove that folder" in line for line in refused)

@@ -1,7 +1,6 @@
 """The training loop: what a run leaves, and the same numbers whatever stopped it on its way."""
 
 import itertools
-import json
 import shutil
 
 import jax
@@ -29,6 +28,7 @@ from regcls_jax.loop.results import result_rows
 from regcls_jax.loop.steps import make_engine
 from regcls_jax.loop.tasks import task_of
 from regcls_jax.metrics.shots import class_error_sums
+from regcls_jax.store.files import from_json
 from regcls_jax.store.rows import SHARED
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -46,7 +46,7 @@ def test_what_a_run_leaves(faces, finished):
     folder = finished / "reg" / "seed0"
     left = {path.name for path in folder.iterdir()} - {"claims"}
     expected = {
-        "rows.csv",
+        "rows.csv.gz",
         "predictions.npz",
         "metrics.jsonl",
         "meta.json",
@@ -56,7 +56,7 @@ def test_what_a_run_leaves(faces, finished):
     }
     assert left == expected
     assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = from_json((folder / "meta.json").read_text())
     assert (meta["command"], meta["epochs"]) == ("test", 2)
     assert (meta["dataset"], meta["target"], meta["unit"]) == ("utkface", "age", "years")
     assert meta["digest"] == faces.digest
@@ -140,7 +140,7 @@ def test_the_epoch_with_the_lowest_selected_metric_is_tested(faces, tmp_path, mo
     folder = train(run, faces, tmp_path)
     best = {"mae": 2, "mse": 3}[select]
     logged = [line[f"val_{select}"] for line in lines(folder)]
-    assert 1 + int(np.argmin(logged)) == best == json.loads((folder / "meta.json").read_text())["best_epoch"]
+    assert 1 + int(np.argmin(logged)) == best == from_json((folder / "meta.json").read_text())["best_epoch"]
     steps = sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
     assert steps == [best * STEPS, 4 * STEPS]
     with np.load(folder / "predictions.npz") as stored:
@@ -199,7 +199,7 @@ def test_a_crash_goes_back_to_the_end_of_the_epoch(faces, tmp_path, monkeypatch)
 def test_a_crash_while_testing_costs_no_training(faces, finished, tmp_path, monkeypatch):
     copy = tmp_path / "reg" / "seed0"
     shutil.copytree(finished / "reg" / "seed0", copy)
-    for name in ("rows.csv", "predictions.npz", "meta.json"):
+    for name in ("rows.csv.gz", "predictions.npz", "meta.json"):
         (copy / name).unlink()
 
     def no_step(*_):
@@ -235,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_samples(faces, tmp_path, 
         ) as told:
             train(run, faces, tmp_path, save_minutes=1e-9)
     assert ", ".join(faces.splits["train"].names[batches[bad][:5]]) in str(told.value)
-    assert not (folder / "rows.csv").exists()
+    assert not (folder / "rows.csv.gz").exists()
     assert checkpoint(run, faces, folder, "newest")[1] == bad - 1
     assert_same_results(train(run, faces, tmp_path), train(run, faces, tmp_path / "whole"))
 
@@ -271,7 +271,7 @@ def test_batches_must_fit_the_devices(faces, tmp_path):
 
 
 def test_the_folder_of_another_run_is_left_alone(faces, finished):
-    before = (finished / "reg" / "seed0" / "rows.csv").read_bytes()
+    before = (finished / "reg" / "seed0" / "rows.csv.gz").read_bytes()
     with pytest.raises(ValueError, match=r"another config: epochs is 2 there and 3 here"):
         train(small_run(epochs=3), faces, finished)
-    assert (finished / "reg" / "seed0" / "rows.csv").read_bytes() == before
+    assert (finished / "reg" / "seed0" / "rows.csv.gz").read_bytes() == before

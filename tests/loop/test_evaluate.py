@@ -58,7 +58,7 @@ def test_a_run_of_another_process_is_left_to_it(study, prepared_faces, tmp_path)
         other.join()
     assert said.startswith("2 trainings: 1 trained now, 1 left to another process.")
     assert {path.name for path in folder.iterdir()} <= {".lock"}, "nothing of it was touched"
-    assert (tmp_path / "cls" / "seed0" / "rows.csv").exists()
+    assert (tmp_path / "cls" / "seed0" / "rows.csv.gz").exists()
 
 
 def test_wrong_input_is_named(prepared_faces, tmp_path):
@@ -119,7 +119,7 @@ def test_folders_that_hold_no_run_are_named(study, faces, tmp_path):
 def test_a_damaged_checkpoint_is_named(faces, tmp_path):
     run = small_run(epochs=1)
     folder = train(run, faces, tmp_path)
-    (folder / "rows.csv").unlink()
+    (folder / "rows.csv.gz").unlink()
     for path in (folder / "checkpoints").rglob("d/*"):
         path.write_bytes(path.read_bytes()[:10])
     with pytest.raises(OSError, match=r"checkpoints/9 cannot be restored"):

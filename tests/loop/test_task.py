@@ -37,7 +37,7 @@ def test_all_arms_train_and_beat_the_mean(tmp_path):
     assert train_all(config, tmp_path, tmp_path, command="test").startswith("4 trainings: 4 trained now.")
     for arm in ARMS:
         folder = tmp_path / arm / "seed0"
-        rows = pd.read_csv(folder / "rows.csv")
+        rows = pd.read_csv(folder / "rows.csv.gz")
         assert not (folder / "predictions.npz").exists(), "maps are not kept"
         assert set(rows["arm"]) == {arm, "constant"}
         test = rows[rows["split"] == "test"].set_index("arm")

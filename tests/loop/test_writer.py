@@ -1,16 +1,15 @@
 """Scalars as JSON lines and for TensorBoard."""
 
-import json
-
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from regcls_jax.loop.writer import MetricsWriter
+from regcls_jax.store.files import from_json
 
 
 def steps_in(folder):
-    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [from_json(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def write(folder, start, steps):
@@ -23,7 +22,7 @@ def write(folder, start, steps):
 def test_one_line_per_write(tmp_path):
     write(tmp_path, 0, [1, 3])
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
+    assert [from_json(line) for line in lines] == [
         {"step": 1, "loss": 1.0, "epoch": 1},
         {"step": 3, "loss": 1 / 3, "epoch": 3},
     ]
@@ -32,7 +31,7 @@ def test_one_line_per_write(tmp_path):
 def test_a_line_is_on_disk_at_once(tmp_path):
     writer = MetricsWriter(tmp_path, 0)
     writer.write(1, {"loss": 2.0})
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
+    assert from_json((tmp_path / "metrics.jsonl").read_text()) == {"step": 1, "loss": 2.0}
     writer.close()
 
 

@@ -26,6 +26,7 @@ from regcls_jax.report.images.study import target_of
 from regcls_jax.report.page import page
 from regcls_jax.report.paper.published import published_imdb_wiki
 from regcls_jax.report.statistics import two_way_interval
+from regcls_jax.store.files import from_json
 
 SEEDS = (0, 1, 2)
 AGES = ages_of_test(3)
@@ -162,10 +163,10 @@ def test_group_without_test_images_is_a_dash(tmp_path):
         arrays["train_counts"] = np.where(arrays["train_counts"] > 0, 5000, 0)
         arrays["train_counts"] = np.concatenate([arrays["train_counts"][:80], np.full(20, 5000)])
         np.savez(path / "predictions.npz", **arrays)
-        rows = pd.read_csv(path / "rows.csv")
+        rows = pd.read_csv(path / "rows.csv.gz")
         metrics = ["mae", "mse", "rmse", "gm", "bmae"]
         rows[metrics] = rows[metrics].where(~rows["shot"].isin(["medium", "few"]))
-        rows.to_csv(path / "rows.csv", index=False, na_rep="nan")
+        rows.to_csv(path / "rows.csv.gz", index=False, na_rep="nan")
     made = tables_of(tmp_path)
     assert table(made, "Test errors on utkface").loc["reg", "MAE few"] == "–"
     assert table(made, "Against reg").loc["reg_cls_100", "few"] == "–"
@@ -173,7 +174,7 @@ def test_group_without_test_images_is_a_dash(tmp_path):
 
 def test_unfinished_runs_are_named(tmp_path, monkeypatch):
     write_runs(tmp_path, arms=("reg", "reg_cls_100"), seeds=(0, 1))
-    (tmp_path / "reg_cls_100" / "seed1" / "rows.csv").unlink()
+    (tmp_path / "reg_cls_100" / "seed1" / "rows.csv.gz").unlink()
     write_run(tmp_path, "lds", 0, finished=False, **ARMS["lds"])
     names = "lds/seed0, lds/seed1, reg_cls_100/seed1"  # the second was never started
     with pytest.raises(ValueError, match=f"3 trainings are still to be done: {names}; run"):
@@ -212,12 +213,12 @@ def _rows(path, edit):
         ("predictions.npz", lambda p: _arrays(p, test_prediction=AGES * np.nan), "test_prediction holds a value that"),
         ("predictions.npz", lambda p: _arrays(p, test_prediction=AGES + 1), "is stale"),
         ("predictions.npz", lambda p: _arrays(p, train_counts=np.ones(9, int)), "train_counts differs"),
-        ("rows.csv", lambda p: p.write_text("arm,seed\nreg,1\n"), "rows.csv lacks the column"),
-        ("rows.csv", lambda p: p.write_text(""), "rows.csv is not a readable CSV"),
-        ("rows.csv", lambda p: _rows(p, lambda rows: pd.concat([rows, rows[:1]])), "holds a row twice"),
-        ("rows.csv", lambda p: _rows(p, lambda rows: rows.replace({"arm": {"reg": "mine"}})), "is not of arm 'reg'"),
+        ("rows.csv.gz", lambda p: p.write_bytes(gzip.compress(b"arm,seed\nreg,1\n")), "rows.csv.gz lacks the column"),
+        ("rows.csv.gz", lambda p: p.write_text(""), "rows.csv.gz is not a readable CSV"),
+        ("rows.csv.gz", lambda p: _rows(p, lambda rows: pd.concat([rows, rows[:1]])), "holds a row twice"),
+        ("rows.csv.gz", lambda p: _rows(p, lambda rows: rows.replace({"arm": {"reg": "mine"}})), "is not of arm 'reg'"),
         (
-            "rows.csv",
+            "rows.csv.gz",
             lambda p: _rows(p, lambda rows: rows.assign(mse=rows["mse"] + (rows["arm"] == "median"))),
             "the runs disagree about the predictor median",
         ),
@@ -225,7 +226,7 @@ def _rows(path, edit):
         ("config.json", lambda p: p.write_text('{"arm": "reg"}'), "config.json lacks seed"),
         ("config.json", lambda p: p.write_text('{"arm": "reg", "seed": 7}'), "the folder was renamed or copied"),
         ("meta.json", Path.unlink, "meta.json is not a readable JSON file"),
-        ("metrics.jsonl", _cut, "metrics.jsonl is not a readable file of metrics"),
+        ("metrics.jsonl", _cut, r"metrics.jsonl, line \d+ is not readable"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, spoil, message):
@@ -245,7 +246,7 @@ def test_two_data_sets_are_not_one_study(tmp_path):
 
 def test_setting_that_a_run_lacks_has_its_default(tmp_path):
     path = write_run(tmp_path, "reg", 0) / "config.json"
-    config = json.loads(path.read_text())
+    config = from_json(path.read_text())
     del config["momentum"]
     path.write_text(json.dumps(config))
     assert read_study(tmp_path).configs["reg"]["momentum"] == 0.9
@@ -284,11 +285,11 @@ def test_export_holds_numbers_and_plots_only(report, workdir, tmp_path):
     files |= {"predictions.csv.gz", "train_counts.csv", "curves.csv.gz"}
     assert {path.name for path in export.iterdir()} == figures | files
     assert "Against the median predictor" in printed
-    config = json.loads((export / "config.json").read_text())
+    config = from_json((export / "config.json").read_text())
     assert (config["name"], config["seeds"], list(config["arms"])) == ("utkface", [0, 1, 2], list(ARMS))
     assert config["arms"]["reg_std"]["output"] == "standardised"
     assert config["run"]["batch_size"] == 128
-    meta = json.loads((export / "meta.json").read_text())
+    meta = from_json((export / "meta.json").read_text())
     assert meta["arms"]["reg"] == {"seeds": 3, "seconds": 33.0, "best_epoch": {"0": 3, "1": 4, "2": 5}}
     assert (meta["trainings"], meta["seconds"]) == (21, 231.0)
     predictions = pd.read_csv(io.BytesIO(gzip.decompress((export / "predictions.csv.gz").read_bytes())))
@@ -351,9 +352,9 @@ def houses(tmp_path_factory):
         made |= {"bucket_edges": np.linspace(0, 91, 27), "train_median": np.float64(30.5)}
         made["train_counts"] = np.add.reduceat(arrays["train_counts"], np.arange(0, 91, 3.5).astype(int))
         np.savez(path / "predictions.npz", **made)
-        config = json.loads((path / "config.json").read_text())
+        config = from_json((path / "config.json").read_text())
         (path / "config.json").write_text(json.dumps({**config, "dataset": "houses"}))
-        meta = json.loads((path / "meta.json").read_text())
+        meta = from_json((path / "meta.json").read_text())
         (path / "meta.json").write_text(json.dumps({**meta, "target": "price", "unit": "kEUR"}))
     return workdir
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from regcls_jax.store.claims import ABANDONED
-from regcls_jax.store.files import write_new
+from regcls_jax.store.files import read_json, write_new
 from regcls_jax.store.workdir import WorkdirInUse, in_use, open_workdir, share_workdir
 
 CONFIG = {"name": "x", "run": {"epochs": 2, "hidden": (6, 15)}}
@@ -16,7 +16,7 @@ CONFIG = {"name": "x", "run": {"epochs": 2, "hidden": (6, 15)}}
 def test_several_processes_share_a_folder_of_one_config(tmp_path):
     for _ in range(2):
         assert share_workdir(tmp_path / "a" / "b", CONFIG) == tmp_path / "a" / "b"
-    assert json.loads((tmp_path / "a" / "b" / "config.json").read_text()) == json.loads(json.dumps(CONFIG))
+    assert read_json(tmp_path / "a" / "b" / "config.json") == json.loads(json.dumps(CONFIG))
     with pytest.raises(ValueError, match=r"another config: run\.epochs is 2 there and None here"):
         share_workdir(tmp_path / "a" / "b", {"name": "x"})
 

@@ -54,8 +54,8 @@ def rows_of(workdir):
 def assert_whole(workdir, rows):
     """Every row once, bit for bit, and nothing beside them but what a finished study has."""
     pd.testing.assert_frame_equal(rows_of(workdir), rows, check_exact=True)
-    assert {path.name for path in workdir.iterdir()} == {"config.json", "meta", "report", "rows"}
-    assert all(path.suffix == ".csv" for path in (workdir / "rows").iterdir())
+    assert {path.name for path in workdir.iterdir()} == {"config.json", "data.json", "meta", "report", "rows"}
+    assert all(path.name.endswith(".csv.gz") for path in (workdir / "rows").iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_what_another_process_finishes_is_not_trained_again(small_study, tmp_pat
     """It published between this process's last look and its claim."""
     whole, cache_dir = small_study
     monkeypatch.setattr(plan, "PART_COST", 1.0)
-    first = min(path for path in (whole / "rows").glob("0*.csv"))
+    first = min(path for path in (whole / "rows").glob("0*.csv.gz"))
     take = store_claims.Claims.take
 
     def slowly(self, name):

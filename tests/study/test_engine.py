@@ -168,19 +168,19 @@ def test_a_killed_study_continues_to_the_same_rows_bit_for_bit(tmp_path, cache_d
     arguments = [f"--config={config}", f"--workdir={tmp_path / 'killed'}", f"--cache_dir={cache_dir}", "--devices=2"]
     process = subprocess.Popen([sys.executable, "launch/study.py", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
     rows = tmp_path / "killed" / "rows"
-    while process.poll() is None and not list(rows.glob("0*.csv")):
+    while process.poll() is None and not list(rows.glob("0*.csv.gz")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = {path.name: path.read_bytes() for path in rows.glob("0*.csv")}
-    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "rows").glob("*.csv")}
+    kept = {path.name: path.read_bytes() for path in rows.glob("0*.csv.gz")}
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "rows").glob("*.csv.gz")}
     assert 0 < len(kept) < len(whole) - 1, "the kill came too late to test anything"
     output = launch(config, tmp_path / "killed", cache_dir).stdout
     left = 12 - sum(pd.read_csv(rows / name)["run"].nunique() for name in kept)
     assert f"{left} trainings done now" in output
-    assert {path.name: path.read_bytes() for path in rows.glob("*.csv")} == whole
+    assert {path.name: path.read_bytes() for path in rows.glob("*.csv.gz")} == whole
     assert "All trainings were done before." in launch(config, tmp_path / "killed", cache_dir).stdout
-    assert {path.name: path.read_bytes() for path in rows.glob("*.csv")} == whole
+    assert {path.name: path.read_bytes() for path in rows.glob("*.csv.gz")} == whole
 
 
 def test_a_full_disk_in_mid_study_is_one_error_and_loses_nothing(finished, tmp_path, cache_dir, monkeypatch):
@@ -196,7 +196,7 @@ def test_a_full_disk_in_mid_study_is_one_error_and_loses_nothing(finished, tmp_p
         with pytest.raises(OSError, match="cannot be written: No space left on device") as error:
             run_study(small(), tmp_path, cache_dir, progress=False)
     assert str(tmp_path) in error.value.filename
-    assert len(list((tmp_path / "rows").glob("0*.csv"))) == 1
+    assert len(list((tmp_path / "rows").glob("0*.csv.gz"))) == 1
     assert not list(tmp_path.rglob("*.tmp"))
     assert 0 < run_study(small(), tmp_path, cache_dir, progress=False) < 16
     pd.testing.assert_frame_equal(rows_of(finished), rows_of(tmp_path), check_exact=True)

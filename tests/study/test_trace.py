@@ -20,6 +20,7 @@ from regcls_jax.data.synthetic.generator import Split
 from regcls_jax.data.synthetic.spec import DataSpec
 from regcls_jax.models.mlp import MLP
 from regcls_jax.report.build import build
+from regcls_jax.store.files import from_json
 from regcls_jax.store.rows import write_csv_atomic
 from regcls_jax.store.traces import QUANTITIES, read_trace
 from regcls_jax.study import arrays, plan
@@ -253,7 +254,7 @@ def test_a_killed_study_continues_to_the_same_traces(finished, tmp_path, monkeyp
 
 def test_the_trace_ends_where_the_rows_do(finished):
     trace = read_trace(finished[0]).final
-    rows = pd.concat([pd.read_csv(path) for path in (finished[0] / "rows").glob("0*.csv")])
+    rows = pd.concat([pd.read_csv(path) for path in (finished[0] / "rows").glob("0*.csv.gz")])
     both = trace.merge(rows, on=["run", "split", "arm", "function", "repetition", "lam"])
     assert len(both) == len(rows) == 8 * 4
     np.testing.assert_allclose(both["mse_x"], both["mse_y"], rtol=1e-5)
@@ -272,7 +273,7 @@ def test_its_report_survives_the_export(finished, tmp_path):
 
 def test_a_trace_of_another_study_is_named_in_its_report(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "mine")
-    config = json.loads((tmp_path / "mine" / "config.json").read_text()) | {"name": "mine"}
+    config = from_json((tmp_path / "mine" / "config.json").read_text()) | {"name": "mine"}
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
     assert "A trace was recorded" in build(tmp_path / "mine").remarks
 
@@ -283,7 +284,7 @@ def test_a_study_without_trace_has_the_same_rows(finished, tmp_path):
     assert not (tmp_path / "trace").exists()
     keys = ["function", "repetition", "split", "mse", "mae"]
     with_trace, without = (
-        pd.concat(map(pd.read_csv, (folder / "rows").glob("0*.csv"))).query("arm == 'reg'")[keys].sort_values(keys)
+        pd.concat(map(pd.read_csv, (folder / "rows").glob("0*.csv.gz"))).query("arm == 'reg'")[keys].sort_values(keys)
         for folder in (finished[0], tmp_path)
     )
     np.testing.assert_array_equal(with_trace.to_numpy(), without.to_numpy())

@@ -7,7 +7,6 @@ through `load_images`.
 import abc
 import dataclasses
 import io
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from regcls_jax.data.images.files import ImageFiles
 from regcls_jax.data.images.splits import FACTS, LABELS, LEFT_OUT
 from regcls_jax.data.images.table import SPLITS, ImageTable, check_splits, digest, read_image_table, split_by_target
 from regcls_jax.data.utkface import CAP, Duplicates, balanced_table, drop_duplicates
-from regcls_jax.store.files import write_atomic
+from regcls_jax.store.files import to_json, write_atomic
 
 # Share of the images, rounded up, that may be missing or corrupt.
 MAX_SKIPPED = 0.001
@@ -121,7 +120,7 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         limit = math.ceil(self._max_skipped * len(names))
         if len(checked.faults) > limit:
             listing = folder / UNUSABLE
-            write_atomic(listing, json.dumps(checked.faults, indent=2) + "\n")
+            write_atomic(listing, to_json(checked.faults))
             first = ", ".join(f"{name} ({fault})" for name, fault in list(checked.faults.items())[:NAMED])
             raise ValueError(
                 f"{len(checked.faults)} of {len(names)} images cannot be used, and at most {limit} may be skipped; "
@@ -140,9 +139,9 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         folder, config = Path(self.data_path), self.builder_config
         write_atomic(folder / LABELS, buffer.getbuffer())
         facts = {"target": config.target, "unit": config.unit, "digest": digest_of(table)}
-        write_atomic(folder / FACTS, json.dumps(facts, indent=2) + "\n")
+        write_atomic(folder / FACTS, to_json(facts))
         left_out = {"faults": faults, "duplicates": duplicates._asdict()}
-        write_atomic(folder / LEFT_OUT, json.dumps(left_out, indent=2) + "\n")
+        write_atomic(folder / LEFT_OUT, to_json(left_out))
         return {name: self._generate_examples(images, part) for name, part in parts.items()}
 
     def _generate_examples(self, images: ImageFiles, table: ImageTable) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -13,7 +13,7 @@ import tqdm
 from regcls_jax.data.images.decoding import decode_rgb
 from regcls_jax.data.images.files import ImageFiles
 from regcls_jax.devices import cores
-from regcls_jax.store.files import read_json, write_atomic
+from regcls_jax.store.files import read_json, to_json, write_atomic
 
 CHECK_VERSION = 1
 # About a second of work at 224 pixels, so that a stop costs no more than that.
@@ -82,7 +82,7 @@ def _check_chunk(images: ImageFiles, names: Sequence[str], folder: Path) -> Chec
         except ValueError as error:
             checked.faults[name] = str(error)
     # A missing image may be put in place before the next attempt, and is found missing at no cost.
-    write_atomic(path, json.dumps(checked._asdict()))
+    write_atomic(path, to_json(checked._asdict(), indent=None))
     return checked
 
 

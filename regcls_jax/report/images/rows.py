@@ -1,7 +1,6 @@
 """What the trainings of an image study left on disk: result rows, predictions, validation curves."""
 
 import dataclasses
-import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.loop.tasks import DEFAULT, task_named
+from regcls_jax.loop.writer import read_metrics
 from regcls_jax.report.images.study import (
     EVALUATION,
     IMAGE_COLUMNS,
@@ -57,9 +57,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _curve(path: Path) -> pd.DataFrame:
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        points = [(int(line["epoch"]), float(line["val_mae"])) for line in lines if "val_mae" in line]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        points = [(int(line["epoch"]), float(line["val_mae"])) for line in read_metrics(path) if "val_mae" in line]
+    except (ValueError, TypeError, KeyError) as error:
         raise OSError(f"{path} is not a readable file of metrics: {error!r}") from error
     return pd.DataFrame(points, columns=["epoch", "val_mae"])
 
@@ -85,7 +84,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _rows(folder: Path, config: Mapping[str, Any]) -> pd.DataFrame:
-    path = folder / "rows.csv"
+    path = folder / "rows.csv.gz"
     rows = read_file(path, IMAGE_COLUMNS)[list(IMAGE_COLUMNS)]
     if rows.duplicated(EVALUATION).any():
         raise OSError(f"{path} holds a row twice")
@@ -149,7 +148,7 @@ def _target(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Target
 
 
 def read_trainings(workdir: str | os.PathLike) -> ImageStudy:
-    """All finished trainings of a folder, `workdir`/<arm>/seed<k>; one without rows.csv is not finished.
+    """All finished trainings of a folder, `workdir`/<arm>/seed<k>; one without rows.csv.gz is not finished.
 
     A seed that another arm has and an arm has not counts as unfinished as well.
 
@@ -159,7 +158,7 @@ def read_trainings(workdir: str | os.PathLike) -> ImageStudy:
     """
     workdir = Path(workdir)
     started = {path.parent: _config(path.parent) for path in sorted(workdir.glob("*/seed*/config.json"))}
-    finished = {folder: config for folder, config in started.items() if (folder / "rows.csv").exists()}
+    finished = {folder: config for folder, config in started.items() if (folder / "rows.csv.gz").exists()}
     finished = dict(sorted(finished.items(), key=lambda item: (arm_order(item[1]), item[1]["seed"])))
     if not finished:
         raise ValueError(f"{workdir}: none of the {len(started)} trainings is finished; run launch/train.py again")
@@ -175,7 +174,7 @@ def read_trainings(workdir: str | os.PathLike) -> ImageStudy:
     found = {}
     for (arm, seed), folder in runs.items():
         found[arm, seed] = arrays[folder]["test_prediction"].astype(float).round(target.decimals)
-        check_mae(str(folder / "rows.csv"), rows, arm, seed, found[arm, seed] - values, target.decimals)
+        check_mae(str(folder / "rows.csv.gz"), rows, arm, seed, found[arm, seed] - values, target.decimals)
     curves = {run: _curve(folder / "metrics.jsonl") for run, folder in runs.items()}
     configs = {config["arm"]: config for config in finished.values()}
     (name,) = sets

@@ -254,7 +254,7 @@ def test_a_single_run_per_cell_has_means_but_no_intervals():
 
 def test_an_unfinished_study_is_not_reported(tmp_path):
     workdir = write_study(tmp_path / "run", study(("clean",), ("mild",)))
-    (workdir / "rows" / "reg_no_decay.csv").unlink()
+    (workdir / "rows" / "reg_no_decay.csv.gz").unlink()
     with pytest.raises(ValueError, match="6 trainings are still to be done; run launch/study.py"):
         report(workdir)
 
@@ -262,7 +262,7 @@ def test_an_unfinished_study_is_not_reported(tmp_path):
 def test_a_study_without_a_complete_class_count_is_not_reported(tmp_path):
     workdir = write_study(tmp_path / "run", study(("clean",), ("mild",)))
     for arm in ("reg_cls", "reg_cls_no_decay"):
-        (workdir / "rows" / f"{arm}.csv").unlink()
+        (workdir / "rows" / f"{arm}.csv.gz").unlink()
     with pytest.raises(ValueError, match="no class count is complete yet, 18 of 36 trainings are still to be done"):
         build(workdir, unfinished=True)
 
@@ -271,7 +271,7 @@ def test_an_arm_with_a_budget_is_complete_or_left_out(tmp_path):
     workdir = write_study(tmp_path / "run", study(("clean",), ("mild",)))
     config = json.loads((workdir / "config.json").read_text())
     (workdir / "config.json").write_text(json.dumps(config | {"budget": 1}))
-    (workdir / "rows" / "reg_no_decay.csv").unlink()
+    (workdir / "rows" / "reg_no_decay.csv.gz").unlink()
     made = build(workdir, unfinished=True)
     assert made.remarks.startswith("**Unfinished: 6 of")
     assert "Left out: reg, no decay." in made.remarks
@@ -282,7 +282,7 @@ def test_an_unfinished_study_is_reported_when_asked_for_without_what_is_not_comp
     whole = build(write_study(tmp_path / "whole", rows), unfinished=True)
     assert "Unfinished" not in whole.remarks
     workdir = write_study(tmp_path / "run", rows)
-    path = workdir / "rows" / "reg_cls.csv"
+    path = workdir / "rows" / "reg_cls.csv.gz"
     trained = pd.read_csv(path)
     last = trained.loc[trained["classes"] == 64, "run"].max()
     write_csv_atomic(trained[trained["run"] != last], path)
