@@ -10,6 +10,7 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.proto import tf_example_pb2
 
+from regcls_jax.data.images.duplicates import Duplicates
 from regcls_jax.data.images.table import SPLITS, digest
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.store.files import read_json
@@ -57,12 +58,22 @@ class ImageSplit(NamedTuple):
     names: np.ndarray
 
 
-class LeftOut(NamedTuple):
-    """What preparation left out: by name what is wrong with an image, and names of byte-identical duplicates."""
+class Findings(NamedTuple):
+    """What preparation found: by name what is wrong with images that were left out; duplicates; rotated images.
+
+    `rotated` are names of images that viewers turn by their EXIF data. None stands for what an earlier version did not
+    look for.
+    """
 
     faults: dict[str, str]
-    duplicates_same_target: list[str]
-    duplicates_other_target: list[str]
+    duplicates: Duplicates | None
+    rotated: list[str] | None
+
+    @property
+    def dropped(self) -> list[str]:
+        """Names of the duplicates that were left out."""
+        found = self.duplicates
+        return [*found.same_target, *found.other_target] if found is not None and found.dropped else []
 
 
 def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
@@ -96,12 +107,15 @@ def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
     return Prepared(dataset, facts["target"], facts["unit"], found, splits)
 
 
-def left_out(dataset: str, data_dir: str | os.PathLike) -> LeftOut:
-    """What the preparation of a data set left out. Raises as `load_images` does."""
+def findings(dataset: str, data_dir: str | os.PathLike) -> Findings:
+    """What the preparation of a data set found. Raises as `load_images` does."""
     content = read_json(folder_of(dataset, data_dir) / LEFT_OUT)
-    # Versions that knew no other target wrote "same_age" and "other_age".
-    duplicates = {key.replace("_age", "_target"): names for key, names in content["duplicates"].items()}
-    return LeftOut(content["faults"], duplicates["same_target"], duplicates["other_target"])
+    found, rotated = content["duplicates"], content.get("rotated")
+    if "dropped" in found:
+        return Findings(content["faults"], Duplicates(**found), rotated)
+    # Earlier versions looked only in UTKFace; those that knew no other target wrote "same_age" and "other_age".
+    same, other = (found.get(f"{kind}_target", found.get(f"{kind}_age")) for kind in ("same", "other"))
+    return Findings(content["faults"], Duplicates(same, other, 0, True) if dataset == "utkface" else None, rotated)
 
 
 def own_folder(name: str, data_dir: str | os.PathLike) -> Path:
