@@ -13,23 +13,24 @@ A finished one only prints its summary again, and refuses data that have changed
 from absl import flags, logging
 
 from regcls_jax import cli
+from regcls_jax.path_flags import define_path
 
 DATASET = flags.DEFINE_enum("dataset", None, ["utkface", "imdb_wiki_dir", "agedb_dir"], "A published data set.")
-MANUAL_DIR = flags.DEFINE_string(
+MANUAL_DIR = define_path(
     "manual_dir",
     None,
     "With --dataset: folder of the images, or of zip or tar archives with them (UTKFace: utkface*.zip, utkface*.tgz); "
     "also of the table imdb_wiki.csv or agedb.csv with columns path, age, split. Needed once; when given again, it is "
     "compared with what was prepared.",
 )
-TABLE = flags.DEFINE_string("table", None, "A CSV table of your own, in place of --dataset.")
-IMAGES = flags.DEFINE_string("images", None, "With --table: folder of the images, or of archives with them.")
+TABLE = define_path("table", None, "A CSV table of your own, in place of --dataset.")
+IMAGES = define_path("images", None, "With --table: folder of the images, or of archives with them.")
 TARGET = flags.DEFINE_string("target", None, "With --table: the column of numbers to predict.")
 NAME = flags.DEFINE_string("name", None, "With --table: what the data set is called from now on.")
 UNIT = flags.DEFINE_string("unit", "", "With --table: unit of the target, such as EUR; for reports.")
 PATH_COLUMN = flags.DEFINE_string("path_column", "path", "With --table: the column of the images' paths.")
 SEED = flags.DEFINE_integer("seed", 0, "With --table: of the draw of val and test.", lower_bound=0)
-DATA_DIR = flags.DEFINE_string("data_dir", cli.PREPARED_DIR, "Folder of all prepared data sets.")
+DATA_DIR = define_path("data_dir", cli.PREPARED_DIR, "Folder of all prepared data sets.")
 MAX_SKIPPED = flags.DEFINE_float(
     "max_skipped",
     0.001,
