@@ -10,7 +10,7 @@ A stopped preparation goes on with the check of the images, its slow part, where
 A finished one only prints its summary again, and refuses data that have changed since: --overwrite prepares them again.
 """
 
-from absl import flags, logging
+from absl import flags
 
 from regcls_jax import cli
 from regcls_jax.path_flags import define_path
@@ -49,7 +49,6 @@ def main() -> None:
     if not ((DATASET.value and not any(own)) or (all(own) and not any(published))):
         raise ValueError("give either --dataset and --manual_dir, or --table, --images, --target and --name")
 
-    logging.set_verbosity(logging.WARNING)  # TFDS tells of every file it writes
     from regcls_jax.data.images.prepare import prepare, prepare_own  # slow imports: --help must not wait for them
     from regcls_jax.data.images.splits import findings, folder_of, load_images
     from regcls_jax.report.images.data_summary import summary

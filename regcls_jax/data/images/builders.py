@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -251,5 +252,19 @@ def build(
         file_format="array_record",
     )
     # TFDS prints that it downloads something, of unknown size.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), _write_errors():
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=os.fspath(images)))
+
+
+@contextlib.contextmanager
+def _write_errors() -> Iterator[None]:
+    """Makes an OSError of what ArrayRecord raises where a file cannot be written; other RuntimeErrors are bugs."""
+    try:
+        yield
+    except RuntimeError as error:
+        failed = re.search(r"\w+\(\) failed: ([^;]+); writing ([^;]+)", str(error))
+        if failed is None:
+            raise
+        raise OSError(
+            f"{failed[2]} cannot be written: {failed[1]}; the same command continues with the check of the images"
+        ) from error

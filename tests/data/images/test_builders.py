@@ -330,8 +330,49 @@ def test_missing_records_are_told(manual, tmp_path):
     prepare("agedb_dir", manual, tmp_path / "data")
     for path in folder_of("agedb_dir", tmp_path / "data").glob("*-val.array_record*"):
         path.unlink()
-    with pytest.raises(OSError, match="0 images but 4 targets of val; delete it and prepare again"):
+    with pytest.raises(OSError, match="0 images but 4 targets of val; prepare it again with --overwrite"):
         load_images("agedb_dir", tmp_path / "data")
+
+
+@pytest.mark.parametrize("part", ["labels.npz", "dataset.json", "left_out.json", "*-val.array_record*"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
+def test_damaged_files_are_named_and_prepared_again(manual, tmp_path, part, damage):
+    prepare("agedb_dir", manual, tmp_path / "data")
+    (path,) = folder_of("agedb_dir", tmp_path / "data").glob(part)
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    content = {"empty": b"", "cut": whole[:half], "changed": whole[:half] + b"\xff\x00\xff" + whole[half + 3 :]}[damage]
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=rf"{path.name}.* is .*; prepare it again with --overwrite$"):
+        prepare("agedb_dir", manual, tmp_path / "data")
+    prepare("agedb_dir", manual, tmp_path / "data", overwrite=True)
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_image_is_found_when_it_is_read(manual, tmp_path):
+    prepare("agedb_dir", manual, tmp_path / "data")
+    (path,) = folder_of("agedb_dir", tmp_path / "data").glob("*-train.array_record*")
+    whole = bytearray(path.read_bytes())
+    whole[300] ^= 255  # of the images, before the index that is read first
+    path.write_bytes(whole)
+    with pytest.raises(OSError, match=rf"{path.name} is damaged \(.*\); prepare it again with --overwrite"):
+        load_images("agedb_dir", tmp_path / "data").splits["train"].images[0]
+
+
+def test_a_full_disk_is_told_by_file(manual, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError(
+            'Failed to finalize "val": write() failed: No space left on device; writing /data/x; at byte 7'
+        )
+
+    monkeypatch.setattr(AgeTableImages, "_generate_examples", full)
+    with pytest.raises(
+        OSError, match="^/data/x cannot be written: No space left on device; the same command continues"
+    ):
+        prepare("agedb_dir", manual, tmp_path / "data")
+    monkeypatch.setattr(AgeTableImages, "_generate_examples", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare("agedb_dir", manual, tmp_path / "data")
 
 
 def test_an_unknown_data_set_is_named(tmp_path):

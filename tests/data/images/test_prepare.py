@@ -124,7 +124,7 @@ def test_labels_of_other_data_are_told(tmp_path):
         arrays = dict(file)
     arrays["train_targets"][0] += 1
     np.savez(path, **arrays)
-    with pytest.raises(OSError, match=r"labels\.npz is not the one that was prepared; delete the folder and prepare"):
+    with pytest.raises(OSError, match=r"labels\.npz is not the one that was prepared; prepare it again with --over"):
         load_images("houses", tmp_path / "data")
 
 
