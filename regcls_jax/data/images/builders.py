@@ -266,5 +266,5 @@ def _write_errors() -> Iterator[None]:
         if failed is None:
             raise
         raise OSError(
-            f"{failed[2]} cannot be written: {failed[1]}; the same command continues with the check of the images"
+            f"{failed[2]} cannot be written: {failed[1]}; once that is mended, the same command goes on with its checks"
         ) from error
