@@ -156,7 +156,7 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         write_atomic(folder / LABELS, buffer.getbuffer())
         facts = {"target": config.target, "unit": config.unit, "digest": digest_of(table)}
         write_atomic(folder / FACTS, json.dumps(facts, indent=2) + "\n")
-        rotated = np.intersect1d(checked.rotated, table.paths).tolist()
+        rotated = sorted({*checked.rotated} & {*table.paths.tolist()})
         left_out = {"faults": checked.faults, "duplicates": duplicates._asdict(), "rotated": rotated}
         write_atomic(folder / LEFT_OUT, json.dumps(left_out, indent=2) + "\n")
         return {name: self._generate_examples(images, part) for name, part in parts.items()}
