@@ -10,14 +10,15 @@ from absl import flags
 from ml_collections import config_flags
 
 from regcls_jax import cli
+from regcls_jax.path_flags import define_path
 
-RUN = flags.DEFINE_string("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.")
+RUN = define_path("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.")
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint of the run.")
 CONFIG = config_flags.DEFINE_config_file("config", None, "With --weights: a config of one arm.")
-WEIGHTS = flags.DEFINE_string("weights", None, "PyTorch weights (.pth, .tar, .safetensors) in place of a run.")
+WEIGHTS = define_path("weights", None, "PyTorch weights (.pth, .tar, .safetensors) in place of a run.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "What to test on.")
-FIGURES = flags.DEFINE_string("figures", None, "Folder of the figures; by default <run>/report.")
-DATA_DIR = flags.DEFINE_string("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote to.")
+FIGURES = define_path("figures", None, "Folder of the figures; by default <run>/report.")
+DATA_DIR = define_path("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote to.")
 
 
 def main() -> None:

@@ -6,11 +6,12 @@ python launch/figures.py --out=results/data [--function=0] [--repetition=0]
 from absl import flags
 
 from regcls_jax import cli
+from regcls_jax.path_flags import define_path
 
-OUT = flags.DEFINE_string("out", None, "Folder that gets figure1 and figure2, as PNG and SVG.", required=True)
+OUT = define_path("out", None, "Folder that gets figure1 and figure2, as PNG and SVG.", required=True)
 FUNCTION = flags.DEFINE_integer("function", 0, "The function shown; the paper has 0-9.", lower_bound=0)
 REPETITION = flags.DEFINE_integer("repetition", 0, "Which of its data sets; the paper has 0-4.", lower_bound=0)
-CACHE_DIR = flags.DEFINE_string(
+CACHE_DIR = define_path(
     "cache_dir",
     cli.CACHE_DIR,
     "Folder of the generated data sets (1 MB each), shared with the studies.",

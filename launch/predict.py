@@ -9,14 +9,13 @@ from pathlib import Path
 from absl import flags
 
 from regcls_jax import cli
+from regcls_jax.path_flags import define_path
 
-RUN = flags.DEFINE_string("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.", required=True)
-IMAGES = flags.DEFINE_string("images", None, "Folder of the images, or of zip archives with them.", required=True)
-OUT = flags.DEFINE_string("out", "predictions.csv", "File that gets the predictions.")
+RUN = define_path("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.", required=True)
+IMAGES = define_path("images", None, "Folder of the images, or of zip or tar archives with them.", required=True)
+OUT = define_path("out", "predictions.csv", "File that gets the predictions.")
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint of the run.")
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote the training data to."
-)
+DATA_DIR = define_path("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote the training data to.")
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ python launch/report.py --workdir=runs/utkface [--export=results/utkface]
 from absl import flags
 
 from regcls_jax import cli
+from regcls_jax.path_flags import define_path, define_paths
 
-WORKDIR = flags.DEFINE_multi_string(
-    "workdir", None, "Folder of a study: config.json, meta.json and rows. Give it once per study.", required=True
+WORKDIR = define_paths(
+    "workdir", "Folder of a study: config.json, meta.json and rows. Give it once per study.", required=True
 )
 SHADING = flags.DEFINE_enum(
     "shading",
@@ -18,11 +19,11 @@ SHADING = flags.DEFINE_enum(
     ["std", "paper"],
     "Band around the means: std over runs, or the std over functions of the std over seeds (the paper).",
 )
-EXPORT = flags.DEFINE_string("export", None, "Folder that also gets tables, figures, rows and metadata (one study).")
+EXPORT = define_path("export", None, "Folder that also gets tables, figures, rows and metadata (one study).")
 UNFINISHED = flags.DEFINE_bool(
     "unfinished", False, "Report a study that is still being trained: the arms and class counts that are complete."
 )
-HTML = flags.DEFINE_string("html", None, "File that gets one self-contained page of all studies.")
+HTML = define_path("html", None, "File that gets one self-contained page of all studies.")
 
 
 def main() -> None:

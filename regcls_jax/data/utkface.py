@@ -1,49 +1,27 @@
 """UTKFace: ages from the names of the files, without its duplicates, split as DIR splits its face data sets."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 
 from regcls_jax.checks import check_integer
-from regcls_jax.data.images.table import ImageTable, balanced_splits
+from regcls_jax.data.images.table import OLDEST, ImageTable, balanced_splits
 
 # Most images per age in val and in test. DIR takes 150 of 213,553 images; of UTKFace's 23,708 images 20 leave 86 % to
 # train, and val and test (about 1,680 images each) are balanced over all ages to 63 and most to 80.
 CAP = 20
 
 
-class Duplicates(NamedTuple):
-    """Names that were dropped because an earlier name has the same bytes: of the same age, and of another age."""
-
-    same_target: list[str]
-    other_target: list[str]
-
-
 def age_of(name: str) -> float:
     """The age in years in a file name `age_gender_race_date.jpg`. Raises ValueError, naming it, if there is none."""
     field = PurePosixPath(name).name.split("_", 1)[0]
-    if not re.fullmatch(r"\d{1,3}", field, re.ASCII):
-        raise ValueError(f"{name} is not named as UTKFace's images are: {field!r} before the first '_' is no age")
+    if not (re.fullmatch(r"\d{1,3}", field, re.ASCII) and int(field) <= OLDEST):
+        raise ValueError(
+            f"{name} is not named as UTKFace's images are: {field!r} before the first '_' is no age to {OLDEST}"
+        )
     return float(field)
-
-
-def drop_duplicates(names: Iterable[str], digests: Mapping[str, str]) -> tuple[list[str], Duplicates]:
-    """Keeps the first of the images with the same bytes.
-
-    Args:
-      names: in the order that decides which one is first.
-      digests: digest of the bytes of each image, by name.
-    """
-    first: dict[str, str] = {}
-    dropped = Duplicates([], [])
-    for name in names:
-        kept = first.setdefault(digests[name], name)
-        if kept != name:
-            (dropped.same_target if age_of(kept) == age_of(name) else dropped.other_target).append(name)
-    return list(first.values()), dropped
 
 
 def balanced_table(names: Sequence[str], *, cap: int = CAP, seed: int = 0) -> ImageTable:

@@ -9,6 +9,7 @@ from jax import Array
 from regcls_jax import feature_smoothing
 from regcls_jax.binning import ROUNDINGS
 from regcls_jax.checks import choice, positive, whole
+from regcls_jax.data.images.table import OLDEST
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.runs import ImageRun
 from regcls_jax.loop.scalar import scalar_task
@@ -34,8 +35,14 @@ class AgeRun(ImageRun):
 
 
 def whole_years(_: AgeRun, data: Prepared) -> np.ndarray:
-    """Edges [oldest + 2] of the years of all splits: 0, 1, ..., oldest + 1."""
-    return np.arange(2 + int(max(split.targets.max() for split in data.splits.values())))
+    """Edges [oldest + 2] of the years of all splits: 0, 1, ..., oldest + 1.
+
+    ValueError for targets that are no ages: a large one would take all memory.
+    """
+    oldest = max(split.targets.max() for split in data.splits.values())
+    if oldest > OLDEST:
+        raise ValueError(f"{data.name}: {data.target} up to {oldest:g} is no age; config.run.task 'scalar' is for it")
+    return np.arange(2 + int(oldest))
 
 
 def _buckets(run: AgeRun, data: Prepared) -> Buckets:

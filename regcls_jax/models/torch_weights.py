@@ -5,6 +5,7 @@ import functools
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,11 @@ FlaxPath = tuple[str, ...]
 
 # PyTorch names that differ from ours by more than the rules of flax_path: torchvision's head, the published code's two.
 HEADS = {"fc": "value_head", "linear": "value_head", "linear_cls": "class_head"}
+# Under these, checkpoints keep the state dict; before the names in it, wrappers of the model put these.
+WRAPPERS = ("state_dict", "model_state_dict", "net", "model")
+PREFIXES = ("module.", "_orig_mod.", "model.")
+# Running statistics of feature distribution smoothing in the published codes: training needs them, a prediction not.
+SMOOTHING = "FDS."
 _LEAVES = {
     "weight": ("params", "kernel"),
     "bias": ("params", "bias"),
@@ -59,9 +65,10 @@ def from_state_dict(
 ) -> dict[str, Any]:
     """`variables` ({"params", "batch_stats"}, initialised) with the values of a state dict, in its own types.
 
-    `state`: name -> array in PyTorch's layout, every name perhaps under "module." (DataParallel); counters
-    ("num_batches_tracked") are skipped. With heads="keep" a head that `state` lacks, or has in another shape
-    (ImageNet's 1000 classes), stays as initialised and one that `variables` lacks is skipped; the trunk must fit.
+    `state`: name -> array in PyTorch's layout, every name perhaps under PREFIXES (DataParallel, torch.compile,
+    Lightning); counters ("num_batches_tracked") are skipped, statistics of feature smoothing with a warning. With
+    heads="keep" a head that `state` lacks, or has in another shape (ImageNet's 1000 classes), stays as initialised and
+    one that `variables` lacks is skipped; the trunk must fit.
     Raises ValueError naming keys and shapes for whatever is missing, unexpected, given twice, misshapen or no float.
     """
     if heads not in ("require", "keep"):
@@ -97,11 +104,16 @@ def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _by_path(state: Mapping[str, np.ndarray]) -> tuple[dict[FlaxPath, tuple[str, np.ndarray]], dict[FlaxPath, str]]:
     """Per flax path: (key, array in flax's layout); per path of a key that has none or shares one: what is wrong."""
-    prefix = "module." if state and all(key.startswith("module.") for key in state) else ""
+    prefix = _prefix(list(state))
     found: dict[FlaxPath, tuple[str, np.ndarray]] = {}
     problems: dict[FlaxPath, str] = {}
+    smoothing = [key for key in state if key.startswith(f"{prefix}{SMOOTHING}")]
+    if smoothing:
+        warnings.warn(
+            f"{len(smoothing)} statistics of feature smoothing ({smoothing[0]}, ...) are ignored", stacklevel=3
+        )
     for key, entry in state.items():
-        if key.endswith("num_batches_tracked"):
+        if key.endswith("num_batches_tracked") or key in smoothing:
             continue
         path = flax_path(key.removeprefix(prefix), np.ndim(entry))
         if not path:
@@ -111,6 +123,14 @@ def _by_path(state: Mapping[str, np.ndarray]) -> tuple[dict[FlaxPath, tuple[str,
         else:
             found[path] = key, flax_layout(np.asarray(entry))
     return found, problems
+
+
+def _prefix(keys: list[str]) -> str:
+    """What wrappers have put before all of the names, one after the other."""
+    found = ""
+    while keys and (more := next((p for p in PREFIXES if all(key.startswith(found + p) for key in keys)), "")):
+        found += more
+    return found
 
 
 _DTYPES = {
@@ -134,13 +154,21 @@ class _Tensor(NamedTuple):
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The state dict in a .safetensors, .pth, .pt or .tar file: name -> array in PyTorch's layout.
 
-    Zip files as torch.save writes them since 1.6 hold the state dict itself or a checkpoint with one under
-    "state_dict" or "model"; float16/32/64, bfloat16 and int64 tensors. Only PyTorch's tensors and plain containers are
-    unpickled. Arrays may be read-only views.
+    Zip files as torch.save writes them since 1.6 hold the state dict itself or a checkpoint with one under one of
+    WRAPPERS; float16/32/64, bfloat16 and int64 tensors. Only PyTorch's tensors and plain containers are unpickled;
+    NumPy's numbers, such as a best loss, are passed over. Arrays may be read-only views.
     Raises OSError where the file cannot be read, ValueError naming it where it is no such file, is incomplete, in the
-    format before 1.6 (the message says how to convert it), or holds anything else (the message names it).
+    format before 1.6 (the message says how to convert it), holds anything else, or a weight that is not finite (the
+    message names it).
     """
-    path = Path(path)
+    state = _read_file(Path(path))
+    for key, values in state.items():
+        if jnp.issubdtype(values.dtype, jnp.floating) and SMOOTHING not in key and not np.isfinite(values).all():
+            raise ValueError(f"{path} is of no use: {key} holds values that are not finite")
+    return state
+
+
+def _read_file(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         start = file.read(2)
     if path.suffix == ".safetensors":
@@ -191,7 +219,7 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]
             if isinstance(error, zipfile.BadZipFile):
                 raise
             raise ValueError(f"{path} is not a readable PyTorch file: {error!r}") from error
-    for name in ("state_dict", "model"):
+    for name in WRAPPERS:
         # Published checkpoints also keep the model's name under "model".
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
@@ -221,12 +249,33 @@ class _ForeignContent(Exception):
     """A pickle refers to something that does not belong in a state dict."""
 
 
+class Number:
+    """Stands for a NumPy number, its type and its bytes: whatever a pickle makes of it, nothing is done."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+# Numbers as NumPy 1 and NumPy 2 pickle them, under the protocol that PyTorch uses.
+_NUMBERS = {
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
 class _Unpickler(pickle.Unpickler):
-    """Unpickles OrderedDict and tensors, the latter as _Tensor; every other global is refused by name."""
+    """Unpickles OrderedDict, and tensors as _Tensor, numbers of NumPy as Number; any other global is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
+        if (module, name) in _NUMBERS:
+            return Number
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _rebuild_tensor
         if module == "torch" and name in _DTYPES:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regcls_jax.data.images.duplicates import find_duplicates
 from regcls_jax.data.images.files import ImageFiles
 from regcls_jax.data.images.table import ImageTable
-from regcls_jax.data.utkface import CAP, age_of, balanced_table, drop_duplicates
+from regcls_jax.data.utkface import CAP, age_of, balanced_table
 
 UTKFACE = Path("/work/shared/data/utkface64.zip")
 
@@ -26,7 +27,9 @@ def test_age_is_the_first_field_of_the_file_name(name, age):
     assert age_of(name) == age
 
 
-@pytest.mark.parametrize("name", ["old_0_0.jpg", "_1.jpg", "-3_0.jpg", "1.5_0.jpg", "face.jpg", "1234_0.jpg"])
+@pytest.mark.parametrize(
+    "name", ["old_0_0.jpg", "_1.jpg", "-3_0.jpg", "1.5_0.jpg", "face.jpg", "1234_0.jpg", "201_0.jpg"]
+)
 def test_a_name_without_an_age_is_named(name):
     with pytest.raises(ValueError, match=name):
         age_of(name)
@@ -69,14 +72,6 @@ def test_refuses_a_name_that_comes_twice():
         balanced_table(["1_a.jpg", "1_a.jpg"])
 
 
-def test_the_first_of_identical_images_stays_whatever_the_ages():
-    digests = {"1_a.jpg": "x", "1_b.jpg": "y", "1_c.jpg": "x", "2_a.jpg": "x", "3_a.jpg": "z", "3_b.jpg": "y"}
-    kept, dropped = drop_duplicates(digests, digests)
-    assert kept == ["1_a.jpg", "1_b.jpg", "3_a.jpg"]
-    assert dropped.same_target == ["1_c.jpg"]
-    assert dropped.other_target == ["2_a.jpg", "3_b.jpg"]
-
-
 def test_archive_and_folder_list_the_same_images_in_the_same_order(tmp_path):
     names = ["2_b.jpg", "10_a.PNG", "2_a.jpeg", "notes.txt", ".2_c.jpg"]
     with zipfile.ZipFile(tmp_path / "utkface_small.zip", "w") as archive:
@@ -85,21 +80,22 @@ def test_archive_and_folder_list_the_same_images_in_the_same_order(tmp_path):
             archive.writestr(f"__MACOSX/faces/._{name}", "")
             (tmp_path / "plain" / "faces").mkdir(parents=True, exist_ok=True)
             (tmp_path / "plain" / "faces" / name).write_text(name)
-    zipped, plain = ImageFiles(tmp_path, "utkface*.zip"), ImageFiles(tmp_path / "plain")
+    zipped, plain = ImageFiles(tmp_path, ["utkface"]), ImageFiles(tmp_path / "plain")
     assert zipped.names() == plain.names() == ["faces/10_a.PNG", "faces/2_a.jpeg", "faces/2_b.jpg"]
     assert zipped.read("faces/2_b.jpg") == plain.read("faces/2_b.jpg") == b"2_b.jpg"
 
 
 @pytest.mark.skipif(not UTKFACE.exists(), reason=f"needs {UTKFACE}")
 def test_real_utkface_duplicates_and_balance():
-    images = ImageFiles(UTKFACE.parent, "utkface*.zip")
+    images = ImageFiles(UTKFACE.parent, ["utkface"])
     names = images.names()
     assert len(names) == 23_708  # data/README.md, as are the 345 groups
     digests = {name: hashlib.sha256(images.read(name)).hexdigest() for name in names}
     groups = collections.Counter(digests.values())
     assert sum(count > 1 for count in groups.values()) == 345
-    kept, dropped = drop_duplicates(names, digests)
-    assert len(kept) == len(groups) == 23_708 - len(dropped.same_target) - len(dropped.other_target)
+    same, other = find_duplicates(names, [age_of(name) for name in names], digests)
+    kept = [name for name in names if name not in {*same, *other}]
+    assert len(kept) == len(groups) == 23_708 - len(same) - len(other)
     table = balanced_table(kept)
     assert isinstance(table, ImageTable)
     assert (table.targets.min(), table.targets.max()) == (1, 116)

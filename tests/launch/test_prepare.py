@@ -30,11 +30,21 @@ medium-shot: 1 ages, 20 training images
 few-shot: 1 ages, 3 training images
 skipped: {names[3]} (corrupt: is no image)
 byte-identical duplicates dropped: 0 of the same age, 0 of another
+rotated by EXIF data: 0 images; they are read as stored, as torchvision reads them
 """
-    assert done.stdout.endswith(f"Prepared: {folder}\n{text}")
+    assert done.stdout == f"Prepared: {folder}\n{text}"
     again = launch(*arguments)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout == f"Prepared before: {folder}\n{text}"
+    assert launch(arguments[0], arguments[2]).stdout == again.stdout
+    (tmp_path / "faces" / names[4]).unlink()
+    changed = launch(*arguments)
+    assert (changed.returncode, changed.stdout) == (1, "")
+    assert changed.stderr.startswith(
+        f"error: {tmp_path}/faces holds other data than utkface was prepared from; give --"
+    )
+    anew = launch(*arguments, "--overwrite")
+    assert anew.stdout.startswith(f"Prepared: {folder}\nutkface: 213 images: ")
 
 
 def test_a_mistake_is_one_line(tmp_path):
@@ -50,8 +60,7 @@ def test_a_table_of_ones_own(tmp_path):
     arguments += ["--unit=kEUR", "--path_column=photo", f"--data_dir={tmp_path}/data"]
     done = launch(*arguments)
     assert done.returncode == 0, done.stderr
-    _, name, after = done.stdout.partition("Prepared: ")  # TFDS has something to say first
-    lines = (name + after).splitlines()
+    lines = done.stdout.splitlines()
     assert lines[0] == f"Prepared: {tmp_path}/data/own_images/houses/1.0.0"
     assert lines[1] == "houses: 60 images: 50 train, 5 val, 5 test"
     assert lines[2].startswith("price -50 to ")
@@ -65,7 +74,7 @@ def test_a_table_of_ones_own(tmp_path):
 
 
 def test_half_a_command_is_told(tmp_path):
-    for arguments in (["--dataset=utkface"], ["--table=t.csv", "--target=price"], ["--dataset=utkface", "--name=x"]):
+    for arguments in (["--manual_dir=x"], ["--table=t.csv", "--target=price"], ["--dataset=utkface", "--name=x"]):
         done = launch(*arguments, f"--data_dir={tmp_path}/data")
         assert done.returncode == 1
         assert done.stderr.startswith("error: give either --dataset and --manual_dir, or --table, --images, --target ")

@@ -96,6 +96,10 @@ def assert_equal(got, expected):
         lambda state: state,
         collections.OrderedDict,
         lambda state: {"epoch": 3, "model": "resnet50", "best_loss": 1.5, "state_dict": state},
+        # The published codes keep NumPy's numbers beside it.
+        lambda state: {"epoch": np.int64(3), "best_loss": np.float64(7.9), "model": "resnet50", "state_dict": state},
+        lambda state: {"loss": np.float32(7.9), "model_state_dict": state},
+        lambda state: {"net": state, "acc": 1.0},
         lambda state: {"model": state, "optimizer": {"lr": [1e-3], "step": Tensor("not stored", np.zeros(3))}},
     ],
 )
@@ -137,6 +141,8 @@ def test_reads_safetensors(tmp_path):
         ({"a": Tensor("1", np.zeros(2, np.float32))}, "not complete: archive/data/1 is missing"),
         ({"a": Tensor("0", np.zeros(3, np.float32))}, "archive/data/0 has 8 bytes, not 12"),
         ({"a": 1.5}, "entry 'a' is a float, not a tensor"),
+        ({"a": np.float64(1.5)}, "entry 'a' is a Number, not a tensor"),
+        (np.arange(3), "holds numpy"),
         ([1, 2], "holds a list, not a state dict"),
     ],
 )
@@ -145,6 +151,28 @@ def test_refuses_what_is_no_state_dict(tmp_path, content, message):
     with pytest.raises(ValueError, match=r"bad\.pth") as error:
         read_state_dict(path)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["float", "half", "bfloat16"])
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+def test_refuses_weights_that_are_not_finite(tmp_path, kind, name, value):
+    arrays = {key: values.copy() for key, values in ARRAYS.items()}
+    arrays[name].flat[1] = value
+    arrays["module.FDS.running_var"] = np.full(3, np.nan, np.float32)
+    path = tmp_path / f"x.{kind}"
+    safetensors.numpy.save_file(arrays, path) if kind == "safetensors" else pth_of(path, arrays)
+    with pytest.raises(ValueError, match=rf"x\.{kind} is of no use: {name} holds values that are not finite"):
+        read_state_dict(path)
+
+
+def test_a_pickle_of_numbers_calls_nothing(tmp_path):
+    """What stands for NumPy's functions takes any arguments and does nothing with them."""
+    stream = pickle.GLOBAL + b"_codecs\nencode\n" + pickle.MARK + pickle.GLOBAL + b"builtins\nprint\n"
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", stream + pickle.TUPLE + pickle.REDUCE + pickle.STOP)
+    with pytest.raises(ValueError, match=r"x\.pth holds builtins\.print"):
+        read_state_dict(tmp_path / "x.pth")
 
 
 def test_refuses_damaged_and_foreign_files(tmp_path):
@@ -244,6 +272,29 @@ def test_prefixes_and_precisions(variables):
         np.testing.assert_array_equal(leaf, expected[path])
 
 
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "model.", "_orig_mod.module.", "module._orig_mod.", "model._orig_mod."]
+)
+def test_whatever_wraps_a_model(variables, prefix):
+    got = from_state_dict({f"{prefix}{name}": values for name, values in state().items()}, variables)
+    jax.tree.map(np.testing.assert_array_equal, got, from_state_dict(state(), variables))
+
+
+# All buffers of the published module.
+SMOOTHING = ["epoch", "running_mean", "running_var", "running_mean_last_epoch", "running_var_last_epoch"]
+SMOOTHING += ["smoothed_mean_last_epoch", "smoothed_var_last_epoch", "num_samples_tracked"]
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_statistics_of_feature_smoothing_are_ignored_with_a_warning(variables, prefix):
+    given = {**state(), **{f"FDS.{name}": np.ones((97, 16), np.float32) for name in SMOOTHING}}
+    with pytest.warns(
+        UserWarning, match=rf"^8 statistics of feature smoothing \({prefix}FDS.epoch, ...\) are ignored$"
+    ):
+        got = from_state_dict({f"{prefix}{name}": values for name, values in given.items()}, variables)
+    jax.tree.map(np.testing.assert_array_equal, got, from_state_dict(state(), variables))
+
+
 @pytest.mark.parametrize("heads", ["require", "keep"])
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -252,7 +303,7 @@ def test_prefixes_and_precisions(variables):
         ({"bn1.running_var": None}, r"batch_stats/bn1/var of shape \(8,\) is missing"),
         ({"conv1.weight": (8, 1, 7, 7)}, r"conv1.weight has shape \(8, 1, 7, 7\), not \(8, 3, 7, 7\)"),
         ({"layer3.0.conv1.weight": (32, 16, 3, 3)}, r"layer3.0.conv1.weight of shape \(32, 16, 3, 3\) is unexpected"),
-        ({"FDS.epoch": (1,)}, r"FDS.epoch of shape \(1,\) is unexpected"),
+        ({"EMA.epoch": (1,)}, r"EMA.epoch of shape \(1,\) is unexpected"),
         ({"fc.bias": (1,)}, "fc.bias and linear.bias both map to params/value_head/bias"),
         ({name: None for name in TORCH_SHAPES if "layer" in name}, "and 20 more"),
     ],

@@ -5,10 +5,12 @@ through `load_images`.
 """
 
 import abc
+import contextlib
 import dataclasses
 import io
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +19,19 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from regcls_jax.data.images.check import Checked, check_images
+from regcls_jax.data.images.duplicates import Duplicates, find_duplicates, groups_across_splits
 from regcls_jax.data.images.files import ImageFiles
 from regcls_jax.data.images.splits import FACTS, LABELS, LEFT_OUT
-from regcls_jax.data.images.table import SPLITS, ImageTable, check_splits, digest, read_image_table, split_by_target
-from regcls_jax.data.utkface import CAP, Duplicates, balanced_table, drop_duplicates
+from regcls_jax.data.images.table import (
+    OLDEST,
+    SPLITS,
+    ImageTable,
+    check_splits,
+    digest,
+    read_image_table,
+    split_by_target,
+)
+from regcls_jax.data.utkface import CAP, age_of, balanced_table
 from regcls_jax.store.files import to_json, write_atomic
 
 # Share of the images, rounded up, that may be missing or corrupt.
@@ -28,6 +39,8 @@ MAX_SKIPPED = 0.001
 # How many unusable images an error names; all are in the file.
 NAMED = 5
 UNUSABLE = "unusable.json"
+# How the names of UTKFace's archives start: as published, and as Kaggle calls whatever it sends.
+UTKFACE_ARCHIVES = ("utkface", "archive.")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -48,6 +61,7 @@ class TableConfig(ImageConfig):
     table: str
     path_column: str = "path"
     least: float = -np.inf
+    most: float = np.inf
     split_needed: bool = False
     seed: int = 0
 
@@ -58,11 +72,12 @@ class TableConfig(ImageConfig):
             self.target,
             path_column=self.path_column,
             least=self.least,
+            most=self.most,
             split_needed=self.split_needed,
         )
 
     def select(self, table: ImageTable, left_out: list[str]) -> ImageTable:
-        """The rows whose images can be used, with splits."""
+        """The rows whose images are not left out, with splits."""
         table = table.rows(~np.isin(table.paths, left_out))
         return table if table.splits is not None else split_by_target(table, self.table, self.seed)
 
@@ -76,11 +91,11 @@ class UTKFaceConfig(ImageConfig):
 
 
 class Selection(NamedTuple):
-    """The images of a data set, the table of those in it, and those left out: by fault, and as duplicates."""
+    """The images of a data set, the table of those in it, and what was found in looking at all of them."""
 
     images: ImageFiles
     table: ImageTable
-    faults: dict[str, str]
+    checked: Checked
     duplicates: Duplicates
 
 
@@ -91,10 +106,10 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     # What TFDS calls the target.
     FEATURE = "age"
 
-    def __init__(self, *, max_skipped: float = MAX_SKIPPED, **options: Any) -> None:
-        """`max_skipped` is as in `prepare`; the options are those of every TFDS builder."""
+    def __init__(self, *, max_skipped: float = MAX_SKIPPED, drop_duplicates: bool = False, **options: Any) -> None:
+        """`max_skipped` and `drop_duplicates` are as in `prepare`; the options are those of every TFDS builder."""
         super().__init__(**options)
-        self._max_skipped = max_skipped
+        self._max_skipped, self._drop_duplicates = max_skipped, drop_duplicates
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {"image": tfds.features.Image(), self.FEATURE: np.float32, "name": tfds.features.Text()}
@@ -129,7 +144,7 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return checked
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, Any]]]:
-        images, table, faults, duplicates = self._select(Path(dl_manager.manual_dir))
+        images, table, checked, duplicates = self._select(Path(dl_manager.manual_dir))
         check_splits(table, "the images that can be used")
         parts = {name: table.split(name) for name in SPLITS}
         buffer = io.BytesIO()
@@ -140,7 +155,8 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         write_atomic(folder / LABELS, buffer.getbuffer())
         facts = {"target": config.target, "unit": config.unit, "digest": digest_of(table)}
         write_atomic(folder / FACTS, to_json(facts))
-        left_out = {"faults": faults, "duplicates": duplicates._asdict()}
+        rotated = sorted({*checked.rotated} & {*table.paths.tolist()})
+        left_out = {"faults": checked.faults, "duplicates": duplicates._asdict(), "rotated": rotated}
         write_atomic(folder / LEFT_OUT, to_json(left_out))
         return {name: self._generate_examples(images, part) for name, part in parts.items()}
 
@@ -156,20 +172,24 @@ def digest_of(table: ImageTable) -> str:
 
 
 class TableImages(ImageBuilder, skip_registration=True):
-    """Images of a table: `manual_dir` holds them, in a folder or in zip archives."""
+    """Images of a table: `manual_dir` holds them, in a folder or in archives."""
 
     def _select(self, folder: Path) -> Selection:
         table = self.builder_config.read(folder)
         images = ImageFiles(folder)
-        faults = self._check(images, table.paths.tolist()).faults
-        return Selection(images, self.builder_config.select(table, list(faults)), faults, Duplicates([], []))
+        checked = self._check(images, table.paths.tolist())
+        same, other = find_duplicates(table.paths.tolist(), table.targets.tolist(), checked.digests)
+        dropped = [*same, *other] if self._drop_duplicates else []
+        table = self.builder_config.select(table, [*checked.faults, *dropped])
+        across = groups_across_splits(table, checked.digests)
+        return Selection(images, table, checked, Duplicates(same, other, across, self._drop_duplicates))
 
 
 class AgeTableImages(TableImages):
     """Ages as published, in a table with columns path, age, split beside the images."""
 
     BUILDER_CONFIGS = [
-        TableConfig(name=name, table=table, least=0, split_needed=True, description=description)
+        TableConfig(name=name, table=table, least=0, most=OLDEST, split_needed=True, description=description)
         for name, table, description in (
             ("imdb_wiki_dir", "imdb_wiki.csv", "IMDB-WIKI-DIR (recipe 5.1)"),
             ("agedb_dir", "agedb.csv", "AgeDB-DIR"),
@@ -190,18 +210,20 @@ class UTKFace(ImageBuilder):
 
     name = "utkface"
     BUILDER_CONFIGS = [UTKFaceConfig(name="balanced", description=f"{CAP} images per age in val and in test at most")]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "An archive utkface*.zip, or the images themselves."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "An archive utkface*.zip or utkface*.tar.gz, or the images themselves."
 
     def _select(self, folder: Path) -> Selection:
-        images = ImageFiles(folder, "utkface*.zip")
+        images = ImageFiles(folder, UTKFACE_ARCHIVES)
         names = images.names()
         if not names:
-            raise ValueError(f"{folder} has neither images nor an archive utkface*.zip with images")
+            raise ValueError(f"{folder} has neither images nor an archive utkface*.zip or utkface*.tar.gz with images")
         checked = self._check(images, names)
         usable = [name for name in names if name in checked.digests]
-        kept, duplicates = drop_duplicates(usable, checked.digests)
+        same, other = find_duplicates(usable, [age_of(name) for name in usable], checked.digests)
+        dropped = {*same, *other}
         config = self.builder_config
-        return Selection(images, balanced_table(kept, cap=config.cap, seed=config.seed), checked.faults, duplicates)
+        table = balanced_table([name for name in usable if name not in dropped], cap=config.cap, seed=config.seed)
+        return Selection(images, table, checked, Duplicates(same, other, 0, True))
 
 
 BUILDERS: dict[str, tuple[type[ImageBuilder], Any]] = {"utkface": (UTKFace, "balanced")} | {
@@ -214,12 +236,34 @@ def build(
     config: str | ImageConfig,
     images: str | os.PathLike,
     data_dir: str | os.PathLike,
-    max_skipped: float,
+    *,
+    max_skipped: float = MAX_SKIPPED,
+    drop_duplicates: bool = False,
 ) -> None:
     """Checks the images of a folder and writes them as TFDS does; arguments and errors are those of `prepare`."""
     if not 0 <= max_skipped < 1:
         raise ValueError(f"max_skipped must be a share in [0, 1), got {max_skipped}")
-    if not Path(images).is_dir():
-        raise NotADirectoryError(f"there is no folder {images}")
-    builder = kind(max_skipped=max_skipped, config=config, data_dir=os.fspath(data_dir), file_format="array_record")
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=os.fspath(images)))
+    builder = kind(
+        max_skipped=max_skipped,
+        drop_duplicates=drop_duplicates,
+        config=config,
+        data_dir=os.fspath(data_dir),
+        file_format="array_record",
+    )
+    # TFDS prints that it downloads something, of unknown size.
+    with contextlib.redirect_stdout(io.StringIO()), _write_errors():
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=os.fspath(images)))
+
+
+@contextlib.contextmanager
+def _write_errors() -> Iterator[None]:
+    """Makes an OSError of what ArrayRecord raises where a file cannot be written; other RuntimeErrors are bugs."""
+    try:
+        yield
+    except RuntimeError as error:
+        failed = re.search(r"\w+\(\) failed: ([^;]+); writing ([^;]+)", str(error))
+        if failed is None:
+            raise
+        raise OSError(
+            f"{failed[2]} cannot be written: {failed[1]}; once that is mended, the same command goes on with its checks"
+        ) from error

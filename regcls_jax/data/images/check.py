@@ -10,21 +10,25 @@ from typing import NamedTuple
 
 import tqdm
 
-from regcls_jax.data.images.decoding import decode_rgb
+from regcls_jax.data.images.decoding import decode_rgb, is_rotated
 from regcls_jax.data.images.files import ImageFiles
 from regcls_jax.devices import cores
 from regcls_jax.store.files import read_json, to_json, write_atomic
 
-CHECK_VERSION = 1
+CHECK_VERSION = 2
 # About a second of work at 224 pixels, so that a stop costs no more than that.
 CHUNK = 500
 
 
 class Checked(NamedTuple):
-    """Of the usable images, a digest of their bytes; of the others, what is wrong with them; both by name."""
+    """Of the usable images, a digest of their bytes; of the others, what is wrong with them; both by name.
+
+    `rotated` are the usable images that viewers show turned, by their EXIF data.
+    """
 
     digests: dict[str, str]
     faults: dict[str, str]
+    rotated: list[str]
 
 
 def check_images(
@@ -51,16 +55,17 @@ def check_images(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
-    checked = Checked({}, {})
+    checked = Checked({}, {}, [])
     # Threads: the decoders release the interpreter lock.
     executor = concurrent.futures.ThreadPoolExecutor(workers or cores())
     try:
         running = [executor.submit(_check_chunk, images, chunk, folder) for chunk in chunks]
         with tqdm.tqdm(total=len(names), desc="Checking", unit=" images", disable=not progress) as bar:
             for chunk, done in zip(chunks, running, strict=True):
-                digests, faults = done.result()
+                digests, faults, rotated = done.result()
                 checked.digests.update(digests)
                 checked.faults.update(faults)
+                checked.rotated.extend(rotated)
                 bar.update(len(chunk))
     finally:
         executor.shutdown(cancel_futures=True)
@@ -72,21 +77,26 @@ def _check_chunk(images: ImageFiles, names: Sequence[str], folder: Path) -> Chec
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     try:
         content = read_json(path)
-        return Checked(content["digests"], content["faults"])
+        return Checked(content["digests"], content["faults"], content["rotated"])
     except (OSError, KeyError):  # none yet, or not one of ours
         pass
-    checked = Checked({}, {})
+    checked = Checked({}, {}, [])
     for name in names:
         try:
-            checked.digests[name] = _digest(images, name)
+            data = _usable(images, name)
         except ValueError as error:
             checked.faults[name] = str(error)
+            continue
+        checked.digests[name] = hashlib.blake2b(data, digest_size=16).hexdigest()
+        if is_rotated(data):
+            checked.rotated.append(name)
     # A missing image may be put in place before the next attempt, and is found missing at no cost.
     write_atomic(path, to_json(checked._asdict(), indent=None))
     return checked
 
 
-def _digest(images: ImageFiles, name: str) -> str:
+def _usable(images: ImageFiles, name: str) -> bytes:
+    """The content of an image that can be decoded. Raises ValueError, saying what is wrong, if it cannot be."""
     try:
         data = images.read(name)
     except FileNotFoundError:
@@ -97,4 +107,4 @@ def _digest(images: ImageFiles, name: str) -> str:
         decode_rgb(data)
     except ValueError as error:
         raise ValueError(f"corrupt: {error}") from error
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return data

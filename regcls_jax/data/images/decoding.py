@@ -4,11 +4,13 @@ import io
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import ExifTags, Image
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 # simplejpeg turns CMYK into other RGB values than Pillow does, without an error.
 COLOR_SPACES = ("YCbCr", "Gray")
+# Of 16-bit images: 65,535 = 257 * 255.
+PER_LEVEL = 257
 
 
 def decode_rgb(data: bytes, size: int | None = None, *, mirror: bool = False) -> np.ndarray:
@@ -26,7 +28,7 @@ def decode_rgb(data: bytes, size: int | None = None, *, mirror: bool = False) ->
       uint8 [height, width, 3]; it may be read-only.
 
     Raises:
-      ValueError: the data is no image, or a damaged one.
+      ValueError: the data is no image, a damaged one, or one of numbers that have no meaning as 8 bits.
     """
     pixels = _simplejpeg_rgb(data) if data.startswith(JPEG_MAGIC) else None
     if pixels is None:
@@ -42,6 +44,18 @@ def decode_rgb(data: bytes, size: int | None = None, *, mirror: bool = False) ->
     return np.asarray(image)
 
 
+def is_rotated(data: bytes) -> bool:
+    """Whether an image that can be decoded has EXIF data by which viewers, unlike `decode_rgb`, turn or mirror it."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            # Pillow itself turns a TIFF. Asking other files without EXIF data would decode some of them.
+            if image.format == "TIFF" or "exif" not in image.info:
+                return False
+            return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    except Exception:  # a broken EXIF block can raise anything, and viewers ignore it
+        return False
+
+
 def _simplejpeg_rgb(data: bytes) -> np.ndarray | None:
     try:
         if simplejpeg.decode_jpeg_header(data)[2] not in COLOR_SPACES:
@@ -54,8 +68,19 @@ def _simplejpeg_rgb(data: bytes) -> np.ndarray | None:
 def _pillow_rgb(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
+            return _from_numbers(image) if image.mode[0] in "IF" else np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow's decoders raise
         # The text of an unidentified image is the address of a buffer.
         text = "is no image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
         raise ValueError(text) from error
+
+
+def _from_numbers(image: Image.Image) -> np.ndarray:
+    """Grey RGB of an image of 16 bits, which Pillow keeps in a mode of 16 or of 32 bits."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined brightness; save it with 8 or 16 bits")
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 255 * PER_LEVEL:
+        raise ValueError(f"pixels from {values.min()} to {values.max()} are no 16-bit ones; save it with 8 or 16 bits")
+    grey = ((values + PER_LEVEL // 2) // PER_LEVEL).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)

@@ -2,14 +2,16 @@
 
 import os
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.proto import tf_example_pb2
 
+from regcls_jax.data.images.duplicates import Duplicates
 from regcls_jax.data.images.table import SPLITS, digest
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.store.files import read_json
@@ -27,14 +29,19 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 LABELS, LEFT_OUT, FACTS = "labels.npz", "left_out.json", "dataset.json"
 # What versions that wrote no `FACTS` prepared: ages alone, as `<split>_ages`.
 BEFORE_FACTS = {"target": "age", "unit": "years"}
+REMEDY = "prepare it again with --overwrite"
 
 
 class EncodedImages:
     """The images of a split as the bytes of their files. Pickles into worker processes, without content."""
 
     def __init__(self, files: Sequence[str]) -> None:
-        """Takes ArrayRecord files with one TFDS example per record, in order."""
-        self._records = ArrayRecordDataSource(files)
+        """Takes ArrayRecord files with one TFDS example per record, in order. Raises OSError if one is damaged."""
+        self._files = ", ".join(files)
+        try:
+            self._records = ArrayRecordDataSource(files)
+        except RuntimeError as error:
+            raise self._damaged(error) from error
 
     def __len__(self) -> int:
         return len(self._records)
@@ -43,10 +50,20 @@ class EncodedImages:
         return self.read([index])[0]
 
     def read(self, indices: Sequence[int]) -> list[bytes]:
-        """Several images in one request: 128 together take a fifth of the time that they take one by one."""
+        """Several images in one request: 128 together take a fifth of the time that they take one by one.
+
+        Raises OSError, naming the files, where one is damaged.
+        """
+        try:
+            records = self._records.__getitems__(indices)
+        except RuntimeError as error:
+            raise self._damaged(error) from error
         # The protocol buffer itself, because TFDS's own parser takes as long as it takes to decode a small JPEG.
-        examples = map(tf_example_pb2.Example.FromString, self._records.__getitems__(indices))
+        examples = map(tf_example_pb2.Example.FromString, records)
         return [example.features.feature["image"].bytes_list.value[0] for example in examples]
+
+    def _damaged(self, error: RuntimeError) -> OSError:
+        return OSError(f"{self._files} is damaged ({str(error) or 'not complete'}); {REMEDY}")
 
 
 class ImageSplit(NamedTuple):
@@ -57,12 +74,22 @@ class ImageSplit(NamedTuple):
     names: np.ndarray
 
 
-class LeftOut(NamedTuple):
-    """What preparation left out: by name what is wrong with an image, and names of byte-identical duplicates."""
+class Findings(NamedTuple):
+    """What preparation found: by name what is wrong with images that were left out; duplicates; rotated images.
+
+    `rotated` are names of images that viewers turn by their EXIF data. None stands for what an earlier version did not
+    look for.
+    """
 
     faults: dict[str, str]
-    duplicates_same_target: list[str]
-    duplicates_other_target: list[str]
+    duplicates: Duplicates | None
+    rotated: list[str] | None
+
+    @property
+    def dropped(self) -> list[str]:
+        """Names of the duplicates that were left out."""
+        found = self.duplicates
+        return [*found.same_target, *found.other_target] if found is not None and found.dropped else []
 
 
 def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
@@ -70,7 +97,8 @@ def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
 
     Raises:
       ValueError: there is no such data set.
-      OSError: it has not been prepared in `data_dir` (the message has the command that does), or was changed since.
+      OSError: it has not been prepared in `data_dir` (the message has the command that does), or what was prepared was
+        changed or damaged since.
     """
     folder = folder_of(dataset, data_dir)
     try:
@@ -80,28 +108,31 @@ def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
     except FileNotFoundError:
         command = f"python launch/prepare.py --dataset={dataset} --manual_dir=... --data_dir={data_dir}"
         raise FileNotFoundError(f"{dataset} is not prepared in {data_dir}; prepare it: {command}") from None
-    facts = read_json(folder / FACTS) if (folder / FACTS).exists() else BEFORE_FACTS
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise OSError(f"{folder / LABELS} is damaged ({error}); {REMEDY}") from error
+    facts = _read_json(folder / FACTS) if (folder / FACTS).exists() else BEFORE_FACTS
     found = digest(labels)
     if facts.get("digest", found) != found:
-        raise OSError(f"{folder}: {LABELS} is not the one that was prepared; delete the folder and prepare again")
+        raise OSError(f"{folder / LABELS} is not the one that was prepared; {REMEDY}")
     splits = {}
     for name, (names, targets) in labels.items():
         files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
         images = EncodedImages(files) if files else []
         if len(images) != len(names):
-            raise OSError(
-                f"{folder}: {len(images)} images but {len(names)} targets of {name}; delete it and prepare again"
-            )
+            raise OSError(f"{folder}: {len(images)} images but {len(names)} targets of {name}; {REMEDY}")
         splits[name] = ImageSplit(images, targets, names)
     return Prepared(dataset, facts["target"], facts["unit"], found, splits)
 
 
-def left_out(dataset: str, data_dir: str | os.PathLike) -> LeftOut:
-    """What the preparation of a data set left out. Raises as `load_images` does."""
-    content = read_json(folder_of(dataset, data_dir) / LEFT_OUT)
-    # Versions that knew no other target wrote "same_age" and "other_age".
-    duplicates = {key.replace("_age", "_target"): names for key, names in content["duplicates"].items()}
-    return LeftOut(content["faults"], duplicates["same_target"], duplicates["other_target"])
+def findings(dataset: str, data_dir: str | os.PathLike) -> Findings:
+    """What the preparation of a data set found. Raises as `load_images` does."""
+    content = _read_json(folder_of(dataset, data_dir) / LEFT_OUT)
+    found, rotated = content["duplicates"], content.get("rotated")
+    if "dropped" in found:
+        return Findings(content["faults"], Duplicates(**found), rotated)
+    # Earlier versions looked only in UTKFace; those that knew no other target wrote "same_age" and "other_age".
+    same, other = (found.get(f"{kind}_target", found.get(f"{kind}_age")) for kind in ("same", "other"))
+    return Findings(content["faults"], Duplicates(same, other, 0, True) if dataset == "utkface" else None, rotated)
 
 
 def own_folder(name: str, data_dir: str | os.PathLike) -> Path:
@@ -125,3 +156,10 @@ def folder_of(dataset: str, data_dir: str | os.PathLike) -> Path:
             f"python launch/prepare.py --table=... --images=... --target=... --name={dataset} --data_dir={data_dir}"
         )
     return own_folder(dataset, data_dir)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except OSError as error:
+        raise OSError(f"{error}; {REMEDY}") from error

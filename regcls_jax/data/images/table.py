@@ -1,18 +1,27 @@
 """Tables of images with a target: where each image is, its number, and the split it belongs to."""
 
+import csv
+import gzip
 import hashlib
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from regcls_jax import binning
+from regcls_jax.data.images.files import plain_path
 
 SPLITS = ("train", "val", "test")
 # Uniform buckets of the target that splits are balanced over, if there are images for so many: 10 a bucket.
 BUCKETS, PER_BUCKET = 50, 10
+# Years that no age in a data set of ages exceeds: IMDB-WIKI-DIR has ages up to 186, and every year costs memory.
+OLDEST = 200
+# Of paths in one spelling: those that do not stay below the folder they start from.
+OUTSIDE = re.compile(r"\.{1,2}$|\.\./|/|[A-Za-z]:/")
 # Share of the images that goes to val at most, and to test.
 HELD_OUT = 0.1
 
@@ -39,37 +48,43 @@ def read_image_table(
     *,
     path_column: str = "path",
     least: float = -np.inf,
+    most: float = np.inf,
     split_needed: bool = False,
 ) -> ImageTable:
     """Reads a CSV table with a column of paths, one of numbers and, if it is there, a column `split`.
 
+    Spaces around fields and names, and empty lines, do not matter. Paths come in one spelling (`files.plain_path`).
+
     Args:
-      path: the CSV file; its other columns are ignored.
+      path: the CSV file, which may be gzipped (.gz); its other columns are ignored.
       target: the column of the numbers; they are not clipped (IMDB-WIKI-DIR has ages up to 186; recipe 5.1).
       path_column: the column of the images' paths.
       least: the smallest number that makes sense.
+      most: the largest.
       split_needed: whether a missing column `split` is an error.
 
     Raises:
       OSError: there is no such file.
-      ValueError: a column is missing, a target is no finite number of at least `least`, a path is empty or comes twice,
-        a split is unknown or empty; the message names file, line (the header is line 1) and column.
+      ValueError: a column is missing, a target is no finite number from `least` to `most`, a path is empty, comes twice
+        or leads out of the folder, a split is unknown or empty; the message names file, line and column.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except ValueError as error:  # pandas' own errors of parsing and of encoding are ValueErrors
-        raise ValueError(f"{path} is no CSV table: {error}") from error
+    frame = _read_rows(Path(path))
     for column in (path_column, target, *(["split"] if split_needed else [])):
         if column not in frame.columns:
             raise ValueError(f"{path} has no column {column!r}; it has {', '.join(frame.columns)}")
+        if list(frame.columns).count(column) > 1:
+            raise ValueError(f"{path} has more than one column {column!r}")
     with np.errstate(over="ignore", invalid="ignore"):
         targets = pd.to_numeric(frame[target], errors="coerce").to_numpy(np.float64).astype(np.float32)
-        usable = np.isfinite(targets) & (targets >= least)
-    wanted = "a finite number" if least == -np.inf else f"a number of at least {least:g}"
+        usable = np.isfinite(targets) & (targets >= least) & (targets <= most)
+    wanted = "a finite number" if (least, most) == (-np.inf, np.inf) else f"a number from {least:g} to {most:g}"
     _refuse(path, frame, target, ~usable, f"is not {wanted}")
     _refuse(path, frame, path_column, (frame[path_column] == "").to_numpy(), "names no image")
-    _refuse(path, frame, path_column, frame[path_column].duplicated().to_numpy(), "was given in a row above")
-    table = ImageTable(frame[path_column].to_numpy(np.str_), targets)
+    paths = frame[path_column].map(plain_path)
+    outside = paths.str.match(OUTSIDE).to_numpy(bool)
+    _refuse(path, frame, path_column, outside, "leads out of the folder of the images; give a path below it")
+    _refuse(path, frame, path_column, paths.duplicated().to_numpy(), "was given in a row above")
+    table = ImageTable(paths.to_numpy(np.str_), targets)
     if "split" not in frame.columns:
         return table
     _refuse(path, frame, "split", ~frame["split"].isin(SPLITS).to_numpy(), f"is none of {', '.join(SPLITS)}")
@@ -132,7 +147,25 @@ def digest(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     return found.hexdigest()
 
 
+def _read_rows(path: Path) -> pd.DataFrame:
+    """The fields of a CSV file as text, by the line that a row ends on; pandas' own reader does not tell lines."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            lines = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+        (_, header), *rows = [(line, row) for line, row in lines if any(row)]
+    except (csv.Error, EOFError, ValueError) as error:  # of encoding, or no header
+        raise ValueError(f"{path} is no CSV table: {error}") from error
+    for line, row in rows:
+        if any(row[len(header) :]):
+            raise ValueError(f"{path}, line {line}: {len(row)} fields, but the header has {len(header)}")
+    width = len(header)
+    filled = [(row + [""] * width)[:width] for _, row in rows]
+    return pd.DataFrame(filled, [line for line, _ in rows], header, dtype=str)
+
+
 def _refuse(path: str | os.PathLike, frame: pd.DataFrame, column: str, wrong: np.ndarray, what: str) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(f"{path}, line {row + 2}, column {column!r}: {frame[column].iloc[row]!r} {what}")
+        raise ValueError(f"{path}, line {frame.index[row]}, column {column!r}: {frame[column].iloc[row]!r} {what}")

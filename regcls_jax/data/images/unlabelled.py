@@ -1,4 +1,4 @@
-"""Images without a target, in a folder or in zip archives: what a trained network is asked about."""
+"""Images without a target, in a folder or in archives: what a trained network is asked about."""
 
 import os
 import tempfile

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 from face_images import encode, face
-from PIL import Image
+from PIL import ExifTags, Image
 
-from regcls_jax.data.images.decoding import decode_rgb
+from regcls_jax.data.images.decoding import decode_rgb, is_rotated
 
 
 def pillow(data, size):
@@ -66,3 +66,57 @@ def test_mirrors_left_to_right(size):
 def test_damaged_data_is_an_error(data, message):
     with pytest.raises(ValueError, match=message):
         decode_rgb(data)
+
+
+def saved(array, kind):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("<u2", "PNG"), ("<u2", "TIFF"), (">u2", "TIFF"), ("<i4", "TIFF")])
+def test_sixteen_bits_become_eight_over_their_whole_range(dtype, kind):
+    ramp = np.arange(65_536).reshape(256, 256).astype(dtype)
+    pixels = decode_rgb(saved(ramp, kind))
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (256, 256, 3)
+    np.testing.assert_array_equal(pixels, np.round(ramp[..., None] / 257).repeat(3, -1))
+    assert decode_rgb(saved(ramp, kind), 24).shape == (24, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.float32([[0, 0.5, 1]]), "floating-point pixels"),
+        (np.int32([[0, 65_536]]), "from 0 to 65536 are no 16-bit ones"),
+        (np.int32([[-1, 7]]), "from -1 to 7 are no 16-bit ones"),
+    ],
+)
+def test_numbers_without_a_meaning_as_brightness_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        decode_rgb(saved(values, "TIFF"))
+
+
+def rotated(kind, orientation):
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(picture(20, 30)).save(buffer, kind, exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_rotation_in_exif_data_is_told_but_not_followed(kind):
+    for orientation in range(1, 9):
+        data = rotated(kind, orientation)
+        # Pillow follows it in a TIFF by itself, so nothing is left to tell.
+        assert is_rotated(data) == (orientation > 1 and kind != "TIFF")
+        if kind != "TIFF":
+            assert decode_rgb(data).shape == (20, 30, 3)
+
+
+def test_broken_exif_data_rotates_nothing():
+    data = bytearray(rotated("JPEG", 6))
+    start = data.index(b"Exif\0\0") + 6
+    data[start : start + 12] = b"\xff" * 12
+    assert not is_rotated(bytes(data))
+    assert not is_rotated(encode(picture(20, 30)))

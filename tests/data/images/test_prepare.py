@@ -1,7 +1,9 @@
 """Data sets of the user's own: any number as target, splits from the table or made, and the same name twice."""
 
 import json
+import re
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from own_images import write_houses
 
 from regcls_jax.data.images.builders import OwnImages, TableConfig
 from regcls_jax.data.images.prepare import prepare, prepare_own
-from regcls_jax.data.images.splits import LABELS, folder_of, load_images
+from regcls_jax.data.images.splits import LABELS, findings, folder_of, load_images
 from regcls_jax.data.images.table import SPLITS, ImageTable, split_by_target
+from regcls_jax.report.images.data_summary import summary
 
 COUNT = 60
 
@@ -61,9 +64,7 @@ def test_splits_are_made_without_the_unusable_images_and_by_the_seed(tmp_path):
         name: expected.split(name).paths.tolist() for name in SPLITS
     }
     assert not prepare_houses(tmp_path, seed=4)
-    with pytest.raises(
-        ValueError, match="another table, target, unit, split or seed; give it another name, or delete "
-    ):
+    with pytest.raises(ValueError, match="split or seed; choose another name, or give --overwrite to prepare it again"):
         prepare_houses(tmp_path, seed=5)
 
 
@@ -123,7 +124,7 @@ def test_labels_of_other_data_are_told(tmp_path):
         arrays = dict(file)
     arrays["train_targets"][0] += 1
     np.savez(path, **arrays)
-    with pytest.raises(OSError, match=r"labels\.npz is not the one that was prepared; delete the folder and prepare"):
+    with pytest.raises(OSError, match=r"labels\.npz is not the one that was prepared; prepare it again with --over"):
         load_images("houses", tmp_path / "data")
 
 
@@ -145,3 +146,41 @@ def test_what_earlier_versions_prepared_stays_readable(tmp_path):
     shutil.rmtree(folder)
     with pytest.raises(OSError, match="utkface is not prepared in"):
         load_images("utkface", tmp_path / "data")
+
+
+def test_duplicates_of_ones_own_are_dropped_before_the_splits_are_drawn(tmp_path):
+    names, _ = write_houses(tmp_path, COUNT)
+    shutil.copy(tmp_path / "photos" / names[0], tmp_path / "photos" / names[1])
+    assert prepare_houses(tmp_path)
+    assert findings("houses", tmp_path / "data").dropped == []
+    with pytest.raises(ValueError, match="houses was prepared before without --drop_duplicates"):
+        prepare_houses(tmp_path, drop_duplicates=True)
+    assert prepare_houses(tmp_path, drop_duplicates=True, overwrite=True)
+    assert findings("houses", tmp_path / "data").dropped == [names[1]]
+    stored = [split.names.tolist() for split in load_images("houses", tmp_path / "data").splits.values()]
+    assert sorted(sum(stored, [])) == sorted(set(names) - {names[1]})
+    assert not prepare_houses(tmp_path, drop_duplicates=True)
+
+
+def test_another_table_of_the_same_name_with_overwrite(tmp_path):
+    write_houses(tmp_path, COUNT)
+    prepare_houses(tmp_path)
+    before = load_images("houses", tmp_path / "data").digest
+    assert prepare_houses(tmp_path, seed=5, overwrite=True)
+    assert load_images("houses", tmp_path / "data").digest != before
+    with pytest.raises(ValueError, match="give --overwrite to prepare it again"):
+        prepare_houses(tmp_path)
+
+
+def test_a_huge_target_costs_no_memory(tmp_path):
+    write_houses(tmp_path, COUNT)
+    table = tmp_path / "houses.csv"
+    table.write_text(re.sub(r",[-.0-9]+\n", ",2e9\n", table.read_text(), count=1))
+    tracemalloc.start()
+    try:
+        prepare_houses(tmp_path)
+        text = summary(load_images("houses", tmp_path / "data"), findings("houses", tmp_path / "data"))
+        assert tracemalloc.get_traced_memory()[1] < 2e8
+    finally:
+        tracemalloc.stop()
+    assert "to 2e+09 kEUR" in text
