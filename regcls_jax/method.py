@@ -66,6 +66,7 @@ class Method(_Hyperparameters):
     lds_kernel: str = choice("gaussian", KERNELS)
     lds_size: int = whole(5, 1)  # buckets, odd
     lds_sigma: float = positive(2.0)  # buckets
+    lds_truncate: bool = False  # round smoothed counts down: published for "inverse", not for "sqrt_inv"
 
     # Optimisation
     optimizer: str = choice("adam", optimizers.NAMES)

@@ -75,8 +75,8 @@ def _quantile(targets: Targets, share: float) -> float:
 def class_bins(method: Method, targets: Targets, name: str = "training targets") -> binning.Bins | None:
     """The classes of the class head, equalised if `balanced`; None without classes.
 
-    Raises ValueError, naming `name`, if the range of the classes is empty, or if it follows from the targets and there
-    are fewer of them than classes.
+    Raises ValueError, naming `name`, if the range of the classes is empty, if it follows from the targets and there are
+    fewer of them than classes, or if all targets are in one class; `misfit` tells of less.
     """
     if not method.classes:
         return None
@@ -89,7 +89,35 @@ def class_bins(method: Method, targets: Targets, name: str = "training targets")
         edges = binning.uniform_edges(low, high, method.classes)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    return binning.from_histogram(_counts(found, edges), edges, method.balanced, method.rounding)
+    counts = _counts(found, edges)
+    if np.count_nonzero(counts) == 1:
+        raise ValueError(
+            f"{name}: all {counts.sum():,} are in one of {method.classes} classes over [{low:g}, {high:g}]; set low "
+            "and high to the range of the targets"
+        )
+    return binning.from_histogram(counts, edges, method.balanced, method.rounding)
+
+
+# Shares of the training targets from which on `misfit` speaks.
+CROWDED, OUTSIDE, KEPT = 0.5, 0.5, 0.05
+
+
+def misfit(bins: binning.Bins | None, targets: Targets) -> str:
+    """What is odd about the classes of some training targets, with figures; "" if nothing is, or without classes."""
+    if bins is None:
+        return ""
+    values, several = _histogram(targets)
+    outside = float(np.average((values < bins.edges[0]) | (values > bins.edges[-1]), weights=several))
+    shares = bins.counts / bins.counts.sum()
+    found = {
+        # Of two classes, one has half or more anyway.
+        f"the fullest of {bins.classes} classes has {shares.max():.0%} of the targets": (
+            shares.max() > max(CROWDED, 2 / bins.classes)
+        ),
+        f"{outside:.0%} of the targets are outside [{bins.edges[0]:g}, {bins.edges[-1]:g}]": outside > OUTSIDE,
+        f"balanced classes keep {shares @ bins.keep:.1%} of the targets": shares @ bins.keep < KEPT,
+    }
+    return "; ".join(text for text, odd in found.items() if odd)
 
 
 def bucket_edges(method: Method, targets: Targets) -> np.ndarray:
@@ -101,7 +129,10 @@ def bucket_edges(method: Method, targets: Targets) -> np.ndarray:
 
 def bucket_weights(method: Method, targets: Targets) -> np.ndarray:
     """The weight [K] of the regression loss in each bucket, mean 1 over the training targets (recipes 2.2)."""
-    lds = imbalance.LdsKernel(method.lds_kernel, method.lds_size, method.lds_sigma) if method.lds else None
+    lds = None
+    if method.lds:
+        kernel = method.lds_kernel, method.lds_size, method.lds_sigma
+        lds = imbalance.LdsKernel(*kernel, truncate=method.lds_truncate)
     clip = (method.clip_low, method.clip_high) if method.clip_high else None
     return imbalance.class_weights(_counts(targets, bucket_edges(method, targets)), method.reweight, lds=lds, clip=clip)
 

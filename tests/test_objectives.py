@@ -380,3 +380,26 @@ def test_lists_will_do():
     assert total == pytest.approx((1 + 8) / 2)
     assert masked_mean([1.0, 5.0], [True, False]) == 1
     assert keep_mask(jax.random.key(0), [0, 1], [1.0, 0.0]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("label", [-1, 2, 7])
+def test_a_label_outside_the_classes_has_no_loss_and_no_gradient(label):
+    """4.3 gave 2.34 for -1 and for 4 of four classes alike; here the third and fourth logit are padding."""
+    logits, labels = jnp.array([[0.1, 0.4, -0.2, 9.0], [0.3, 0.0, 1.0, 9.0]]), jnp.array([1, label])
+
+    def loss(logits, mask=None):
+        given = Given(jnp.zeros(2), labels, classes=2)
+        return objective(Prediction(jnp.zeros(2), logits), jnp.zeros(2), given=given, mask=mask)[0]
+
+    assert np.isnan(loss(logits))
+    assert np.isnan(jax.grad(loss)(logits)).any()
+    # Where it does not count, it does no harm.
+    mask = jnp.array([True, False])
+    alone = losses.cross_entropy(logits[:1], labels[:1], classes=2)[0]
+    assert float(loss(logits, mask)) == pytest.approx(float(alone), rel=1e-6)
+    assert np.isfinite(jax.grad(loss)(logits, mask)).all()
+
+
+def test_a_label_outside_the_classes_is_kept_so_that_it_shows():
+    kept = keep_mask(jax.random.key(0), jnp.array([-1, 0, 1, 2]), jnp.zeros(2))
+    assert kept.tolist() == [True, False, False, True]

@@ -1,5 +1,7 @@
 """What a method takes from the training targets: a histogram says the same as the targets; ends, weights, priors."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -92,3 +94,31 @@ def test_vector_targets_are_standardised_one_by_one():
     mean, std = targets.standardisation(Method(output="standardised"), y)
     np.testing.assert_allclose(mean, y.mean(0))
     np.testing.assert_allclose(std, y.std(0))
+
+
+def test_classes_that_do_not_fit_the_targets():
+    share = np.random.default_rng(0).random(1000)
+    with pytest.raises(
+        ValueError, match=r"mine: all 1,000 are in one of 100 classes over \[0, 100\]; set low and high"
+    ):
+        targets.fit(Method(classes=100, low=0.0, high=100.0), share, "mine")
+    ages = np.r_[share[:80] * 100, 100 + 1900 * share[80:]]
+    fixed = Method(classes=100, low=0.0, high=100.0)
+    text = targets.misfit(targets.class_bins(fixed, ages), ages)
+    assert text == "the fullest of 100 classes has 92% of the targets; 92% of the targets are outside [0, 100]"
+    few = np.r_[np.full(3, 5.0), np.full(997, 95.0)]
+    kept = Method(classes=10, low=0.0, high=100.0, balanced=True)
+    assert targets.misfit(targets.class_bins(kept, few), few).endswith("balanced classes keep 0.6% of the targets")
+    assert targets.misfit(targets.class_bins(Method(classes=10), share), share) == ""
+    assert targets.misfit(targets.class_bins(Method(classes=2), share), share) == ""
+    assert targets.misfit(None, share) == ""
+
+
+def test_smoothed_counts_are_rounded_down_on_request():
+    values = np.repeat(np.arange(30.0), np.arange(1, 31) ** 2)
+    method = Method(reweight="inverse", buckets=30, bucket_low=0.0, bucket_high=30.0, lds=True, lds_truncate=True)
+    kernel = imbalance.LdsKernel(truncate=True)
+    expected = imbalance.class_weights(np.arange(1, 31) ** 2, "inverse", lds=kernel)
+    np.testing.assert_allclose(targets.bucket_weights(method, values), expected, rtol=1e-12)
+    other = targets.bucket_weights(dataclasses.replace(method, lds_truncate=False), values)
+    assert abs(other / expected - 1).max() > 0.01

@@ -4,6 +4,7 @@ Several processes may work on one study, on one machine or on many that share it
 """
 
 import os
+import sys
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from regcls_jax.study.pipeline import trained_parts
 from regcls_jax.study.plan import Part, Sized, measure, plan
 from regcls_jax.study.rows import Row, part_rows, part_trace, trivial_rows
 from regcls_jax.study.runs import Run, TrainingSet, expand
+from regcls_jax.targets import misfit
 
 # Beside the config: digests of the data, by the content of their specs.
 DATA_FILE = "data.json"
@@ -149,15 +151,22 @@ def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path,
     trivial: list[Row] = []
     data: dict[Hashable, str] = {}  # specs of equal `shared` have the same inputs and targets: digest them once
     digests: dict[Spec, str] = {}
+    odd: list[str] = []
+    first = ""
     for spec, sets in tqdm.tqdm(by_problem.items(), desc="classes", disable=not progress, leave=False):
         problem = read(spec)
         sizes.update((trained_on, measure(trained_on, problem)) for trained_on in sets)
+        odd += (text for trained_on in sets if (text := misfit(sizes[trained_on].bins, problem.train_targets)))
+        if odd and not first:
+            first = f"{spec.name}: {odd[0]}"
         trivial.extend(trivial_rows(spec, problem))
         if spec.shared not in data:
             data[spec.shared] = digest(problem.inputs, problem.targets)
         splits = digest(*problem.splits.values())
         digests[spec] = f"{data[spec.shared]} {' '.join(problem.splits)} {splits}"
     _check_data(folder, digests)
+    if odd:
+        tqdm.tqdm.write(f"Note: classes fit {len(odd)} of {len(sizes)} training sets badly; {first}", file=sys.stderr)
     if not (folder / "rows" / TRIVIAL_FILE).exists():
         write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / TRIVIAL_FILE)
     return sizes, read

@@ -18,7 +18,7 @@ from regcls_jax.study.trace import TRACES
 TARGET_FIELDS = (
     *("classes", "balanced", "rounding", "low", "high", "low_quantile", "high_quantile"),
     *("reweight", "buckets", "bucket_low", "bucket_high", "bucket_point", "clip_low", "clip_high"),
-    *("lds", "lds_kernel", "lds_size", "lds_sigma", "components", "output"),
+    *("lds", "lds_kernel", "lds_size", "lds_sigma", "lds_truncate", "components", "output"),
 )
 _target_values = operator.attrgetter(*TARGET_FIELDS)
 
