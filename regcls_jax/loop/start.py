@@ -12,9 +12,7 @@ from regcls_jax.loop.mesh import data_mesh, replicated
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.steps import Engine, TrainState, init_state, init_variables, make_engine
 from regcls_jax.loop.tasks import read_run
-from regcls_jax.models.torch_weights import from_state_dict, read_state_dict
-
-TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
+from regcls_jax.models.torch_weights import TORCH_SUFFIXES, from_state_dict, read_state_dict
 
 
 def run_folder(workdir: Path, arm: str, seed: int) -> Path:

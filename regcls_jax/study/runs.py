@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regcls_jax.checks import check_integer, choice
-from regcls_jax.config import check_arms, check_keys, check_runs, combinations, draw_combinations, values
+from regcls_jax.config import check_arms, check_keys, check_name, check_runs, combinations, draw_combinations, values
 from regcls_jax.data.source import Spec
 from regcls_jax.data.sources import source_of
 from regcls_jax.method import Method
@@ -108,7 +108,8 @@ def expand(config: Mapping[str, Any]) -> list[Run]:
       ValueError: an unknown key or an invalid value.
     """
     check_keys("", config, SECTIONS)
-    config = {"data": {}, "run": {}, "scenario": {}, "arms": {}, **config}
+    config = {"name": "study", "data": {}, "run": {}, "scenario": {}, "arms": {}, **config}
+    check_name("a study", config["name"])
     for key in ("budget", "chunk"):
         check_integer(key, config.get(key, 0), 0)
     source, data = source_of(config["data"])
