@@ -15,7 +15,6 @@ import numpy as np
 
 from regcls_jax.trivial import TRIVIAL_PREDICTORS
 
-
 # Names of arms and studies become names of folders and parts of tables.
 NAME = re.compile(r"[\w+-]([\w+. -]*[\w+.-])?")
 LONGEST_NAME = 100

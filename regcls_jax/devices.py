@@ -1,6 +1,11 @@
-"""CPU settings that must be made before JAX starts: one device per core, so that a study uses all cores."""
+"""What a program computes on: settings that must be made before JAX starts, and one line that says what it found."""
 
+import collections
+import logging
 import os
+from collections.abc import Callable
+
+PLATFORMS = ("any", "cpu", "gpu", "tpu")
 
 
 def cores() -> int:
@@ -22,3 +27,46 @@ def configure_cpu(devices: int | None = None) -> None:
 
     if "xla_force_host_platform_device_count" not in flags:
         jax.config.update("jax_num_cpu_devices", devices or cores())
+
+
+def start(platform: str = "any", cpu_devices: int | None = None, connect: Callable[[], None] | None = None) -> str:
+    """Starts JAX; a program calls this once, before anything else of JAX.
+
+    Args:
+      platform: one of PLATFORMS; what to run on. JAX chooses ("any") a GPU or TPU if it finds one.
+      cpu_devices: see `configure_cpu`.
+      connect: called before devices are looked for; joins several processes.
+
+    Returns:
+      One line: what the program runs on.
+
+    Raises:
+      ValueError: JAX finds nothing, or something else than `platform`.
+    """
+    configure_cpu(cpu_devices)
+    # A GPU that JAX cannot use is a warning of JAX's, which the programs' log level would hide.
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    import jax
+
+    asked = platform if platform == "cpu" else jax.config.jax_platforms
+    if platform == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    if connect is not None:
+        connect()
+    try:
+        devices, found = jax.devices(), jax.default_backend()
+    except RuntimeError as error:
+        raise ValueError(f"JAX finds no device to run on: {error}") from error
+    line = _described(devices, found, cpu_only=asked == "cpu")
+    if platform not in ("any", found):
+        hint = "; the variable JAX_PLATFORMS forbids others" if asked else ""
+        raise ValueError(f"--platform={platform}: there is none that JAX can use here ({line}{hint})")
+    return f"Running on {line}"
+
+
+def _described(devices: list, platform: str, cpu_only: bool) -> str:
+    if platform == "cpu":
+        reason = "as told" if cpu_only else "no GPU or TPU was found"
+        return f"{len(devices)} CPU device{'s' if len(devices) > 1 else ''} ({reason})"
+    kinds = collections.Counter(device.device_kind for device in devices)
+    return f"{' and '.join(f'{count} {kind}' for kind, count in kinds.items())} ({platform})"

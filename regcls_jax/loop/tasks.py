@@ -32,19 +32,14 @@ def task_of(run: LoopRun) -> Task:
     return task_named(run.task, f"arm {run.arm!r}")
 
 
-def arm_fields(task: Task) -> tuple[str, ...]:
-    """What an arm of a task may set: every field of a run that is not its name or its repetition."""
-    return tuple(field.name for field in dataclasses.fields(task.run) if field.name not in ("arm", "seed"))
+def arm_fields(task: Task) -> dict[str, Any]:
+    """What an arm of a task may set, every field of a run except its name and seed: field -> declared type."""
+    return {field.name: field.type for field in dataclasses.fields(task.run) if field.name not in ("arm", "seed")}
 
 
 def every_field() -> dict[str, Any]:
-    """What an arm of any task may set: field -> declared type."""
-    return {
-        field.name: field.type
-        for task in TASKS.values()
-        for field in dataclasses.fields(task.run)
-        if field.name in arm_fields(task)
-    }
+    """As `arm_fields`, of all tasks together."""
+    return {name: kind for task in TASKS.values() for name, kind in arm_fields(task).items()}
 
 
 def expand(config: Mapping[str, Any]) -> list[LoopRun]:

@@ -34,7 +34,7 @@ def train_all(
     """Trains what is not finished of a config (`expand`) into `workdir`/<arm>/seed<k>; says what it did.
 
     A run that another process is training, or whose start another one is training, is left to it, so the same command
-    started twice shares the work. SIGTERM saves and ends with KeyboardInterrupt, after the step, evaluation or
+    started twice shares the work. SIGTERM saves and ends with KeyboardInterrupt(SIGTERM), after the step, evaluation or
     statistics pass that is running. Raises as `expand`, the task's `load` and `train_run` do.
     """
     runs = expand(config)
@@ -54,7 +54,7 @@ def train_all(
                         run, data[run.task, run.dataset], folder, command=command, save_minutes=save_minutes, stop=stop
                     )
                 except Stopped:
-                    raise KeyboardInterrupt from None
+                    raise KeyboardInterrupt(signal.SIGTERM) from None
     done = ", ".join(f"{verdicts[verdict]} {verdict.value}" for verdict in Verdict if verdicts[verdict])
     return f"{len(runs)} trainings: {done}.\nReport: python launch/report.py --workdir={workdir}"
 

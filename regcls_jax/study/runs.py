@@ -88,8 +88,8 @@ class Run(Method):
             check_integer(f"{self.where}: a width in hidden", width, 1)
 
 
-# What an arm may set: every field of a run except its name, data and seed.
-ARM_FIELDS = tuple(f.name for f in dataclasses.fields(Run) if f.name not in ("arm", "data", "seed"))
+# What an arm may set, every field of a run except its name, data and seed: field -> declared type.
+ARM_FIELDS = {field.name: field.type for field in dataclasses.fields(Run) if field.name not in ("arm", "data", "seed")}
 # Fields that are tuples themselves.
 TUPLES = ("hidden", "boundaries")
 SECTIONS = ("name", "data", "run", "scenario", "arms", "budget", "chunk")

@@ -92,7 +92,7 @@ def test_arms_follow_those_they_start_from_however_many():
         ({"a": "b", "b": "c", "c": "b"}, "arm 'a': init_from goes round in a circle: a from b from c from b"),
         (
             {"a": "weights.onnx"},
-            "arm 'a': init_from 'weights.onnx' is neither one of the arms (a) nor a file of PyTorch",
+            "arm 'a': init_from 'weights.onnx' is neither one of the arms (a) nor a file of",
         ),
         ({"a": "/runs/reg"}, "arm 'a': init_from '/runs/reg' is neither"),
         ({"a": "b", "b": "../reg"}, "arm 'b': init_from '../reg' is neither"),
