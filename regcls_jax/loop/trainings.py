@@ -18,9 +18,9 @@ from jax.experimental import multihost_utils
 
 from regcls_jax.loop.epochs import Stopped, train_run
 from regcls_jax.loop.runs import LoopRun
-from regcls_jax.loop.start import run_folder, untrained_start
+from regcls_jax.loop.start import check_starts, run_folder, untrained_start
 from regcls_jax.loop.tasks import expand, task_of
-from regcls_jax.store.workdir import WorkdirInUse, in_use, open_workdir
+from regcls_jax.store.workdir import WorkdirInUse, check_no_study, in_use, open_workdir
 
 
 def train_all(
@@ -35,9 +35,12 @@ def train_all(
 
     A run that another process is training, or whose start another one is training, is left to it, so the same command
     started twice shares the work. SIGTERM saves and ends with KeyboardInterrupt(SIGTERM), after the step, evaluation or
-    statistics pass that is running. Raises as `expand`, the task's `load` and `train_run` do.
+    statistics pass that is running. Raises as `expand`, `check_no_study`, `check_starts`, the task's `load` and
+    `train_run` do.
     """
     runs = expand(config)
+    check_no_study(workdir)
+    check_starts(runs, Path(workdir))
     some = {(run.task, run.dataset): run for run in runs}
     data = {key: task_of(run).load(run.dataset, data_dir) for key, run in some.items()}
     verdicts = collections.Counter[Verdict]()

@@ -61,6 +61,8 @@ def run_study(
     trained = 0
     if len(finished.runs) < len(runs):
         with parts.sigterm_as_interrupt(), open_claims(folder / CLAIMS) as claims:
+            # Others see this process from now on: the folder is that of this study, unless another took it just before.
+            share_workdir(workdir, config)
             source, _ = source_of(config.get("data", {}))
             sizes, read = _prepare(runs, source, folder, Path(cache_dir), progress)
             devices = jax.devices()
