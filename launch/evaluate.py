@@ -42,7 +42,7 @@ def main() -> None:
         if len(arms := {run.arm: None for run in runs}) != 1:
             raise ValueError(f"--config must be of one arm, configs/<name>.py:<arm>; it has {', '.join(arms)}")
         run = runs[0]
-    print(devices.start(PLATFORM.value, cpu_devices=1))
+    print(devices.start(PLATFORM.value, cpu_devices=1), flush=True)
     data = task_of(run).load(run.dataset, DATA_DIR.value)
     rows, predictions = evaluate_run(run, data, SPLIT.value, source, CHECKPOINT.value)
     metrics = rows.columns[list(rows.columns).index("shot") :].drop("n")

@@ -26,7 +26,7 @@ def main() -> None:
     from regcls_jax.loop.predict import predict
     from regcls_jax.loop.tasks import read_run, task_of
 
-    print(devices.start(PLATFORM.value, cpu_devices=1))
+    print(devices.start(PLATFORM.value, cpu_devices=1), flush=True)
     run = dataclasses.replace(read_run(Path(RUN.value)), workers=0)
     task = task_of(run)
     data = task.load(run.dataset, DATA_DIR.value)

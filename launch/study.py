@@ -33,7 +33,7 @@ def main() -> None:
 
     config = CONFIG.read(ARM_FIELDS)
     expand(config)  # a mistake in it ends here, before JAX starts
-    print(devices.start(PLATFORM.value, DEVICES.value))
+    print(devices.start(PLATFORM.value, DEVICES.value), flush=True)
     command = " ".join(["python", *sys.argv])
     trained = run_study(config, WORKDIR.value, CACHE_DIR.value, command=command)
     print(f"{trained} trainings done now." if trained else "All trainings were done before.")

@@ -38,7 +38,7 @@ def main() -> None:
     def connect() -> None:
         jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
 
-    print(devices.start(PLATFORM.value, DEVICES.value, connect if DISTRIBUTED.value else None))
+    print(devices.start(PLATFORM.value, DEVICES.value, connect if DISTRIBUTED.value else None), flush=True)
     command = " ".join(["python", *sys.argv])
     print(train_all(config, WORKDIR.value, DATA_DIR.value, command=command, save_minutes=SAVE_MINUTES.value))
 

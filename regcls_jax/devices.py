@@ -3,7 +3,8 @@
 import collections
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 PLATFORMS = ("any", "cpu", "gpu", "tpu")
 
@@ -48,25 +49,26 @@ def start(platform: str = "any", cpu_devices: int | None = None, connect: Callab
     logging.getLogger("jax").setLevel(logging.WARNING)
     import jax
 
-    asked = platform if platform == "cpu" else jax.config.jax_platforms
     if platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
     if connect is not None:
         connect()
+    told = jax.config.jax_platforms or ""
     try:
         devices, found = jax.devices(), jax.default_backend()
     except RuntimeError as error:
         raise ValueError(f"JAX finds no device to run on: {error}") from error
-    line = _described(devices, found, cpu_only=asked == "cpu")
+    line = described(devices, found, told)
     if platform not in ("any", found):
-        hint = "; the variable JAX_PLATFORMS forbids others" if asked else ""
-        raise ValueError(f"--platform={platform}: there is none that JAX can use here ({line}{hint})")
+        hint = f"; JAX_PLATFORMS={told} forbids others" if told else ""
+        raise ValueError(f"--platform={platform}: JAX finds only {line}{hint}")
     return f"Running on {line}"
 
 
-def _described(devices: list, platform: str, cpu_only: bool) -> str:
+def described(devices: Sequence[Any], platform: str, told: str) -> str:
+    """Devices of one platform in words; `told`: the platforms that JAX was told to use ("": any)."""
     if platform == "cpu":
-        reason = "as told" if cpu_only else "no GPU or TPU was found"
+        reason = "chosen by --platform or JAX_PLATFORMS" if told == "cpu" else "no GPU or TPU was found"
         return f"{len(devices)} CPU device{'s' if len(devices) > 1 else ''} ({reason})"
     kinds = collections.Counter(device.device_kind for device in devices)
     return f"{' and '.join(f'{count} {kind}' for kind, count in kinds.items())} ({platform})"

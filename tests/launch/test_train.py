@@ -32,7 +32,7 @@ def get_config(arms="reg"):
     return ConfigDict({"name": "faces", "seeds": (0,), "run": run, "arms": {arm: ARMS[arm] for arm in arms.split(",")}})
 """
 TIME_LIMIT = 300
-RUNNING = "Running on 1 CPU device (as told)"
+RUNNING = "Running on 1 CPU device (chosen by --platform or JAX_PLATFORMS)"
 
 
 @pytest.fixture(scope="module")
