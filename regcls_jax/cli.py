@@ -51,7 +51,7 @@ class ConfigFlag(flags.Flag):
         """
         from regcls_jax import config_file  # not needed by --help
 
-        return config_file.change(config_file.load(self.value), self.changes, fields)
+        return config_file.change(config_file.load(str(self.value)), self.changes, fields)
 
     def take_changes(self, argv: Sequence[str]) -> list[str]:
         """Notes the arguments that set a field of the config; returns the others. Raises flags.Error for one twice."""
@@ -124,10 +124,14 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
+    config = flags.FLAGS["config"] if "config" in flags.FLAGS else None
     try:
         argv = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
-        if "config" in flags.FLAGS:
-            argv = flags.FLAGS["config"].take_changes(argv)
-        return flags.FLAGS(argv)
+        if not isinstance(config, ConfigFlag):
+            return flags.FLAGS(argv)
+        left = flags.FLAGS(config.take_changes(argv))
+        if config.changes and config.value is None:
+            raise flags.Error("--config.<section>.<field> needs --config, the file whose field it sets")
+        return left
     except (flags.Error, ValueError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}; try --help")

@@ -29,20 +29,19 @@ def say(platform, **environment):
     return done.stdout
 
 
+CPUS = "2 CPU devices (chosen by --platform or JAX_PLATFORMS)"
+
+
 @pytest.mark.parametrize(
     ("platform", "environment", "line"),
     [
-        ("cpu", {}, "Running on 2 CPU devices (chosen by --platform or JAX_PLATFORMS)\n"),
-        ("any", {"JAX_PLATFORMS": "cpu"}, "Running on 2 CPU devices (chosen by --platform or JAX_PLATFORMS)\n"),
-        (
-            "gpu",
-            {"JAX_PLATFORMS": "cpu"},
-            "error: --platform=gpu: JAX finds only 2 CPU devices (chosen by --platform or JAX_PLATFORMS); JAX_PLATFORMS=cpu forbids others\n",
-        ),
+        ("cpu", {}, f"Running on {CPUS}"),
+        ("any", {"JAX_PLATFORMS": "cpu"}, f"Running on {CPUS}"),
+        ("gpu", {"JAX_PLATFORMS": "cpu"}, f"error: --platform=gpu: JAX finds only {CPUS}"),
     ],
 )
 def test_what_a_program_runs_on(platform, environment, line):
-    assert say(platform, **environment) == line
+    assert say(platform, **environment) == f"{line}\n"
 
 
 def test_an_accelerator_is_named_by_its_kind():

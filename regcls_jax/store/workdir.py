@@ -79,9 +79,10 @@ def _remove_leftovers(workdir: Path, before: float = float("inf")) -> None:
 def check_no_study(workdir: str | os.PathLike) -> None:
     """Raises ValueError where a folder, meant for trainings of the loop, is that of a study or of one training."""
     path = Path(workdir) / "config.json"
-    if path.exists():
-        kind = "one training, <workdir>/<arm>/seed<k>" if "seed" in read_json(path) else "a study of launch/study.py"
-        raise ValueError(f"workdir {workdir} is the folder of {kind}; choose another workdir")
+    content = read_json(path) if path.exists() else {}
+    for key, kind in (("arms", "a study of launch/study.py"), ("arm", "one training, <workdir>/<arm>/seed<k>")):
+        if key in content:
+            raise ValueError(f"workdir {workdir} is the folder of {kind}; choose another workdir")
 
 
 def _settle(workdir: Path, config: Mapping[str, Any], others: Callable[[], bool] = lambda: False) -> None:
@@ -93,11 +94,13 @@ def _settle(workdir: Path, config: Mapping[str, Any], others: Callable[[], bool]
     text = json.dumps(config, indent=2) + "\n"
     if not path.exists() and write_new(path, text):
         return
-    there, wanted = _flatten(read_json(path)), _flatten(json.loads(text))
+    content = read_json(path)
+    there, wanted = _flatten(content), _flatten(json.loads(text))
     differing = [key for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
     if not differing:
         return
-    if _is_bare(workdir) and not others():
+    ours = "arms" in content or "arm" in content  # other programs have files of this name, too
+    if ours and _is_bare(workdir) and not others():
         (workdir / TRIVIAL).unlink(missing_ok=True)
         write_atomic(path, text)
         return

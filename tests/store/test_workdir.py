@@ -10,7 +10,7 @@ from regcls_jax.store.claims import ABANDONED, open_claims
 from regcls_jax.store.files import write_new
 from regcls_jax.store.workdir import CLAIMS, WorkdirInUse, check_no_study, in_use, open_workdir, share_workdir
 
-CONFIG = {"name": "x", "run": {"epochs": 2, "hidden": (6, 15)}}
+CONFIG = {"name": "x", "run": {"epochs": 2, "hidden": (6, 15)}, "arms": {"reg": {}}}
 
 
 def test_several_processes_share_a_folder_of_one_config(tmp_path):
@@ -19,7 +19,7 @@ def test_several_processes_share_a_folder_of_one_config(tmp_path):
     assert json.loads((tmp_path / "a" / "b" / "config.json").read_text()) == json.loads(json.dumps(CONFIG))
     (tmp_path / "a" / "b" / "rows.csv").touch()
     with pytest.raises(ValueError, match=r"another config: run\.epochs is 2 there and None here"):
-        share_workdir(tmp_path / "a" / "b", {"name": "x"})
+        share_workdir(tmp_path / "a" / "b", {"name": "x", "arms": {}})
 
 
 def test_of_many_one_writes_a_new_file(tmp_path):
@@ -65,7 +65,7 @@ def test_what_others_may_be_writing_is_left_alone(tmp_path):
         assert not new.exists(), "nobody else is here"
 
 
-OTHER = {"name": "x", "run": {"epochs": 3}}
+OTHER = {"name": "x", "run": {"epochs": 3}, "arms": {"reg": {}}}
 
 
 def attempt(folder, *files):
@@ -103,6 +103,13 @@ def test_results_and_anything_unknown_bind_a_folder_to_its_config(tmp_path, file
     with pytest.raises(ValueError, match=r"another config"), open_workdir(tmp_path, OTHER):
         pass
     assert json.loads((tmp_path / "config.json").read_text()) == json.loads(json.dumps(CONFIG))
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"name": "a package"}')
+    with pytest.raises(ValueError, match="another config"):
+        share_workdir(tmp_path, CONFIG)
+    check_no_study(tmp_path)
 
 
 def test_a_study_whose_first_results_are_on_their_way_is_left_alone(tmp_path):
