@@ -13,14 +13,13 @@ import pandas as pd
 import sections
 import tqdm
 from absl import flags
-from ml_collections import config_flags
 
 from regcls_jax import cli
 from regcls_jax.report.tables import markdown
 from regcls_jax.store.files import write_atomic
-from regcls_jax.study.runs import Run, expand
+from regcls_jax.study.runs import ARM_FIELDS, Run, expand
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The study: configs/<name>.py[:variant].")
+CONFIG = cli.define_config("The study: configs/<name>.py[:variant].")
 SAMPLES = flags.DEFINE_integer("samples", 2560, "Training samples that rates are measured with.", lower_bound=256)
 TFLOPS = flags.DEFINE_float(
     "tflops",
@@ -119,11 +118,12 @@ def page(costs: pd.DataFrame, samples: int, tflops: float, others: float) -> str
 
 
 def main() -> None:
-    counts = trainings_by_shape(CONFIG.value.to_dict())
+    config = CONFIG.read(ARM_FIELDS)
+    counts = trainings_by_shape(config)
     clock, before = time.monotonic(), measure.cpu_times()
     costs = cost_table(counts, measured_rates(counts, SAMPLES.value), SAMPLES.value)
     others = measure.others_share(before, measure.cpu_times())
-    title = f"# Cost of {CONFIG.value.name}\n\nMeasured in {time.monotonic() - clock:.0f} s."
+    title = f"# Cost of {config['name']}\n\nMeasured in {time.monotonic() - clock:.0f} s."
     text = f"{title}\n\n{page(costs, SAMPLES.value, TFLOPS.value, others)}\n"
     print(text, end="")
     if OUTPUT.value:

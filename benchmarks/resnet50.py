@@ -22,7 +22,6 @@ import pandas as pd
 import resnet_cost
 from absl import flags
 from measure import Record
-from ml_collections import config_flags
 from resnet_cost import Accelerator, Network
 from sections import on_cores, spread_cell
 from worker import Answer, Worker
@@ -32,14 +31,13 @@ from regcls_jax.data.images.prepare import prepare
 from regcls_jax.data.images.splits import load_images
 from regcls_jax.data.imdb_wiki import train_counts
 from regcls_jax.loop.age import AgeRun
-from regcls_jax.loop.tasks import expand
+from regcls_jax.loop.tasks import every_field, expand
 from regcls_jax.report.tables import markdown
 from regcls_jax.store.files import write_atomic
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    str(Path(__file__).parents[1] / "configs" / "imdb_wiki.py:reg"),
+CONFIG = cli.define_config(
     "The training, the first one of configs/<name>.py[:variant].",
+    default=str(Path(__file__).parents[1] / "configs" / "imdb_wiki.py:reg"),
 )
 STEP_BATCH_SIZES = flags.DEFINE_multi_integer("step_batch_sizes", [16, 32], "Batches of the steps run.", lower_bound=2)
 STEPS = flags.DEFINE_integer("steps", 3, "Steps of each batch size, after one that does not count.", lower_bound=1)
@@ -208,7 +206,7 @@ def main() -> None:
     if output and not output.parent.is_dir():
         raise OSError(f"--output={output}: there is no folder {output.parent}")
     accelerators = [resnet_cost.parse_accelerator(text) for text in ACCELERATORS.value]
-    run = expand(CONFIG.value.to_dict())[0]
+    run = expand(CONFIG.read(every_field()))[0]
     net = resnet_cost.network(run)
     flop = resnet_cost.training_flop(net.layers)
 

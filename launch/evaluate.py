@@ -7,18 +7,18 @@ python launch/evaluate.py --config=configs/imdb_wiki.py:reg --weights=ckpt.best.
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
 from regcls_jax import cli
 from regcls_jax.path_flags import define_path
 
 RUN = define_path("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.")
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint of the run.")
-CONFIG = config_flags.DEFINE_config_file("config", None, "With --weights: a config of one arm.")
+CONFIG = cli.define_config("With --weights: a config of one arm.")
 WEIGHTS = define_path("weights", None, "PyTorch weights (.pth, .tar, .safetensors) in place of a run.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "What to test on.")
 FIGURES = define_path("figures", None, "Folder of the figures; by default <run>/report.")
 DATA_DIR = define_path("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote to.")
+PLATFORM = cli.define_platform()
 
 
 def main() -> None:
@@ -27,17 +27,23 @@ def main() -> None:
 
     import numpy as np
 
+    from regcls_jax import devices
     from regcls_jax.data.images.decoding import decode_rgb
     from regcls_jax.loop.evaluate import evaluate_run
-    from regcls_jax.loop.tasks import expand, read_run, task_of
+    from regcls_jax.loop.tasks import every_field, expand, read_run, task_of
     from regcls_jax.report.images.figures import save_run_figures
     from regcls_jax.report.images.study import target_of
     from regcls_jax.report.tables import markdown
 
     source = Path(RUN.value or WEIGHTS.value)
-    if CONFIG.value and len(CONFIG.value.arms) != 1:
-        raise ValueError(f"--config must be of one arm, configs/<name>.py:<arm>; it has {', '.join(CONFIG.value.arms)}")
-    run = read_run(source) if RUN.value else expand(CONFIG.value.to_dict())[0]
+    if RUN.value:
+        run = read_run(source)
+    else:
+        runs = expand(CONFIG.read(every_field()))
+        if len(arms := {run.arm: None for run in runs}) != 1:
+            raise ValueError(f"--config must be of one arm, configs/<name>.py:<arm>; it has {', '.join(arms)}")
+        run = runs[0]
+    print(devices.start(PLATFORM.value, cpu_devices=1), flush=True)
     data = task_of(run).load(run.dataset, DATA_DIR.value)
     rows, predictions = evaluate_run(run, data, SPLIT.value, source, CHECKPOINT.value)
     metrics = rows.columns[list(rows.columns).index("shot") :].drop("n")

@@ -16,13 +16,16 @@ IMAGES = define_path("images", None, "Folder of the images, or of zip or tar arc
 OUT = define_path("out", "predictions.csv", "File that gets the predictions.")
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint of the run.")
 DATA_DIR = define_path("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote the training data to.")
+PLATFORM = cli.define_platform()
 
 
 def main() -> None:
+    from regcls_jax import devices
     from regcls_jax.loop.evaluate import restore  # slow imports: --help must not wait for them
     from regcls_jax.loop.predict import predict
     from regcls_jax.loop.tasks import read_run, task_of
 
+    print(devices.start(PLATFORM.value, cpu_devices=1), flush=True)
     run = dataclasses.replace(read_run(Path(RUN.value)), workers=0)
     task = task_of(run)
     data = task.load(run.dataset, DATA_DIR.value)

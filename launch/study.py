@@ -9,31 +9,32 @@ work; each ends when all of it is done.
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from regcls_jax import cli
+from regcls_jax.path_flags import define_path
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The study: configs/<name>.py[:variant].")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the results; made, or continued if it holds this study.")
-CACHE_DIR = flags.DEFINE_string(
+CONFIG = cli.define_config("The study: configs/<name>.py[:variant].")
+WORKDIR = define_path("workdir", None, "Folder of the results; made, or continued if it holds this study.")
+CACHE_DIR = define_path(
     "cache_dir",
     cli.CACHE_DIR,
     "Folder of the generated data sets (1 MB each), shared by all studies.",
 )
 DEVICES = flags.DEFINE_integer("devices", None, "Simulated CPU devices; one per core by default.", lower_bound=1)
+PLATFORM = cli.define_platform()
 flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main() -> None:
-    config = CONFIG.value.to_dict()
-
     # Heavy imports wait until the flags are known to be right.
-    from regcls_jax.devices import configure_cpu
-
-    configure_cpu(DEVICES.value)
+    from regcls_jax import devices
     from regcls_jax.report.build import report
     from regcls_jax.study.engine import run_study
+    from regcls_jax.study.runs import ARM_FIELDS, expand
 
+    config = CONFIG.read(ARM_FIELDS)
+    expand(config)  # a mistake in it ends here, before JAX starts
+    print(devices.start(PLATFORM.value, DEVICES.value), flush=True)
     command = " ".join(["python", *sys.argv])
     trained = run_study(config, WORKDIR.value, CACHE_DIR.value, command=command)
     print(f"{trained} trainings done now." if trained else "All trainings were done before.")

@@ -72,7 +72,8 @@ def check_fields(where: str, described: Any) -> None:
     """
     for name, kind, known, sign, least in _checks(type(described)):
         value = getattr(described, name)
-        if known is not None and value not in known:
+        # 1.0 and True equal 1, but are not what a reader of the field expects.
+        if known is not None and (value not in known or type(value) not in map(type, known)):
             raise ValueError(f"{where}: unknown {name} {value!r}; one of {', '.join(map(str, known))}")
         if kind is float or (kind == float | None and value is not None):
             _check_number(where, name, value, sign)

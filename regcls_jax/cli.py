@@ -1,24 +1,98 @@
-"""What the programs under launch/ share: parsing absl flags, and reporting user errors in one clear line."""
+"""What the programs under launch/ share: flags, the config among them; errors and signals as one clear line."""
 
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from absl import app, flags, logging
+
+from regcls_jax.devices import PLATFORMS
+
+# Flags defined here belong to the program that imports this, which shows them in its --help.
+flags.disclaim_key_flags()
 
 # Default folder of generated data sets.
 CACHE_DIR = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "regcls_jax")
 # Where launch/prepare.py puts image data sets, and launch/train.py looks for them.
 PREPARED_DIR = os.path.join(CACHE_DIR, "tfds")
 
+DEBUG = flags.DEFINE_bool("debug", False, "Show where in the code an error comes from.")
+# --config.run.lam=2, --config.run.lam 2, --config.run.lds, --noconfig.run.lds
+CHANGE = re.compile(r"--?(?P<no>no)?config\.(?P<path>[^=]+)(=(?P<typed>.*))?", re.DOTALL)
+INTERRUPTED = "interrupted; run the same command again to continue"
+
+
+class ConfigFlag(flags.Flag):
+    """The flag --config, a file, and --config.<section>.<field>, which sets any field of it."""
+
+    def __init__(self, help_text: str, default: str | None) -> None:
+        super().__init__(
+            flags.ArgumentParser(),
+            flags.ArgumentSerializer(),
+            "config",
+            default,
+            f"{help_text} --config.run.<field>=<value> and --config.arms.<arm>.<field>=<value> set fields of it.",
+        )
+        self.changes: dict[str, str | None] = {}
+
+    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The config as the file and the command line have it, as plain dictionaries.
+
+        Args:
+          fields: what a run may set -> declared type.
+
+        Raises:
+          ValueError: see `config_file.load` and `config_file.change`.
+        """
+        from regcls_jax import config_file  # not needed by --help
+
+        return config_file.change(config_file.load(str(self.value)), self.changes, fields)
+
+    def take_changes(self, argv: Sequence[str]) -> list[str]:
+        """Notes the arguments that set a field of the config; returns the others. Raises flags.Error for one twice."""
+        left, rest = [], list(argv)
+        while rest and rest[0] != "--":
+            argument = rest.pop(0)
+            if not (match := CHANGE.fullmatch(argument)):
+                left.append(argument)
+                continue
+            typed = "false" if match["no"] else match["typed"]
+            if typed is None and rest and not re.match(r"-[^\d.]", rest[0]):  # "-1" is a value
+                typed = rest.pop(0)
+            if match["path"] in self.changes:
+                raise flags.Error(f"--config.{match['path']} is given twice; several values are written (1, 2)")
+            self.changes[match["path"]] = typed
+        return left + rest
+
+
+def define_config(help_text: str, default: str | None = None) -> ConfigFlag:
+    """Defines --config and --config.<section>.<field>."""
+    flag = ConfigFlag(help_text, default)
+    flags.DEFINE_flag(flag)
+    return flag
+
+
+def define_platform() -> flags.FlagHolder[str]:
+    """Defines --platform, for `devices.start`."""
+    return flags.DEFINE_enum("platform", "any", PLATFORMS, "What to run on; anything else is refused.")
+
 
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and calls `main`; a wrong flag, config, file or folder ends the program with one line.
 
-    Only ValueError and OSError count as user errors; any other exception is a bug and keeps its traceback.
+    Only ValueError and OSError count as user errors; any other exception is a bug and keeps its traceback, as all do
+    with --debug. SIGINT and SIGTERM, too, end with one line, and with exit code 130 or 143.
     """
+    received: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt(number)
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
@@ -27,24 +101,37 @@ def run(main: Callable[[], None]) -> None:
             logging.set_verbosity(logging.ERROR)  # Orbax logs a lot below this level
         try:
             main()
-        except KeyboardInterrupt:
-            sys.exit("interrupted; run the same command again to continue")
         except (OSError, ValueError) as error:
+            if DEBUG.value or received:
+                raise
             sys.exit(f"error: {' '.join(str(error).split())}")
 
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     # A config may start from another one: `from configs import fig3`.
     sys.path.append(str(Path(sys.argv[0]).resolve().parent.parent))
-    app.run(guarded, flags_parser=_parse)
+    try:
+        app.run(guarded, flags_parser=_parse)
+    except KeyboardInterrupt as stopped:
+        number = stopped.args[0] if stopped.args else signal.SIGINT
+    except Exception:
+        # Imports turn an interrupt that comes while they run into errors of their own.
+        if not received or DEBUG.value:
+            raise
+        number = received[0]
+    print(INTERRUPTED, file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
+    config = flags.FLAGS["config"] if "config" in flags.FLAGS else None
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        # ml_collections quotes the whole traceback of a failing config; its last line is what went wrong.
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        sys.exit(f"error: {re.sub(r'^[A-Za-z]+Error: ', '', lines[-1])}; try --help")
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except (AttributeError, KeyError) as error:
-        sys.exit(f"error: unknown config key {str(error).strip(chr(34))}; the file given by --config lists the keys")
+        argv = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
+        if not isinstance(config, ConfigFlag):
+            return flags.FLAGS(argv)
+        left = flags.FLAGS(config.take_changes(argv))
+        if config.changes and config.value is None:
+            raise flags.Error("--config.<section>.<field> needs --config, the file whose field it sets")
+        return left
+    except (flags.Error, ValueError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}; try --help")

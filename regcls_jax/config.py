@@ -3,8 +3,10 @@
 Nothing here imports JAX, so that a wrong key is reported before anything slow starts.
 """
 
+import difflib
 import itertools
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +15,51 @@ import numpy as np
 
 from regcls_jax.trivial import TRIVIAL_PREDICTORS
 
+# Names of arms and studies become names of folders and parts of tables.
+NAME = re.compile(r"[\w+-]([\w+. -]*[\w+.-])?")
+LONGEST_NAME = 100
+
+
+class UnknownVariant(ValueError):
+    """A config file has no variant of this name."""
+
 
 def check_variant(file: str, variant: str, known: Collection[str]) -> None:
-    """Raises ValueError unless `variant` is among the `known` ones of a config; `file` is the config's `__file__`."""
+    """Raises UnknownVariant unless `variant` is `known` to a config; `file` is the config's `__file__`."""
     if variant not in known:
-        raise ValueError(f"unknown variant {variant!r} of configs/{Path(file).name}; one of {', '.join(known)}")
+        raise UnknownVariant(f"unknown variant {variant!r} of configs/{Path(file).name}; one of {', '.join(known)}")
 
 
-def check_keys(section: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raises ValueError that names the first key of a config's `section` ("run.") that is not `known`."""
-    if unknown := sorted(set(given) - set(known)):
-        raise ValueError(f"unknown config key {section}{unknown[0]!r}; known: {', '.join(known)}")
+def check_keys(section: str, given: Any, known: Collection[str]) -> None:
+    """Checks that a section of a config ("run.", "" for the config itself) holds known keys.
+
+    Raises:
+      ValueError: it is no section; or naming its first unknown key and the known ones that are near.
+    """
+    if not isinstance(given, Mapping):
+        where = f"config key {section.removesuffix('.')}" if section else "a config"
+        raise ValueError(f"{where} must be a section, such as {{'epochs': 3}}, got {given!r}")
+    if unknown := sorted(set(given) - set(known), key=str):
+        near = difflib.get_close_matches(str(unknown[0]), known)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        raise ValueError(f"unknown config key {section}{unknown[0]!r}; {hint}")
 
 
-def check_arms(arms: Mapping[str, Mapping[str, Any]], known: Sequence[str]) -> None:
-    """Raises ValueError for an arm with a reserved name or a field that is not `known`."""
+def check_name(what: str, name: Any) -> None:
+    """Raises ValueError for a name of `what` ("an arm") that cannot be that of a folder."""
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"{what} cannot be called {name!r}: a name is text of letters, digits, _ - + and, not at its start, dots "
+            f"and spaces, at most {LONGEST_NAME}"
+        )
+
+
+def check_arms(arms: Any, known: Collection[str]) -> None:
+    """Raises ValueError for an arm whose name is reserved or cannot be a folder's, or with a field not `known`."""
+    if not isinstance(arms, Mapping):
+        raise ValueError(f"config key arms must be a section of arms, such as {{'reg': {{}}}}, got {arms!r}")
     for name, arm in arms.items():
+        check_name("an arm", name)
         if name in TRIVIAL_PREDICTORS:
             raise ValueError(f"an arm cannot be called {name!r}: that is a trivial predictor")
         check_keys(f"arms.{name}.", arm, known)
@@ -38,12 +69,18 @@ def values(field: str, value: Any, tuples: Collection[str]) -> tuple[Any, ...]:
     """The values to try for a field: a tuple or list holds several.
 
     A field named in `tuples` is itself a tuple, such as `hidden` (layer widths); several values are a tuple of tuples.
+    Raises ValueError for such a field that is none, and for one that lists no value.
     """
     several = isinstance(value, tuple | list)
     if field in tuples:
         if not several:
             raise ValueError(f"{field} must be a tuple, such as (6, 15), got {value!r}")
-        return tuple(map(tuple, value)) if value and isinstance(value[0], tuple | list) else (tuple(value),)
+        nested = [isinstance(each, tuple | list) for each in value]
+        if any(nested) and not all(nested):
+            raise ValueError(f"{field} must be a tuple of numbers, or of such tuples, got {value!r}")
+        return tuple(map(tuple, value)) if any(nested) else (tuple(value),)
+    if several and not value:
+        raise ValueError(f"{field} lists no value to try")
     return tuple(value) if several else (value,)
 
 

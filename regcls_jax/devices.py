@@ -1,6 +1,12 @@
-"""CPU settings that must be made before JAX starts: one device per core, so that a study uses all cores."""
+"""What a program computes on: settings that must be made before JAX starts, and one line that says what it found."""
 
+import collections
+import logging
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+PLATFORMS = ("any", "cpu", "gpu", "tpu")
 
 
 def cores() -> int:
@@ -22,3 +28,46 @@ def configure_cpu(devices: int | None = None) -> None:
 
     if "xla_force_host_platform_device_count" not in flags:
         jax.config.update("jax_num_cpu_devices", devices or cores())
+
+
+def start(platform: str = "any", cpu_devices: int | None = None, connect: Callable[[], None] | None = None) -> str:
+    """Starts JAX; a program calls this once, before anything else of JAX.
+
+    Args:
+      platform: one of PLATFORMS; what to run on. JAX chooses ("any") a GPU or TPU if it finds one.
+      cpu_devices: see `configure_cpu`.
+      connect: called before devices are looked for; joins several processes.
+
+    Returns:
+      One line: what the program runs on.
+
+    Raises:
+      ValueError: JAX finds nothing, or something else than `platform`.
+    """
+    configure_cpu(cpu_devices)
+    # A GPU that JAX cannot use is a warning of JAX's, which the programs' log level would hide.
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    import jax
+
+    if platform == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    if connect is not None:
+        connect()
+    told = jax.config.jax_platforms or ""  # type: ignore[attr-defined]
+    try:
+        devices, found = jax.devices(), jax.default_backend()
+    except RuntimeError as error:
+        raise ValueError(f"JAX finds no device to run on: {error}") from error
+    line = described(devices, found, told)
+    if platform not in ("any", found):
+        raise ValueError(f"--platform={platform}: JAX finds only {line}")
+    return f"Running on {line}"
+
+
+def described(devices: Sequence[Any], platform: str, told: str) -> str:
+    """Devices of one platform in words; `told`: the platforms that JAX was told to use ("": any)."""
+    if platform == "cpu":
+        reason = "chosen by --platform or JAX_PLATFORMS" if told == "cpu" else "no GPU or TPU was found"
+        return f"{len(devices)} CPU device{'s' if len(devices) > 1 else ''} ({reason})"
+    kinds = collections.Counter(device.device_kind for device in devices)
+    return f"{' and '.join(f'{count} {kind}' for kind, count in kinds.items())} ({platform})"

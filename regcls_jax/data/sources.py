@@ -1,5 +1,8 @@
 """The sources of problems by name, as the key `source` of a config's section `data` gives it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from regcls_jax.data import tables
 from regcls_jax.data.source import Source
 from regcls_jax.data.synthetic import problems as synthetic
@@ -11,9 +14,11 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def source_of(data: dict) -> tuple[Source, dict]:
+def source_of(data: Any) -> tuple[Source, dict[str, Any]]:
     """The source that a config's section `data` names, and the rest of the section; ValueError for an unknown one."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"config key data must be a section, such as {{'functions': 3}}, got {data!r}")
     name = data.get("source", DEFAULT)
-    if name not in SOURCES:
+    if not isinstance(name, str) or name not in SOURCES:
         raise ValueError(f"unknown data.source {name!r}; one of {', '.join(SOURCES)}")
     return SOURCES[name], {key: value for key, value in data.items() if key != "source"}

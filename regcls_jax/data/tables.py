@@ -89,7 +89,7 @@ def table_specs(data: Mapping[str, Any]) -> list[TableSpec]:
     """Every fold of every repetition, from the config section `data` (keys and defaults: DATA_FIELDS)."""
     check_keys("data.", data, tuple(DATA_FIELDS))
     data = {**DATA_FIELDS, **data}
-    if data["dataset"] not in TABLES:
+    if not isinstance(data["dataset"], str) or data["dataset"] not in TABLES:
         raise ValueError(f"unknown data.dataset {data['dataset']!r}; one of {', '.join(TABLES)}")
     check_integer("data.folds", data["folds"], 2)
     check_integer("data.repetitions", data["repetitions"], 1)

@@ -1,5 +1,7 @@
 """The weights that a run starts from: random ones, another run's best, or a file of PyTorch weights."""
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,7 @@ from regcls_jax.loop.mesh import data_mesh, replicated
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.steps import Engine, TrainState, init_state, init_variables, make_engine
 from regcls_jax.loop.tasks import read_run
-from regcls_jax.models.torch_weights import from_state_dict, read_state_dict
-
-TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
+from regcls_jax.models.torch_weights import TORCH_SUFFIXES, from_state_dict, read_state_dict
 
 
 def run_folder(workdir: Path, arm: str, seed: int) -> Path:
@@ -63,6 +63,23 @@ def load_weights(path: str, engine: Engine) -> TrainState:
     """
     weights = {name: value for name, value in read_state_dict(path).items() if "linear_cls" not in name}
     return init_state(engine, from_state_dict(weights, init_variables(engine)))
+
+
+def check_starts(runs: Sequence[LoopRun], workdir: Path) -> None:
+    """Raises ValueError for a run whose `init_from` is no file that exists, no arm of `runs` and none of `workdir`."""
+    arms = {run.arm: None for run in runs}
+    for run in runs:
+        start = run.init_from
+        if start.endswith(TORCH_SUFFIXES):
+            if not Path(start).is_file():
+                raise ValueError(f"{run.where}: there is no file {start}, which init_from names")
+        elif start and start not in arms and not run_folder(workdir, start, run.seed).exists():
+            near = difflib.get_close_matches(start, arms)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"train arm {start!r} first, with the same workdir"
+            raise ValueError(
+                f"{run.where}: init_from {start!r} is no arm of this config and not trained in "
+                f"{run_folder(workdir, start, run.seed)}; {hint}"
+            )
 
 
 def untrained_start(run: LoopRun, workdir: Path) -> Path | None:

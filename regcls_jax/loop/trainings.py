@@ -18,9 +18,9 @@ from jax.experimental import multihost_utils
 
 from regcls_jax.loop.epochs import Stopped, train_run
 from regcls_jax.loop.runs import LoopRun
-from regcls_jax.loop.start import run_folder, untrained_start
+from regcls_jax.loop.start import check_starts, run_folder, untrained_start
 from regcls_jax.loop.tasks import expand, task_of
-from regcls_jax.store.workdir import WorkdirInUse, in_use, open_workdir
+from regcls_jax.store.workdir import WorkdirInUse, check_no_study, in_use, open_workdir
 
 
 def train_all(
@@ -34,10 +34,13 @@ def train_all(
     """Trains what is not finished of a config (`expand`) into `workdir`/<arm>/seed<k>; says what it did.
 
     A run that another process is training, or whose start another one is training, is left to it, so the same command
-    started twice shares the work. SIGTERM saves and ends with KeyboardInterrupt, after the step, evaluation or
-    statistics pass that is running. Raises as `expand`, the task's `load` and `train_run` do.
+    started twice shares the work. SIGTERM saves and ends with KeyboardInterrupt(SIGTERM), after the step, evaluation or
+    statistics pass that is running. Raises as `expand`, `check_no_study`, `check_starts`, the task's `load` and
+    `train_run` do.
     """
     runs = expand(config)
+    check_no_study(workdir)
+    check_starts(runs, Path(workdir))
     some = {(run.task, run.dataset): run for run in runs}
     data = {key: task_of(run).load(run.dataset, data_dir) for key, run in some.items()}
     verdicts = collections.Counter[Verdict]()
@@ -54,7 +57,7 @@ def train_all(
                         run, data[run.task, run.dataset], folder, command=command, save_minutes=save_minutes, stop=stop
                     )
                 except Stopped:
-                    raise KeyboardInterrupt from None
+                    raise KeyboardInterrupt(signal.SIGTERM) from None
     done = ", ".join(f"{verdicts[verdict]} {verdict.value}" for verdict in Verdict if verdicts[verdict])
     return f"{len(runs)} trainings: {done}.\nReport: python launch/report.py --workdir={workdir}"
 

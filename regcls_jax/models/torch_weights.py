@@ -21,6 +21,9 @@ from jax import Array
 
 FlaxPath = tuple[str, ...]
 
+# What files of PyTorch weights end in.
+TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
+
 # PyTorch names that differ from ours by more than the rules of flax_path: torchvision's head, the published code's two.
 HEADS = {"fc": "value_head", "linear": "value_head", "linear_cls": "class_head"}
 # Under these, checkpoints keep the state dict; before the names in it, wrappers of the model put these.

@@ -164,6 +164,12 @@ def is_claimed(folder: Path, name: str) -> bool:
     return owner is not None and not _abandoned(owner, folder)
 
 
+def any_owner(folder: Path) -> bool:
+    """Whether a live process has its claims in a folder, be it that it holds none at the moment."""
+    owners = filter(None, (_read(path) for path in folder.glob(".*") if path.is_file()))
+    return any(owner.id and not _abandoned(owner, folder) for owner in owners)
+
+
 def _abandoned(owner: Owner, folder: Path) -> bool:
     gone = owner.gone
     return refresh(folder) - owner.renewed > ABANDONED if gone is None else gone

@@ -1,17 +1,24 @@
 """A study's folder: one config, and one or more processes that share its work."""
 
 import contextlib
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from regcls_jax.store.claims import ABANDONED, is_claimed, open_claims
-from regcls_jax.store.files import read_json, refresh, to_json, write_new
+from regcls_jax.store.claims import ABANDONED, any_owner, is_claimed, open_claims
+from regcls_jax.store.files import from_json, read_json, refresh, to_json, write_atomic, write_new
+from regcls_jax.store.rows import TRIVIAL_FILE
 
 # The folder of claims, and the name of the claim of a process that wants the whole workdir to itself.
 CLAIMS, WHOLE = "claims", "whole"
+# What a folder holds before its first result: empty folders of results, metrics that are of no checkpoint, and the rows
+# of a study's trivial predictors, which take no training.
+RESULTS = ("rows", "trace", "checkpoints")
+TRIVIAL = f"rows/{TRIVIAL_FILE}"
+# Digests of the data that a study is trained on.
+DATA_FILE = "data.json"
+BEFORE_RESULTS = {"config.json", DATA_FILE, CLAIMS, "metrics.jsonl", "tensorboard", *RESULTS}
 
 
 class WorkdirInUse(OSError):
@@ -27,13 +34,16 @@ def share_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Path:
     """Makes (or reopens) the folder of a study that several processes may work on.
 
     Raises OSError where the folder cannot be written, ValueError where it holds the results of another config (naming a
-    key that differs). Nothing in it is ever overwritten by another study.
+    key that differs) or trainings of the loop. No result in it is ever overwritten by another study: only one that
+    failed before its first result makes way.
     """
     workdir = Path(path)
     with _naming(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         now = refresh(workdir)
-    _settle(workdir, config)
+    if next(workdir.glob("*/seed*/config.json"), None):
+        raise ValueError(f"workdir {workdir} holds trainings of launch/train.py; choose another workdir for a study")
+    _settle(workdir, config, others=lambda: any_owner(workdir / CLAIMS))
     # Left by processes that were killed while writing: no write takes this long.
     _remove_leftovers(workdir, before=now - ABANDONED)
     return workdir
@@ -68,18 +78,47 @@ def _remove_leftovers(workdir: Path, before: float = float("inf")) -> None:
                 leftover.unlink()
 
 
-def _settle(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Writes config.json, or checks that the one in the folder is the same."""
+def check_no_study(workdir: str | os.PathLike) -> None:
+    """Raises ValueError where a folder, meant for trainings of the loop, is that of a study or of one training."""
+    path = Path(workdir) / "config.json"
+    content = read_json(path) if path.exists() else {}
+    for key, kind in (("arms", "a study of launch/study.py"), ("arm", "one training, <workdir>/<arm>/seed<k>")):
+        if key in content:
+            raise ValueError(f"workdir {workdir} is the folder of {kind}; choose another workdir")
+
+
+def _settle(workdir: Path, config: Mapping[str, Any], others: Callable[[], bool] = lambda: False) -> None:
+    """Writes config.json, or checks that the one in the folder is the same; without results it is replaced.
+
+    `others` tells whether other processes are at work, whose results may be on their way.
+    """
     path = workdir / "config.json"
-    if not path.exists() and write_new(path, to_json(config)):
+    text = to_json(config)
+    if not path.exists() and write_new(path, text):
         return
-    there, wanted = _flatten(read_json(path)), _flatten(json.loads(json.dumps(config)))
-    for key in sorted({*there, *wanted}):
-        if there.get(key) != wanted.get(key):
-            raise ValueError(
-                f"workdir {workdir} holds the results of another config: {key} is {there.get(key)!r} there and "
-                f"{wanted.get(key)!r} here; choose another workdir"
-            )
+    content = read_json(path)
+    there, wanted = _flatten(content), _flatten(from_json(text))
+    differing = [key for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
+    if not differing:
+        return
+    ours = "arms" in content or "arm" in content  # other programs have files of this name, too
+    if ours and _is_bare(workdir) and not others():
+        for name in (TRIVIAL, DATA_FILE):
+            (workdir / name).unlink(missing_ok=True)
+        write_atomic(path, text)
+        return
+    key = differing[0]
+    raise ValueError(
+        f"workdir {workdir} holds the results of another config: {key} is {there.get(key)!r} there and "
+        f"{wanted.get(key)!r} here; choose another workdir"
+    )
+
+
+def _is_bare(workdir: Path) -> bool:
+    """Whether a folder holds nothing but what an attempt leaves that failed before its first result."""
+    names = {entry.name for entry in workdir.iterdir() if not entry.name.startswith(".")}
+    results = (entry for name in RESULTS for entry in (workdir / name).glob("[!.]*"))
+    return names <= BEFORE_RESULTS and all(entry == workdir / TRIVIAL for entry in results)
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from regcls_jax.store.claims import Claims, open_claims
 from regcls_jax.store.files import read_json, to_json, write_new
 from regcls_jax.store.meta import note_time
 from regcls_jax.store.rows import TRIVIAL_FILE, write_csv_atomic
-from regcls_jax.store.workdir import CLAIMS, share_workdir
+from regcls_jax.store.workdir import CLAIMS, DATA_FILE, share_workdir
 from regcls_jax.study import parts
 from regcls_jax.study.arrays import Read, Sizes
 from regcls_jax.study.pipeline import trained_parts
@@ -28,9 +28,6 @@ from regcls_jax.study.plan import Part, Sized, measure, plan
 from regcls_jax.study.rows import Row, part_rows, part_trace, trivial_rows
 from regcls_jax.study.runs import Run, TrainingSet, expand
 from regcls_jax.targets import misfit
-
-# Beside the config: digests of the data, by the content of their specs.
-DATA_FILE = "data.json"
 
 
 def run_study(
@@ -67,6 +64,8 @@ def run_study(
     trained = 0
     if len(finished.runs) < len(runs) or not (folder / "rows" / TRIVIAL_FILE).exists():
         with parts.sigterm_as_interrupt(), open_claims(folder / CLAIMS) as claims:
+            # Others see this process from now on: the folder is that of this study, unless another took it just before.
+            share_workdir(workdir, config)
             source, _ = source_of(config.get("data", {}))
             sizes, read = _prepare(runs, source, folder, Path(cache_dir), progress)
             devices = jax.devices()

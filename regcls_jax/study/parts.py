@@ -124,13 +124,13 @@ def _claim_name(chunk: Sequence[int]) -> str:
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Turns SIGTERM (a scheduler takes the machine away) into KeyboardInterrupt, so that claims are released.
+    """Turns SIGTERM (a scheduler takes the machine away) into KeyboardInterrupt(SIGTERM), so that claims are released.
 
     Without effect outside the main thread, which alone can handle signals.
     """
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regcls_jax.checks import check_integer, choice
-from regcls_jax.config import check_arms, check_keys, check_runs, combinations, draw_combinations, values
+from regcls_jax.config import check_arms, check_keys, check_name, check_runs, combinations, draw_combinations, values
 from regcls_jax.data.source import Spec
 from regcls_jax.data.sources import source_of
 from regcls_jax.method import Method
@@ -88,8 +88,8 @@ class Run(Method):
             check_integer(f"{self.where}: a width in hidden", width, 1)
 
 
-# What an arm may set: every field of a run except its name, data and seed.
-ARM_FIELDS = tuple(f.name for f in dataclasses.fields(Run) if f.name not in ("arm", "data", "seed"))
+# What an arm may set, every field of a run except its name, data and seed: field -> declared type.
+ARM_FIELDS = {field.name: field.type for field in dataclasses.fields(Run) if field.name not in ("arm", "data", "seed")}
 # Fields that are tuples themselves.
 TUPLES = ("hidden", "boundaries")
 SECTIONS = ("name", "data", "run", "scenario", "arms", "budget", "chunk")
@@ -108,7 +108,8 @@ def expand(config: Mapping[str, Any]) -> list[Run]:
       ValueError: an unknown key or an invalid value.
     """
     check_keys("", config, SECTIONS)
-    config = {"data": {}, "run": {}, "scenario": {}, "arms": {}, **config}
+    config = {"name": "study", "data": {}, "run": {}, "scenario": {}, "arms": {}, **config}
+    check_name("a study", config["name"])
     for key in ("budget", "chunk"):
         check_integer(key, config.get(key, 0), 0)
     source, data = source_of(config["data"])

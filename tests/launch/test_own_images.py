@@ -17,6 +17,8 @@ CONFIG = "configs/own_images.py"
 SMALL = [f"--config.run.{field}" for field in ("image_size=16", "padding=2", "width=4", "epochs=3", "batch_size=16")]
 NEW_PRICES = [-50.0, -20.0, 10.0, 40.0]
 
+RUNNING = "Running on 1 CPU device (chosen by --platform or JAX_PLATFORMS)\n"
+
 
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory):
@@ -47,7 +49,7 @@ def trained(launch, tmp_path_factory):
     assert "houses: 160 images: " in said
     runs = folder / "runs"
     train = [f"--config={CONFIG}:runlocal", "--config.run.dataset=houses", *SMALL, f"--workdir={runs}"]
-    assert launch("train.py", *train).startswith("2 trainings: 2 trained now.")
+    assert launch("train.py", *train).startswith(f"{RUNNING}2 trainings: 2 trained now.")
     return runs
 
 
@@ -80,7 +82,7 @@ def test_predictions_of_new_images(launch, trained, tmp_path):
     arguments = [f"--run={trained}/reg/seed0", f"--images={tmp_path}/new", f"--out={tmp_path}/found.csv"]
     said = launch("predict.py", *arguments)
     assert said.startswith(
-        f"4 predictions of reg (seed 0): {tmp_path}/found.csv\n1 images cannot be used: broken.jpg ("
+        f"{RUNNING}4 predictions of reg (seed 0): {tmp_path}/found.csv\n1 images cannot be used: broken.jpg ("
     )
     found = pd.read_csv(tmp_path / "found.csv")
     assert list(found.columns) == ["name", "price (kEUR)"]

@@ -32,6 +32,7 @@ def get_config(arms="reg"):
     return ConfigDict({"name": "faces", "seeds": (0,), "run": run, "arms": {arm: ARMS[arm] for arm in arms.split(",")}})
 """
 TIME_LIMIT = 300
+RUNNING = "Running on 1 CPU device (chosen by --platform or JAX_PLATFORMS)"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,9 @@ def whole(start, tmp_path_factory):
     """The folder of an uninterrupted `reg` on one device."""
     workdir = tmp_path_factory.mktemp("whole")
     output, errors = finish(start(f"--workdir={workdir}"))
-    assert output == f"1 trainings: 1 trained now.\nReport: python launch/report.py --workdir={workdir}\n"
+    ran_on, said = output.split("\n", 1)
+    assert ran_on == RUNNING
+    assert said == f"1 trainings: 1 trained now.\nReport: python launch/report.py --workdir={workdir}\n"
     assert "reg seed 0: 100%" in errors
     assert "images/s" in errors
     return workdir / "reg" / "seed0"
@@ -88,10 +91,10 @@ def test_the_same_command_continues_to_the_same_numbers(start, whole, tmp_path, 
     wait_for_first_epoch(process, folder)
     process.send_signal(number)
     output, errors = process.communicate(timeout=TIME_LIMIT)
-    assert output == ""
+    assert output == f"{RUNNING}\n"
     assert not (folder / "rows.csv.gz").exists(), "it was stopped in the middle"
     if number == signal.SIGTERM:
-        assert process.returncode == 1
+        assert process.returncode == 128 + signal.SIGTERM
         assert errors.endswith("interrupted; run the same command again to continue\n")
         assert "Traceback" not in errors
     else:
@@ -115,7 +118,7 @@ def test_a_finished_run_is_left_as_it_is(start, whole):
     ("arguments", "config", "message"),
     [
         ((), "configs/utkface.py:nope", "unknown variant 'nope' of configs/utkface.py; one of full"),
-        (("--config.run.lamda=1",), None, "unknown config key 'lamda'"),
+        (("--config.run.lamda=1",), None, "unknown config key run.'lamda'; did you mean lam?"),
         (("--data_dir={w}/none",), None, "utkface is not prepared in {w}/none; prepare it: python launch/prepare.py"),
         (("--config.run.dataset=faces",), None, "unknown data set 'faces'; one of utkface, imdb_wiki_dir"),
         (("--devices=3",), None, "batch_size 26 cannot be split into 1 part(s) over 3 devices"),
@@ -125,7 +128,8 @@ def test_a_mistake_is_one_line(start, tmp_path, arguments, config, message):
     given = {} if config is None else {"config": LAUNCH.parent / config}
     process = start(f"--workdir={tmp_path}/work", *(argument.format(w=tmp_path) for argument in arguments), **given)
     output, errors = process.communicate(timeout=TIME_LIMIT)
-    assert (process.returncode, output) == (1, "")
+    assert process.returncode == 1
+    assert output in ("", RUNNING + "\n", RUNNING.replace("1 CPU device", "3 CPU devices") + "\n")
     assert errors.startswith("error: ")
     assert message.format(w=tmp_path) in errors
     assert errors.count("\n") == 1
@@ -180,8 +184,8 @@ def test_sigterm_to_one_process_stops_both(start, tmp_path):
         processes[1].terminate()
         for process in processes:
             output, errors = process.communicate(timeout=TIME_LIMIT)
-            assert process.returncode == 1
-            assert all(line.startswith("[Gloo]") for line in output.splitlines()), output
+            assert process.returncode == 128 + signal.SIGTERM
+            assert all(line.startswith(("[Gloo]", "Running on 2 CPU devices")) for line in output.splitlines()), output
             assert "interrupted; run the same command again to continue\n" in errors
             assert "Traceback" not in errors
     finally:
@@ -200,14 +204,14 @@ def test_evaluate_prints_the_rows_and_draws(start, whole, prepared_faces, tmp_pa
     table = markdown(rows.loc[rows["split"] == "test", shown].round(3))
     of_run = start(f"--run={whole}", f"--figures={tmp_path}/a", program="evaluate.py", config=None)
     output, _ = finish(of_run)
-    assert output == f"{table}\nFigures: {tmp_path}/a\n"
+    assert output == f"{RUNNING}\n{table}\nFigures: {tmp_path}/a\n"
     assert {path.name for path in (tmp_path / "a").iterdir()} == FIGURES
     assert all((tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG") for name in FIGURES)
     state, _ = checkpoint(read_run(whole), load_images("utkface", prepared_faces), whole)
     save_torch(tmp_path / "reg.safetensors", state)
     of_weights = start(f"--weights={tmp_path}/reg.safetensors", program="evaluate.py")
     output, _ = finish(of_weights)
-    assert output == f"{table}\nFigures: {tmp_path}/report\n"
+    assert output == f"{RUNNING}\n{table}\nFigures: {tmp_path}/report\n"
     assert {path.name for path in (tmp_path / "report").iterdir()} == FIGURES
 
 

@@ -68,6 +68,16 @@ def test_wrong_input_is_named(prepared_faces, tmp_path):
     with pytest.raises(ValueError, match="unknown data set 'faces'; one of utkface"):
         train_all({**config, "run": {"dataset": "faces"}}, tmp_path / "work", prepared_faces, command="test")
     assert not (tmp_path / "work").exists()
+    for start, message in (
+        ("reg", r"arm 'rrt': init_from 'reg' is no arm of this config and not trained in .*; train arm 'reg' first"),
+        ("rtr", r"arm 'rrt': init_from 'rtr' is no arm of this config .*; did you mean rrt\?"),
+        ("none.pth", "arm 'rrt': there is no file none.pth, which init_from names"),
+    ):
+        arms = {"rrt": {**CONFIG["arms"]["rrt"], "init_from": start}}
+        with pytest.raises(ValueError, match=message):
+            train_all({**CONFIG, "arms": arms}, tmp_path / "work", prepared_faces, command="test")
+    assert not (tmp_path / "work").exists(), "a mistake leaves nothing behind"
+    (tmp_path / "reg" / "seed0").mkdir(parents=True)
     with pytest.raises(OSError, match=r"arm 'rrt' starts from arm 'reg' with seed 0, which is not trained in "):
         train_all({**CONFIG, "arms": {"rrt": CONFIG["arms"]["rrt"]}}, tmp_path, prepared_faces, command="test")
 

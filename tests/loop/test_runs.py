@@ -63,7 +63,8 @@ def test_arms_that_start_from_another_one_come_last():
     ("changes", "message"),
     [
         ({"typo": 1}, "unknown config key 'typo'; known: name, run, arms, seeds"),
-        ({"run": {"lambda": 3.0}}, "unknown config key run.'lambda'; known: "),
+        ({"run": {"lambda": 3.0}}, r"unknown config key run.'lambda'; did you mean lam\?"),
+        ({"seeds": 3}, r"config key seeds must be a tuple, such as \(0, 1, 2\), got 3"),
         ({"run": {"seed": 3}}, "unknown config key run.'seed'"),
         ({"arms": {"reg": {"arm": "x"}}}, "unknown config key arms.reg.'arm'"),
         ({"arms": {"median": {}}}, "an arm cannot be called 'median': that is a trivial predictor"),
@@ -77,6 +78,29 @@ def test_arms_that_start_from_another_one_come_last():
 def test_bad_configs_are_one_clear_error(changes, message):
     with pytest.raises(ValueError, match=message):
         expand(config() | changes)
+
+
+def test_arms_follow_those_they_start_from_however_many():
+    arms = {"third": {"init_from": "second"}, "second": {"init_from": "first"}, "first": {}}
+    assert [run.arm for run in expand(config(arms, seeds=(5,)))] == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize(
+    ("starts", "message"),
+    [
+        ({"reg": "reg"}, "arm 'reg': init_from goes round in a circle: reg from reg"),
+        ({"a": "b", "b": "c", "c": "b"}, "arm 'a': init_from goes round in a circle: a from b from c from b"),
+        (
+            {"a": "weights.onnx"},
+            "arm 'a': init_from 'weights.onnx' is neither one of the arms (a) nor a file of",
+        ),
+        ({"a": "/runs/reg"}, "arm 'a': init_from '/runs/reg' is neither"),
+        ({"a": "b", "b": "../reg"}, "arm 'b': init_from '../reg' is neither"),
+    ],
+)
+def test_a_start_that_cannot_be(starts, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        expand(config({arm: {"init_from": start} for arm, start in starts.items()}))
 
 
 def test_every_arm_has_the_fields_of_its_task():

@@ -238,7 +238,7 @@ def test_a_killed_study_continues_to_the_same_traces(finished, tmp_path, monkeyp
         count = itertools.count()
 
         def write(frame, path):
-            if path.parent.name == "rows" and next(count) == 2:  # trivial.csv, one part
+            if path.parent.name == "rows" and next(count) == 2:  # the trivial predictors, one part
                 raise KeyboardInterrupt
             write_csv_atomic(frame, path)
 
