@@ -15,6 +15,9 @@ from regcls_jax.loop.runs import ImageRun
 from regcls_jax.loop.scalar import scalar_task
 from regcls_jax.loop.task import Batch, Buckets
 
+# Data sets whose published feature smoothing does not start at age 0.
+FDS_START = {"agedb_dir": 3}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AgeRun(ImageRun):
@@ -31,7 +34,12 @@ class AgeRun(ImageRun):
     noise_sigma: float = positive(10.0)  # years
     boundaries: tuple[int, ...] = (60, 80)
     fds_buckets: int = whole(100, 1)  # of feature smoothing: whole years from fds_start to fds_buckets - 1
-    fds_start: int = whole(0, 0)  # AgeDB: 3
+    fds_start: int = whole(-1, -1)  # -1: as published for the data set (AgeDB: 3, others: 0)
+
+    @property
+    def first_fds_year(self) -> int:
+        """The age of the first bucket of feature smoothing."""
+        return FDS_START.get(self.dataset, 0) if self.fds_start < 0 else self.fds_start
 
 
 def whole_years(_: AgeRun, data: Prepared) -> np.ndarray:
@@ -54,11 +62,11 @@ def _buckets(run: AgeRun, data: Prepared) -> Buckets:
             batch["target"],
             batch["mask"],
             buckets=run.fds_buckets,
-            start=run.fds_start,
+            start=run.first_fds_year,
             present=jnp.asarray(present) if whole else None,
         )
 
-    return Buckets(run.fds_buckets - run.fds_start, of)
+    return Buckets(run.fds_buckets - run.first_fds_year, of)
 
 
 AGE = scalar_task(AgeRun, whole_years, _buckets)

@@ -216,3 +216,9 @@ def test_no_key_of_a_config_is_dead():
     # Hyperparameters of losses are read by the name that the registry gives them.
     assert fields - set(HYPERPARAMETERS) - read - {"regression"} == set()
     assert "no_such_field" not in read
+
+
+def test_feature_smoothing_starts_where_it_was_published_for_the_data_set():
+    starts = [AgeRun(arm="a", seed=0, dataset=name).first_fds_year for name in ("imdb_wiki_dir", "agedb_dir", "mine")]
+    assert starts == [0, 3, 0]
+    assert AgeRun(arm="a", seed=0, dataset="agedb_dir", fds_start=0).first_fds_year == 0

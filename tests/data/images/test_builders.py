@@ -19,6 +19,7 @@ from regcls_jax.data.images.prepare import prepare
 from regcls_jax.data.images.splits import findings, folder_of, load_images
 from regcls_jax.report.images.data_summary import summary
 from regcls_jax.store.claims import open_claims
+from regcls_jax.store.files import read_json
 
 AGES = [1, 1, 1, 30, 30, 30, 30, 30, 30, 90, 90, 91]
 
@@ -102,7 +103,7 @@ def test_one_more_unusable_image_than_the_limit_is_an_error_that_names_them(manu
         prepare("agedb_dir", manual, tmp_path / "data", max_skipped=0.16)  # ceil(0.16 * 12) = 2
     assert all(name in str(caught.value) for name in faults)
     listing = tmp_path / "data" / "checks" / "age_table_images" / "unusable.json"
-    assert json.loads(listing.read_text()).keys() == faults.keys()
+    assert read_json(listing).keys() == faults.keys()
     assert str(listing) in str(caught.value)
     with pytest.raises(OSError, match=r"agedb_dir is not prepared in .*launch/prepare.py --dataset=agedb_dir"):
         load_images("agedb_dir", tmp_path / "data")
