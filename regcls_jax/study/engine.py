@@ -49,7 +49,7 @@ def run_study(
       workdir: folder of the results.
       cache_dir: folder of generated data sets.
       command: noted beside the results.
-      progress: whether to show progress bars.
+      progress: whether to show progress bars, and a note where classes fit their training sets badly.
 
     Raises:
       ValueError: an invalid config or data that cannot be trained on.
@@ -164,7 +164,7 @@ def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path,
         splits = digest(*problem.splits.values())
         digests[spec] = f"{data[spec.shared]} {' '.join(problem.splits)} {splits}"
     _check_data(folder, digests)
-    if odd:
+    if odd and progress:
         tqdm.tqdm.write(f"Note: classes fit {len(odd)} of {len(sizes)} training sets badly; {first}", file=sys.stderr)
     if not (folder / "rows" / TRIVIAL_FILE).exists():
         write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / TRIVIAL_FILE)
