@@ -36,10 +36,10 @@ class AgeRun(ImageRun):
     fds_buckets: int = whole(100, 1)  # of feature smoothing: whole years from fds_start to fds_buckets - 1
     fds_start: int = whole(-1, -1)  # -1: as published for the data set (AgeDB: 3, others: 0)
 
-    @property
-    def first_fds_year(self) -> int:
-        """The age of the first bucket of feature smoothing."""
-        return FDS_START.get(self.dataset, 0) if self.fds_start < 0 else self.fds_start
+
+def first_fds_year(run: AgeRun) -> int:
+    """The age of the first bucket of feature smoothing."""
+    return FDS_START.get(run.dataset, 0) if run.fds_start < 0 else run.fds_start
 
 
 def whole_years(_: AgeRun, data: Prepared) -> np.ndarray:
@@ -62,11 +62,11 @@ def _buckets(run: AgeRun, data: Prepared) -> Buckets:
             batch["target"],
             batch["mask"],
             buckets=run.fds_buckets,
-            start=run.first_fds_year,
+            start=first_fds_year(run),
             present=jnp.asarray(present) if whole else None,
         )
 
-    return Buckets(run.fds_buckets - run.first_fds_year, of)
+    return Buckets(run.fds_buckets - first_fds_year(run), of)
 
 
 AGE = scalar_task(AgeRun, whole_years, _buckets)

@@ -41,7 +41,8 @@ def _run_columns(number: int, run: Run, sized: Sized) -> Row:
 def part_rows(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> list[Row]:
     """The result rows of a trained part: one per run and evaluation split."""
     squared, absolute, count = made.trained.errors
-    seen = np.maximum(count, 1)  # places that no chunk of this part fills saw nothing
+    # In float32, as the sums are; places that no chunk of this part fills saw nothing.
+    seen = np.maximum(count, 1).astype(squared.dtype)
     scores = {"n": count, "mse": squared / seen, "mae": absolute / seen}
     rows = []
     for number, at in made.members():

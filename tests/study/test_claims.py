@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from paths import ROOT
@@ -43,8 +44,9 @@ def finish(process):
     """How many trainings a process did that must end well."""
     output, errors = process.communicate(timeout=TIME_LIMIT)
     assert process.returncode == 0, errors[-3000:]
-    first = output.split()[0]
-    return 0 if first == "All" else int(first)
+    devices, done, *_ = output.splitlines()
+    assert devices.startswith("Running on ")
+    return 0 if done.startswith("All ") else int(done.split()[0])
 
 
 def rows_of(workdir):
@@ -68,6 +70,11 @@ def alone(start, tmp_path_factory):
     return rows
 
 
+def test_metrics_have_the_digits_of_the_sums_they_come_from(alone):
+    for value in alone.loc[alone["run"] >= 0, ["mse", "mae"]].to_numpy().ravel():
+        assert float(str(np.float32(value))) == value
+
+
 def test_two_processes_give_the_rows_of_one(start, alone, tmp_path):
     running = [start(tmp_path) for _ in range(2)]
     assert sum(map(finish, running)) == RUNS, "every training once"
@@ -84,7 +91,7 @@ def test_of_three_processes_one_is_killed(start, alone, tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     victim.kill()
-    assert victim.communicate(timeout=TIME_LIMIT)[0] == ""
+    assert len(victim.communicate(timeout=TIME_LIMIT)[0].splitlines()) == 1, "it says what it runs on, and no more"
     trained = sum(map(finish, others))
     assert RUNS - 4 <= trained <= RUNS, "it was killed in its first parts"
     assert_whole(tmp_path, alone)
@@ -216,9 +223,8 @@ def test_processes_that_cut_parts_otherwise_divide_the_chunks(small_study, tmp_p
     (first, *_, last) = sorted((whole / "trace").iterdir())
     (work / "trace" / f"{first.name[:7]}-9999999.csv.gz").write_bytes(first.read_bytes())
     (work / "rows").mkdir()
-    for name in (last.name, last.name.removesuffix(".gz")):
-        folder = "trace" if name == last.name else "rows"
-        (work / folder / name).write_bytes((whole / folder / name).read_bytes())
+    for folder in ("trace", "rows"):
+        (work / folder / last.name).write_bytes((whole / folder / last.name).read_bytes())
     assert run_study(config, work, small_study[1], progress=False) == 4
     pd.testing.assert_frame_equal(rows_of(work), rows_of(whole), check_exact=True)
     for mine, wanted in zip(read_trace(work), read_trace(whole), strict=True):
