@@ -63,7 +63,7 @@ def run_study(
     finished.look()
     trained = 0
     if len(finished.runs) < len(runs) or not (folder / "rows" / TRIVIAL_FILE).exists():
-        with parts.sigterm_as_interrupt(), open_claims(folder / CLAIMS) as claims:
+        with parts.sigterm_as_interrupt() as check_stop, open_claims(folder / CLAIMS) as claims:
             # Others see this process from now on: the folder is that of this study, unless another took it just before.
             share_workdir(workdir, config)
             source, _ = source_of(config.get("data", {}))
@@ -78,6 +78,7 @@ def run_study(
                     bar.set_postfix_str(f"waiting for {missing} trainings of other processes")
                     bar.update(len(finished.runs) - bar.n)
                     time.sleep(parts.PATIENCE)
+                    check_stop()
 
                 mine = parts.claimed_parts(planned, claims, finished, wait)
                 for made in trained_parts(mine, planned, runs, sizes, read):
@@ -88,6 +89,7 @@ def run_study(
                         bar.set_postfix_str(f"{rate:.0f} trainings/min with {part.shape.classes} classes")
                     finished.look()
                     bar.update(len(finished.runs) - bar.n)
+                    check_stop()
     _remove_unfinished(folder)
     return trained
 

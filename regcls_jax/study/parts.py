@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 from regcls_jax.store.claims import Claims
 from regcls_jax.store.files import refresh
@@ -123,20 +124,29 @@ def _claim_name(chunk: Sequence[int]) -> str:
 
 
 @contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[Callable[[], None]]:
     """Turns SIGTERM (a scheduler takes the machine away) into KeyboardInterrupt(SIGTERM), so that claims are released.
 
-    Without effect outside the main thread, which alone can handle signals.
+    Yields a function to call now and then: it raises what could not be raised when the signal came. Without effect
+    outside the main thread, which alone can handle signals.
     """
+    received: list[int] = []
 
-    def interrupt(number: int, _: object) -> None:
-        raise KeyboardInterrupt(number)
+    def check() -> None:
+        if received:
+            raise KeyboardInterrupt(received[0])
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        # Python ignores, but prints, what is raised inside JAX's callback of the garbage collector.
+        if frame is None or frame.f_code.co_name != "_xla_gc_callback":
+            check()
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield check
         return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        yield check
     finally:
         signal.signal(signal.SIGTERM, before)

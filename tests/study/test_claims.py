@@ -229,3 +229,13 @@ def test_processes_that_cut_parts_otherwise_divide_the_chunks(small_study, tmp_p
     pd.testing.assert_frame_equal(rows_of(work), rows_of(whole), check_exact=True)
     for mine, wanted in zip(read_trace(work), read_trace(whole), strict=True):
         pd.testing.assert_frame_equal(mine, wanted, check_exact=True)
+
+
+def test_a_sigterm_inside_a_callback_of_the_garbage_collector_is_not_lost():
+    def _xla_gc_callback():  # what JAX calls it; Python ignores an exception there
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with parts.sigterm_as_interrupt() as check_stop:
+        _xla_gc_callback()
+        with pytest.raises(KeyboardInterrupt):
+            check_stop()
