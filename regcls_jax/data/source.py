@@ -1,6 +1,5 @@
 """What the study engine trains on: problems and their sources. A new data set is a file here and a line in SOURCES."""
 
-import hashlib
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -48,15 +47,6 @@ class Problem(NamedTuple):
     def train_targets(self) -> np.ndarray:
         """The targets [m] or [m, t] that are trained on."""
         return self.targets[self.splits["train"]]
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """A digest of arrays: types, shapes and content."""
-    found = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        found.update(f"{array.dtype.str} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
 
 
 class Source(NamedTuple):

@@ -1,7 +1,6 @@
 """Checkpoints of a training with Orbax: the newest one, to continue from, and the best one, to test."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,21 +11,16 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PolicyCheckpointInfo, PreservationContext, PreservationPolicy
 
-from regcls_jax.store.files import signed, verified
+from regcls_jax.store.files import digest, signed, verified
 
 METRIC = "selected"
 # What a position says besides: the metric, and the digest of the arrays.
 SELECTED, DIGEST = "selected", "arrays"
 
 
-def digest(state: Any) -> str:
-    """A digest of the arrays of a state, which every host holds whole."""
-    found = hashlib.blake2b(digest_size=16)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        array = np.ascontiguousarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
-        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+def _digest(state: Any) -> str:
+    """Of the arrays of a state, which every host holds whole."""
+    return digest(*(np.asarray(leaf.addressable_data(0)) for leaf in jax.tree.leaves(state)))
 
 
 def _damaged(path: Any, error: Exception) -> OSError:
@@ -88,7 +82,7 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, position: dict[str, Any], selected: float | None) -> None:
         """Saves `state` (arrays) and `position` (JSON) at `step`; `selected`: the validation metric after an epoch."""
-        position = signed({**position, SELECTED: selected, DIGEST: digest(state)})
+        position = signed({**position, SELECTED: selected, DIGEST: _digest(state)})
         self._manager.save(
             step,
             args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
@@ -133,7 +127,7 @@ class Checkpoints:
         """
         position = self._position(step)
         state = self._read(step, state=ocp.args.StandardRestore(like))["state"]
-        if digest(state) != position[DIGEST]:
+        if _digest(state) != position[DIGEST]:
             raise _damaged(self._manager.directory / str(step), ValueError("its arrays are not those that were saved"))
         return state, {name: value for name, value in position.items() if name not in (SELECTED, DIGEST)}
 

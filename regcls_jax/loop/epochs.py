@@ -31,7 +31,6 @@ from regcls_jax.loop.watch import Notes, Watch
 from regcls_jax.loop.writer import MetricsWriter
 from regcls_jax.store.files import to_json, write_atomic
 from regcls_jax.store.meta import facts
-from regcls_jax.targets import class_bins, misfit
 
 _CALLS = itertools.count(1)
 
@@ -125,7 +124,7 @@ def set_up(run: LoopRun, data: Prepared, folder: Path, opened: contextlib.ExitSt
     """Everything before the first step, or the next one of a training that was stopped; `opened` closes it."""
     process = (jax.process_index(), jax.process_count())
     engine, mesh = make_engine(run, data), data_mesh()
-    if process[0] == 0 and (odd := misfit(class_bins(run, engine.task.targets(data)), engine.task.targets(data))):
+    if process[0] == 0 and (odd := engine.fitted.misfit):
         tqdm.tqdm.write(f"Note: arm {run.arm!r}, seed {run.seed}: {odd}", file=sys.stderr)
     measure = engine.task.measure(run, data)
     checkpoints = opened.enter_context(contextlib.closing(Checkpoints(folder)))

@@ -11,7 +11,7 @@ from regcls_jax.priors import MixturePrior
 
 
 class FittedArrays(NamedTuple):
-    """float32 arrays; None where the run has no use for one.
+    """float32 arrays, and what is odd about the classes (`targets.misfit`); None where the run has no use for one.
 
     `edges` [C + 1] and `keep` [C] of the classes; `data_edges`, `data_keep` of the balanced data; `bucket_edges`
     [K + 1] and `bucket_weights` [K] of the regression loss; `prior` of Balanced MSE; `mean`, `std` of the output (0 and
@@ -27,6 +27,7 @@ class FittedArrays(NamedTuple):
     prior: MixturePrior | None
     mean: np.float32
     std: np.float32
+    misfit: str | None
 
 
 def other_classes(run: LoopRun, classes: int, *, balanced: bool) -> Method:
@@ -56,4 +57,5 @@ def fit(run: LoopRun, training: targets.Targets, name: str) -> FittedArrays:
         prior=fitted.prior,
         mean=np.float32(fitted.mean),
         std=np.float32(fitted.std),
+        misfit=targets.misfit(fitted.bins, training) or None,
     )

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def write_atomic(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
     """Makes `path` hold exactly `data` (text as UTF-8).
@@ -81,6 +83,15 @@ def verified(content: Any) -> dict[str, Any]:
     if CHECKSUM in content and content[CHECKSUM] != _checksum(own):
         raise ValueError("it was changed or damaged (its checksum does not fit)")
     return own
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """A digest of arrays: types, shapes and content."""
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(f"{array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def to_json(content: Mapping[str, Any], indent: int | None = 2) -> str:

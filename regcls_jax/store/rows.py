@@ -53,15 +53,18 @@ def write_csv_atomic(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     write_atomic(path, data)
 
 
-def read_file(path: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
-    """Reads one CSV that has at least the given columns. Raises the errors of `read_rows`."""
+def read_file(path: Path, columns: Sequence[str] = COLUMNS, remedy: str = "") -> pd.DataFrame:
+    """Reads one CSV that has at least the given columns.
+
+    Raises the errors of `read_rows`; that of a damaged file ends in the `remedy`.
+    """
     try:
         # Only "nan" means missing: an arm may be called "none" or "null".
         # Layer widths ("6-15", but "4" for a single layer) are text; other types are inferred from whole columns.
         text = {"hidden": str}
         frame = pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype=text, low_memory=False)
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: bad UTF-8 and parser errors
-        raise OSError(f"{path} is not a readable CSV of result rows: {error}; {AGAIN}") from error
+        raise OSError(f"{path} is not a readable CSV of result rows: {error}{remedy and f'; {remedy}'}") from error
     if missing := [name for name in columns if name not in frame]:
         raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}.")
     if frame.empty:
@@ -86,18 +89,18 @@ def read_rows(workdir: str | os.PathLike) -> pd.DataFrame:
       ValueError: a file lacks a column or has text where numbers belong (the message names file and column).
     """
     workdir = Path(workdir)
-    files = sorted((workdir / "rows").glob("*.csv.gz")) or list(workdir.glob("rows.csv.gz"))
+    parts = sorted((workdir / "rows").glob("*.csv.gz"))
+    files = parts or list(workdir.glob("rows.csv.gz"))
     if not files:
         earlier = "; gzip those of an earlier version: gzip rows/*.csv" if [*workdir.glob("rows/*.csv")] else ""
         raise OSError(f"{workdir} holds no result rows (rows/*.csv.gz or rows.csv.gz){earlier}.")
-    frames = [read_file(path) for path in files]
+    frames = [read_file(path, remedy=AGAIN if parts else "") for path in files]
     rows = pd.concat(frames, ignore_index=True)
     file = np.repeat([str(path) for path in files], [len(frame) for frame in frames])
     settings = [name for name in rows if name not in (*METRICS, "n")]
-    for twice in np.flatnonzero(rows.duplicated(settings)):
-        same = (rows[settings].fillna("") == rows.loc[twice, settings].fillna("")).all(axis=1)
-        names = " and ".join(dict.fromkeys(file[same]))
-        raise OSError(f"{names} hold(s) rows of run {rows['run'][twice]} twice; remove the file that was copied")
+    if (twice := rows.duplicated(settings, keep=False)).any():
+        names, run = " and ".join(dict.fromkeys(file[twice])), rows.loc[twice, "run"].iloc[0]
+        raise OSError(f"{names} hold(s) rows of run {run} twice; remove the file that was copied")
     splits = rows.groupby(["arm", "run"])["split"].transform("size")
     trained = rows["run"] >= 0
     if (short := trained & (splits < splits[trained].max())).any():
@@ -121,7 +124,7 @@ def runs_of_file(path: Path) -> set[int]:
     Raises:
       OSError, ValueError: the file is damaged, or has fewer rows for one run than for another.
     """
-    rows = read_file(path)["run"].value_counts()
+    rows = read_file(path, remedy=AGAIN)["run"].value_counts()
     if -1 not in rows and rows.nunique() > 1:
         raise OSError(f"{path} is incomplete: rows of run {rows.idxmin()} are missing; {AGAIN}")
     return set(rows.index) - {-1}

@@ -14,10 +14,10 @@ import jax
 import pandas as pd
 import tqdm
 
-from regcls_jax.data.source import Problem, Source, Spec, digest
+from regcls_jax.data.source import Problem, Source, Spec
 from regcls_jax.data.sources import source_of
 from regcls_jax.store.claims import Claims, open_claims
-from regcls_jax.store.files import read_json, to_json, write_new
+from regcls_jax.store.files import digest, read_json, to_json, write_new
 from regcls_jax.store.meta import note_time
 from regcls_jax.store.rows import TRIVIAL_FILE, write_csv_atomic
 from regcls_jax.store.workdir import CLAIMS, DATA_FILE, share_workdir
@@ -153,13 +153,11 @@ def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path,
     data: dict[Hashable, str] = {}  # specs of equal `shared` have the same inputs and targets: digest them once
     digests: dict[Spec, str] = {}
     odd: list[str] = []
-    first = ""
     for spec, sets in tqdm.tqdm(by_problem.items(), desc="classes", disable=not progress, leave=False):
         problem = read(spec)
         sizes.update((trained_on, measure(trained_on, problem)) for trained_on in sets)
-        odd += (text for trained_on in sets if (text := misfit(sizes[trained_on].bins, problem.train_targets)))
-        if odd and not first:
-            first = f"{spec.name}: {odd[0]}"
+        found = (misfit(sizes[trained_on].bins, problem.train_targets) for trained_on in sets)
+        odd += (f"{spec.name}: {text}" for text in found if text)
         trivial.extend(trivial_rows(spec, problem))
         if spec.shared not in data:
             data[spec.shared] = digest(problem.inputs, problem.targets)
@@ -167,7 +165,7 @@ def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path,
         digests[spec] = f"{data[spec.shared]} {' '.join(problem.splits)} {splits}"
     _check_data(folder, digests)
     if odd and progress:
-        tqdm.tqdm.write(f"Note: classes fit {len(odd)} of {len(sizes)} training sets badly; {first}", file=sys.stderr)
+        tqdm.tqdm.write(f"Note: classes fit {len(odd)} of {len(sizes)} training sets badly; {odd[0]}", file=sys.stderr)
     if not (folder / "rows" / TRIVIAL_FILE).exists():
         write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / TRIVIAL_FILE)
     return sizes, read

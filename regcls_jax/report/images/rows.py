@@ -26,7 +26,7 @@ from regcls_jax.report.images.study import (
     target_of,
 )
 from regcls_jax.store.files import read_json
-from regcls_jax.store.rows import read_file
+from regcls_jax.store.rows import AGAIN, read_file
 
 # What predictions.npz holds, under the names that earlier versions gave it; and what it may hold.
 ARRAYS = {"test_target": "test_age", "test_prediction": "test_prediction", "train_counts": "train_counts"}
@@ -85,7 +85,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _rows(folder: Path, config: Mapping[str, Any]) -> pd.DataFrame:
     path = folder / "rows.csv.gz"
-    rows = read_file(path, IMAGE_COLUMNS)[list(IMAGE_COLUMNS)]
+    rows = read_file(path, IMAGE_COLUMNS, AGAIN)[list(IMAGE_COLUMNS)]
     if rows.duplicated(EVALUATION).any():
         raise OSError(f"{path} holds a row twice")
     own = rows[rows["seed"] != TRIVIAL_SEED]
