@@ -43,7 +43,9 @@ def test_equals_the_published_network(golden):
     model = depth_network(classes=10)
     shapes = jax.eval_shape(model.init, KEY, jnp.zeros((1, 64, 64, 3)))
     variables = from_state_dict(torch_state(files[10]["names"], shapes), shapes)
-    entries = {leaf: torch_entry(f"R.conv2.{leaf}", shape) for leaf, shape in (("weight", (1, 128, 5, 5)), ("bias", (1,)))}
+    entries = {
+        leaf: torch_entry(f"R.conv2.{leaf}", shape) for leaf, shape in (("weight", (1, 128, 5, 5)), ("bias", (1,)))
+    }
     plain_head = {"kernel": flax_layout(entries["weight"]), "bias": entries["bias"]}
     x = np.random.RandomState(1).standard_normal((1, 3, 228, 304)).transpose(0, 2, 3, 1)
     for train in (False, True):
@@ -121,7 +123,9 @@ def test_initial_weights():
             continue
         # The encoder starts as a ResNet, all else as PyTorch starts convolutions: U(+-1 / sqrt(fan_in)).
         fan_in = np.prod(leaf.shape[:3])
-        expected = np.sqrt(2 / (leaf.shape[0] * leaf.shape[1] * leaf.shape[3])) if path[0] == "E" else (3 * fan_in) ** -0.5
+        expected = (
+            np.sqrt(2 / (leaf.shape[0] * leaf.shape[1] * leaf.shape[3])) if path[0] == "E" else (3 * fan_in) ** -0.5
+        )
         assert np.asarray(leaf).std() == pytest.approx(expected, rel=6 / np.sqrt(2 * leaf.size)), path
         if path[0] != "E":
             assert np.abs(leaf).max() <= fan_in**-0.5, path

@@ -42,7 +42,9 @@ def test_equals_the_plain_form(monkeypatch, rows):
         expected, pull_plain = jax.vjp(plain, weights, features)
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), pull(cotangent), pull_plain(cotangent)
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12),
+            pull(cotangent),
+            pull_plain(cotangent),
         )
 
 
