@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -155,7 +156,9 @@ def _read_rows(path: Path) -> pd.DataFrame:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
             lines = [(reader.line_num, [field.strip() for field in row]) for row in reader]
         (_, header), *rows = [(line, row) for line, row in lines if any(row)]
-    except (csv.Error, EOFError, ValueError) as error:  # of encoding, or no header
+    except FileNotFoundError:
+        raise
+    except (csv.Error, EOFError, OSError, ValueError, zlib.error) as error:  # of encoding, or no header
         raise ValueError(f"{path} is no CSV table: {error}") from error
     for line, row in rows:
         if any(row[len(header) :]):
