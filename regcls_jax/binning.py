@@ -3,7 +3,7 @@
 Edges are made once, on the host, from the training targets; `assign` works on NumPy arrays and inside jit alike.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # JAX is not imported at run time: code that only prepares data can use bins and weights without it.
 ArrayT = TypeVar("ArrayT", np.ndarray, "jax.Array")
+AnyArray: TypeAlias = "np.ndarray | jax.Array"
 DECODINGS = ("expectation", "argmax", "median")
 
 ROUNDINGS = ("ceil", "round", "floor")
@@ -49,7 +50,7 @@ def _namespace(values: Any) -> tuple[Any, Any]:
     return np, np.asarray(values)
 
 
-def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) -> ArrayT:
+def assign(targets: ArrayT, edges: AnyArray, classes: "AnyArray | int | None" = None) -> ArrayT:
     """Labels int32 [...] of `targets` [...]: bin k holds edges[k] <= y < edges[k + 1]; the last edge is inclusive.
 
     Targets outside the edges go to the nearest class, so a label is always in [0, classes) (recipes 4.2). `edges` may
@@ -73,7 +74,7 @@ def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) 
     return labels
 
 
-def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> ArrayT:
+def decode(probabilities: ArrayT, edges: AnyArray, rule: str = "expectation") -> ArrayT:
     """Values [...] in target units from class `probabilities` [..., C] over `edges` [C + 1].
 
     rule: "expectation", the mean of the class centres; "argmax", the centre of the most probable class; "median", where
@@ -89,7 +90,7 @@ def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> A
         raise ValueError(f"{classes} classes need {classes + 1} edges, got {len(edges)}")
     if rule not in DECODINGS:
         raise ValueError(f"unknown rule {rule!r}; one of {', '.join(DECODINGS)}")
-    centres = (edges[:-1] + edges[1:]) / 2
+    centres: Any = (edges[:-1] + edges[1:]) / 2
     if rule == "expectation":
         return probabilities @ centres
     if rule == "argmax":

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax import Array
 from jax.scipy.special import erf
 from jax.scipy.stats import norm
@@ -62,7 +63,7 @@ def histogram_prior(targets: np.ndarray, edges: np.ndarray) -> HistogramPrior:
     return HistogramPrior(edges, counts / targets.size)
 
 
-def mixture_prior(means: ArrayLike, variances: ArrayLike, weights: ArrayLike) -> MixturePrior:
+def mixture_prior(means: npt.ArrayLike, variances: npt.ArrayLike, weights: npt.ArrayLike) -> MixturePrior:
     """A checked MixturePrior from fitted parameters, each [K]; raises ValueError, naming the values, if invalid."""
     means, variances, weights = (np.asarray(values, np.float64) for values in (means, variances, weights))
     if means.ndim != 1 or not means.shape == variances.shape == weights.shape:
@@ -134,7 +135,7 @@ def _log_masses(edges: Array, mean: Array, variance: Array) -> Array:
     return jnp.where(empty, -jnp.inf, jnp.where(straddles, middle, _log_tail(distance, width)))
 
 
-def discretised_posterior(mean: Array, variance: ArrayLike, edges: ArrayLike) -> Array:
+def discretised_posterior(mean: ArrayLike, variance: ArrayLike, edges: ArrayLike) -> Array:
     """log P_k, the mass of N(y; mean, variance) in each bin: [...] and edges [C + 1] -> [..., C]; -inf in an empty bin.
 
     As the logits of Eq. 9 it shows what coarsening alone costs. Let bin k have width w_k, prior mass q_k, Z = sum P_k:
@@ -151,7 +152,7 @@ def discretised_posterior(mean: Array, variance: ArrayLike, edges: ArrayLike) ->
     return masses(mean, variance)
 
 
-def _log_mixture(prior: MixturePrior, targets: Array, noise: ArrayLike) -> Array:
+def _log_mixture(prior: MixturePrior, targets: ArrayLike, noise: ArrayLike) -> Array:
     """log density of the mixture convolved with N(0, noise), [...] -> [...]."""
     means, variances, weights = map(jnp.asarray, prior)
 
@@ -168,7 +169,7 @@ def _bin_densities(prior: HistogramPrior) -> Array:
     return jnp.where(occupied, probabilities / jnp.where(occupied, jnp.diff(edges), 1), 0)
 
 
-def log_density(prior: Prior, targets: Array) -> Array:
+def log_density(prior: Prior, targets: ArrayLike) -> Array:
     """log p~(y), [...] -> [...]; -inf where a histogram has no mass. Edges belong to bins as in `binning.assign`."""
     if isinstance(prior, MixturePrior):
         return _log_mixture(prior, targets, 0.0)
@@ -178,7 +179,7 @@ def log_density(prior: Prior, targets: Array) -> Array:
     return jnp.log(jnp.where((targets >= edges[0]) & (targets <= edges[classes]), density, 0))
 
 
-def log_evidence(prior: Prior, mean: Array, variance: ArrayLike) -> Array:
+def log_evidence(prior: Prior, mean: ArrayLike, variance: ArrayLike) -> Array:
     """log of the integral of N(y'; mean, variance) p~(y') over y' (Eq. 5, 8), [...] -> [...], in closed form.
 
     Relative precision is kept, and the gradient is finite, until (mean - y')^2 / variance overflows (in float32 at

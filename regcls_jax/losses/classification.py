@@ -31,7 +31,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int 
     return (jax.nn.logsumexp(logits, axis) - chosen) * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
 
 
-def memberships(targets: Array, edges: Array, sigma: float) -> Array:
+def memberships(targets: Array, edges: Array, sigma: Array | float) -> Array:
     """Soft class memberships [..., C] of `targets` [...], summing to 1: the mass of N(target, sigma^2) in each class.
 
     As in HL-Gauss (recipes 2.11): mass beyond the `edges` [C + 1] is dropped and the rest normalised; a target outside

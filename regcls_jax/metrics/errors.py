@@ -3,15 +3,16 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
 class ErrorSums(NamedTuple):
     """Sums over evaluated samples: squared error, absolute error (target units), number of samples."""
 
-    squared: Array
-    absolute: Array
-    count: Array
+    squared: Array | np.ndarray
+    absolute: Array | np.ndarray
+    count: Array | np.ndarray  # type: ignore[assignment]  # hides tuple.count
 
 
 def error_sums(predictions: Array, targets: Array, mask: Array) -> ErrorSums:

@@ -21,10 +21,10 @@ class ClassErrorSums(NamedTuple):
     `log_absolute` -inf, as it makes the geometric mean 0.
     """
 
-    squared: Array
-    absolute: Array
-    log_absolute: Array
-    count: Array
+    squared: Array | np.ndarray
+    absolute: Array | np.ndarray
+    log_absolute: Array | np.ndarray
+    count: Array | np.ndarray  # type: ignore[assignment]  # hides tuple.count
 
 
 def class_error_sums(predictions: Array, targets: Array, labels: Array, mask: Array, classes: int) -> ClassErrorSums:
