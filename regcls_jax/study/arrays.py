@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from regcls_jax.study.runs import Run, TrainingSet
 from regcls_jax.study.trace import TraceArrays
 from regcls_jax.study.train import SEPARATE_MODEL, TRACED, Arrays, RunArrays, Shape
 
-Read = Callable[[Spec], Problem]
+Read = Callable[[Any], Problem]  # of the specs of one source
 Sizes = Mapping[TrainingSet, Sized]
 KeyT = TypeVar("KeyT", bound=Hashable)
 

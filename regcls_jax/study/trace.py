@@ -1,19 +1,21 @@
 """The quantities of section 2.2 (Eq. 5-11) of a model in training: one run, every evaluation split, pure functions."""
 
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
 from regcls_jax import losses, priors, theory
-from regcls_jax.binning import ArrayT
 from regcls_jax.objectives import masked_mean
 
 # Which sigma^2 the Gaussian likelihood has: the model's own MSE on its training split, or Eq. 3's 1 / (2 lambda).
 TRACES = ("none", "mse", "lambda")
+# Of the arrays of a study: filled by NumPy, read by JAX.
+ArrayT = TypeVar("ArrayT", np.ndarray, Array)
 
 
 class Trace(NamedTuple):

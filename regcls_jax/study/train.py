@@ -16,7 +16,6 @@ from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
 from regcls_jax import optimizer as optimizers
-from regcls_jax.binning import ArrayT
 from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY, REGRESSION
 from regcls_jax.metrics.errors import ErrorSums, error_sums
@@ -25,7 +24,7 @@ from regcls_jax.objectives import keep_mask, objective
 from regcls_jax.prediction import Prediction
 from regcls_jax.priors import MixturePrior
 from regcls_jax.study.step import State, init_state, train_step
-from regcls_jax.study.trace import Trace, TraceArrays, watch
+from regcls_jax.study.trace import ArrayT, Trace, TraceArrays, watch
 
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
