@@ -53,7 +53,7 @@ def start(platform: str = "any", cpu_devices: int | None = None, connect: Callab
         jax.config.update("jax_platforms", "cpu")
     if connect is not None:
         connect()
-    told = jax.config.jax_platforms or ""  # type: ignore[attr-defined]
+    told = jax.config.jax_platforms or ""  # type: ignore[attr-defined]  # JAX declares no option
     try:
         devices, found = jax.devices(), jax.default_backend()
     except RuntimeError as error:

@@ -36,10 +36,13 @@ class ImageTable(NamedTuple):
 
     def rows(self, mask: np.ndarray) -> Self:
         """The rows where `mask` [n] (bool) holds, in their order."""
-        return type(self)(*(None if column is None else column[mask] for column in self))
+        splits = None if self.splits is None else self.splits[mask]
+        return type(self)(self.paths[mask], self.targets[mask], splits)
 
     def split(self, name: str) -> Self:
-        """The rows of one split, in their order."""
+        """The rows of one split, in their order. Raises ValueError if the table is not split."""
+        if self.splits is None:
+            raise ValueError("the table has no splits")
         return self.rows(self.splits == name)
 
 
@@ -135,7 +138,7 @@ def split_by_target(table: ImageTable, source: str | os.PathLike, seed: int) -> 
 def check_splits(table: ImageTable, source: str | os.PathLike) -> None:
     """Raises ValueError, naming `source`, where a split has no row."""
     for name in SPLITS:
-        if not (table.splits == name).any():
+        if not len(table.split(name).targets):
             raise ValueError(f"{source}, column 'split': no row is {name!r}")
 
 

@@ -60,7 +60,7 @@ class Target(NamedTuple):
 
     def buckets(self, values: np.ndarray) -> np.ndarray:
         """The bucket of every value [n], int; what lies outside belongs to the first or the last."""
-        return binning.assign(np.float32(values), np.float32(self.edges))
+        return binning.assign(np.asarray(values), self.edges)
 
     def groups(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Which of the values [n] are in each of `GROUPS`."""
