@@ -81,12 +81,12 @@ def target_of(
 
     Args:
       counts: training images per bucket [K].
-      values: the targets that are tested on [n]; they may exceed the training's.
-      edges: of the buckets [K + 1]; None for whole units from 0.
+      values: the targets that are tested on [n].
+      edges: of the buckets [K + 1]; None for whole units from 0 to the largest of the values, as earlier versions had.
       median: of the training targets; None takes it from the buckets, exact for whole numbers.
       **named: name and unit.
     """
-    if edges is None or np.array_equal(edges, np.arange(len(edges))):
+    if edges is None:
         counts = np.pad(counts, (0, max(0, int(values.max()) + 1 - len(counts))))
         edges = np.arange(len(counts) + 1)
     made = Target(np.asarray(edges, float), counts, float("nan"), **named)
