@@ -50,7 +50,7 @@ def main() -> None:
         raise ValueError("give either --dataset and --manual_dir, or --table, --images, --target and --name")
 
     from regcls_jax.data.images.prepare import prepare, prepare_own  # slow imports: --help must not wait for them
-    from regcls_jax.data.images.splits import findings, folder_of, load_images
+    from regcls_jax.data.images.splits import PLACES, findings, load_images
     from regcls_jax.report.images.data_summary import summary
 
     name, data_dir = DATASET.value or NAME.value, DATA_DIR.value
@@ -64,7 +64,7 @@ def main() -> None:
     else:
         own_options = {"target": TARGET.value, "unit": UNIT.value, "path_column": PATH_COLUMN.value, "seed": SEED.value}
         made = prepare_own(name, TABLE.value, IMAGES.value, data_dir, **own_options, **options)
-    print(f"{'Prepared' if made else 'Prepared before'}: {folder_of(name, data_dir)}")
+    print(f"{'Prepared' if made else 'Prepared before'}: {PLACES.folder_of(name, data_dir)}")
     print(summary(load_images(name, data_dir), findings(name, data_dir)))
 
 
