@@ -19,7 +19,7 @@ REMEDY = "give --overwrite to prepare it again"
 
 def check_folder(images: str | os.PathLike | None, folder: Path) -> None:
     """Raises NotADirectoryError where the source of the data set in `folder` is given, but is not there."""
-    if images is not None and not Path(images).is_dir():
+    if images is not None and not Path(images).exists():
         there = f"; what was prepared before is in {folder}, and another folder needs --overwrite"
         raise NotADirectoryError(f"there is no folder {images}{there if is_prepared(folder) else ''}")
 
