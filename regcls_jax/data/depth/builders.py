@@ -13,15 +13,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from regcls_jax.data import nyud2
-from regcls_jax.data.depth.pairs import PairFiles, count_depths, seen_depths, usable_pair
+from regcls_jax.data.depth.histogram import count_depths
+from regcls_jax.data.depth.pairs import PairFiles, seen_depths, usable_pair
 from regcls_jax.data.depth.sources import Source
 from regcls_jax.data.depth.splits import digest_of
 from regcls_jax.data.depth.transforms import View
 from regcls_jax.data.images.check import Checked, check_most
 from regcls_jax.data.images.duplicates import groups_across_splits
-from regcls_jax.data.images.splits import FACTS, LEFT_OUT
-from regcls_jax.data.images.table import SPLITS, ImageTable
-from regcls_jax.data.once import LABELS
+from regcls_jax.data.images.table import ImageTable
+from regcls_jax.data.places import FACTS, LABELS, LEFT_OUT
+from regcls_jax.data.prepared import SPLITS
 from regcls_jax.store.files import to_json, write_atomic
 
 # Pictures whose features are the statistics of feature smoothing, if the source does not list them.
@@ -56,7 +57,7 @@ class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         kept = {name: [found for found in source.splits[name] if found in checked.digests] for name in SPLITS}
         if empty := [name for name, rows in kept.items() if not rows]:
             raise ValueError(
-                f"no pair that can be used is in the split {empty[0]}; mend the files, or choose another seed if it is drawn"
+                f"no pair that can be used is in the split {empty[0]}; mend the files, or choose another seed"
             )
         remarks: list[str] = []
         labels = {f"{name}_names": np.array(rows) for name, rows in kept.items()}

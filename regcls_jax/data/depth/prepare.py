@@ -10,8 +10,8 @@ from regcls_jax.data.depth.sources import Source, nyud2_source, own_source
 from regcls_jax.data.depth.splits import PLACES
 from regcls_jax.data.images.builders import build
 from regcls_jax.data.images.check import MAX_SKIPPED
-from regcls_jax.data.images.splits import FACTS
 from regcls_jax.data.once import REMEDY, check_folder, is_prepared, make_once
+from regcls_jax.data.places import FACTS
 from regcls_jax.store.files import read_json
 
 

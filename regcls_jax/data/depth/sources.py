@@ -11,7 +11,7 @@ from regcls_jax.data import nyud2
 from regcls_jax.data.depth.pairs import PairFiles, find_pairs
 from regcls_jax.data.depth.transforms import View
 from regcls_jax.data.images.files import open_files
-from regcls_jax.data.images.table import SPLITS
+from regcls_jax.data.prepared import SPLITS
 from regcls_jax.store.files import digest
 
 # Of the user's own pairs, the shares that are validated on and tested on.
