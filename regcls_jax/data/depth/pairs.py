@@ -41,7 +41,7 @@ class PairFiles:
 
     def read_depth(self, name: str) -> bytes:
         """The content of the depth map alone."""
-        return self._files.read(self._depths[name])
+        return self._files.read(self._depths[name] or "")
 
     def usable(self, name: str) -> bytes:
         """The content of a pair that can be decoded. Raises ValueError, saying what is wrong, if it cannot be."""

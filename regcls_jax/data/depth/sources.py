@@ -40,8 +40,8 @@ class Source(NamedTuple):
 
     def identity(self) -> str:
         """A digest of all but the content of the files."""
-        known = [*self.alone, *(self.subset or ["none"]), self.seed, *self.scales.values()]
-        lists = [np.array([str(value) for value in values]) for values in (known, *self.splits.values())]
+        known = [*self.alone, *(self.subset or ["none"]), str(self.seed), *map(str, self.scales.values())]
+        lists = [np.array(names, np.str_) for names in (known, *self.splits.values())]
         return digest(*lists, *([] if self.mask is None else [self.mask]))
 
 

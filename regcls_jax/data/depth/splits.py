@@ -20,7 +20,7 @@ class Pairs(Protocol):
     """Encoded pairs by number: the bytes of the picture, and of the depth map if there is one."""
 
     def __len__(self) -> int: ...
-    def read(self, indices: Sequence[int]) -> list[tuple[bytes, bytes | None]]: ...
+    def read(self, indices: Sequence[int]) -> Sequence[tuple[bytes, bytes | None]]: ...
 
 
 class EncodedPairs:
@@ -35,7 +35,7 @@ class EncodedPairs:
 
     def read(self, indices: Sequence[int]) -> list[tuple[bytes, bytes]]:
         """Several pairs in one request, as `Records.read`."""
-        return self._records.read(indices, "image", "depth")
+        return [(image, depth) for image, depth in self._records.read(indices, "image", "depth")]
 
 
 class RowsOf:
@@ -48,7 +48,7 @@ class RowsOf:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def read(self, indices: Sequence[int]) -> list[tuple[bytes, bytes | None]]:
+    def read(self, indices: Sequence[int]) -> Sequence[tuple[bytes, bytes | None]]:
         """As of the other pairs."""
         return self._pairs.read(self._rows[list(indices)].tolist())
 
@@ -82,6 +82,8 @@ class DepthSplit(NamedTuple):
 
     def mask_of(self, row: int) -> np.ndarray:
         """The mask bool `mask_shape` of one picture."""
+        if self.mask is None:
+            raise ValueError("the split has no mask")
         height, width = self.mask_shape
         return np.unpackbits(self.mask[row], count=height * width).reshape(height, width).astype(bool)
 
@@ -124,7 +126,9 @@ def load_depths(dataset: str, data_dir: str | os.PathLike) -> Prepared:
 
 def _split(folder: Path, name: str, labels: dict[str, np.ndarray], facts: dict) -> DepthSplit:
     files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
-    pairs, names = EncodedPairs(files) if files else [], labels[f"{name}_names"]
+    if not files:
+        raise OSError(f"{folder} has no pairs of {name}; {REMEDY}")
+    pairs, names = EncodedPairs(files), labels[f"{name}_names"]
     if len(pairs) != len(names):
         raise OSError(f"{folder}: {len(pairs)} pairs but {len(names)} names of {name}; {REMEDY}")
     split = DepthSplit(pairs, names, facts["scales"][name])
