@@ -19,6 +19,7 @@ from measure import cpu_times, others_share
 from PIL import Image
 
 from regcls_jax import cli
+from regcls_jax.data.batches import READY, Batch
 from regcls_jax.data.images import decoding as image_decoding
 from regcls_jax.data.images import pipeline as image_pipeline
 from regcls_jax.data.images.prepare import prepare
@@ -41,15 +42,19 @@ SETTLE_SECONDS = 1.5
 _encoded: list[bytes] = []
 
 
+def picture(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A picture uint8 [height, width, 3] with coarse structure and some noise."""
+    coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+    return (smooth + generator.normal(0, 4, smooth.shape)).clip(0, 255).astype(np.uint8)
+
+
 def generate(folder: Path, images: int, pixels: int) -> None:
-    """Writes JPEGs of quality 90 with coarse structure and some noise, named as UTKFace's images are."""
+    """Writes JPEGs of quality 90, named as UTKFace's images are."""
     folder.mkdir()
     generator = np.random.default_rng(0)
     for number in range(images):
-        coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        picture = np.asarray(coarse.resize((pixels, pixels), Image.Resampling.BICUBIC))
-        picture = (picture + generator.normal(0, 4, picture.shape)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(folder / f"30_0_0_{number:06}.jpg", quality=90)
+        Image.fromarray(picture(generator, pixels, pixels)).save(folder / f"30_0_0_{number:06}.jpg", quality=90)
 
 
 def remember(encoded: list[bytes]) -> None:
@@ -73,7 +78,7 @@ def bare_seconds(pool: concurrent.futures.Executor | None, processes: int, count
     return time.perf_counter() - clock
 
 
-def pipeline_rate(batches: Iterator[image_pipeline.Batch], warm: int, count: int) -> float:
+def pipeline_rate(batches: Iterator[Batch], warm: int, count: int) -> float:
     """Images per second of `count` batches, after `warm` that empty the queues; padding does not count."""
     for _ in range(warm):
         next(batches)
@@ -92,7 +97,7 @@ def compare(split: ImageSplit, workers: int) -> dict[str, float]:
         context = multiprocessing.get_context("spawn")
         pool = concurrent.futures.ProcessPoolExecutor(workers, context, remember, (encoded,))
     batches = image_pipeline.train_batches(split, image_size=size, batch_size=BATCH_SIZE.value, seed=0, workers=workers)
-    warm = 3 * image_pipeline.READY * max(workers, 1)
+    warm = 3 * READY * max(workers, 1)
     rates = []
     try:
         for turn in range(TURNS.value + 1):
