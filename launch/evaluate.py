@@ -45,17 +45,17 @@ def main() -> None:
         run = runs[0]
     print(devices.start(PLATFORM.value, cpu_devices=1), flush=True)
     data = task_of(run).load(run.dataset, DATA_DIR.value)
-    rows, predictions = evaluate_run(run, data, SPLIT.value, source, CHECKPOINT.value)
+    rows, found = evaluate_run(run, data, SPLIT.value, source, CHECKPOINT.value)
     metrics = rows.columns[list(rows.columns).index("shot") :].drop("n")
     print(markdown(rows[["arm", *metrics]].round(3)))
     folder = Path(FIGURES.value) if FIGURES.value else (source if RUN.value else source.parent) / "report"
     split = data.splits[SPLIT.value]
-    arrays = task_of(run).arrays(run, data, {SPLIT.value: predictions})
+    arrays = task_of(run).measure(run, data).arrays({SPLIT.value: found}, None)
     save_run_figures(
         folder,
         arm=run.arm,
         values=split.targets,
-        predictions=predictions,
+        predictions=found.kept,
         target=target_of(
             arrays["train_counts"],
             split.targets,

@@ -6,7 +6,7 @@ import functools
 import itertools
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ from jax.sharding import Mesh
 from regcls_jax import feature_smoothing
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.checkpoints import Checkpoints
-from regcls_jax.loop.evaluate import Evaluate, evaluator
+from regcls_jax.loop.evaluate import Evaluate, evaluator, predictor
 from regcls_jax.loop.mesh import IN_FLIGHT, check_batch_size, data_mesh, replicated, to_devices
-from regcls_jax.loop.results import write_results
+from regcls_jax.loop.results import result_rows, write_results
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.start import check_data, starting_state, state_template
 from regcls_jax.loop.steps import Engine, TrainState, fds_config, make_engine, statistics_step, train_step
@@ -89,7 +89,7 @@ def train_run(
 ) -> None:
     """Trains `run` in `folder`, `<workdir>/<arm>/seed<k>`, from where it was stopped, and tests its best epoch.
 
-    Leaves rows.csv.gz and maybe predictions.npz (see `write_results`), metrics.jsonl and tensorboard/, checkpoints/
+    Leaves rows.csv.gz and predictions.npz (see `write_results`), metrics.jsonl and tensorboard/, checkpoints/
     (the newest and the best), meta.json. Every host of a multi-host run calls this; only the first one writes files of
     its own.
 
@@ -193,24 +193,36 @@ def train_epoch(training: Training, progress: Progress, save_minutes: float, sto
 
 
 def smooth_features(training: Training, progress: Progress) -> None:
-    """One more pass over the training set, for the statistics of FDS (recipes 2.3)."""
+    """One more pass over the training set, or what the task takes of it, for the statistics of FDS (recipes 2.3)."""
     number = jnp.int32(progress.done // training.engine.steps_per_epoch - 1)
     shape = progress.state.fds.running_mean.shape
     statistics = jax.device_put(feature_smoothing.empty_statistics(*shape), replicated(training.mesh))
-    for index in range(training.engine.steps_per_epoch):
-        _, batch = _next(training)
-        progress.state, statistics = training.programs.add_statistics(progress.state, statistics, batch, number)
-        if index % IN_FLIGHT == 0:
-            jax.block_until_ready(statistics)
+    with contextlib.closing(_statistics_batches(training)) as batches:
+        for index, batch in enumerate(batches):
+            batch = to_devices(training.mesh, batch)
+            progress.state, statistics = training.programs.add_statistics(progress.state, statistics, batch, number)
+            if index % IN_FLIGHT == 0:
+                jax.block_until_ready(statistics)
     fds = training.programs.update_fds(progress.state.fds, statistics, number)
     progress.state = progress.state._replace(fds=fds)
+
+
+def _statistics_batches(training: Training) -> Iterator[dict[str, np.ndarray]]:
+    """The batches of one pass; of the training batches without closing them."""
+    engine = training.engine
+    if engine.task.statistics is None:
+        yield from itertools.islice(training.batches, engine.steps_per_epoch)
+        return
+    process = (jax.process_index(), jax.process_count())
+    with contextlib.closing(engine.task.statistics(engine.run, training.data, process)) as batches:
+        yield from batches
 
 
 def end_epoch(training: Training, progress: Progress) -> None:
     """Validation, a line of metrics and a checkpoint."""
     run, notes = training.engine.run, progress.notes
-    sums, _ = training.programs.evaluate(progress.state, training.data.splits["val"])
-    found = training.measure.metrics(sums)["all"]
+    evaluation = training.programs.evaluate(progress.state, training.data.splits["val"])
+    found = training.measure.metrics(evaluation)["all"]
     means = {f"train_{name}": total / notes.steps for name, total in notes.sums.items()}
     validation = {f"val_{name}": value for name, value in found.items() if name != "count"}
     seconds = notes.seconds + time.monotonic() - progress.noted
@@ -229,6 +241,8 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
     best = training.checkpoints.best
     state, _ = training.checkpoints.restore(best, state_template(engine, training.mesh))
     found = {split: training.programs.evaluate(state, data.splits[split]) for split in ("val", "test")}
+    process = (jax.process_index(), jax.process_count())
+    arrays = training.measure.arrays(found, predictor(engine, state, training.mesh, process))
     if jax.process_index() == 0:
         seconds = progress.notes.seconds
         meta = {
@@ -241,7 +255,7 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
             "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}",
         }
         write_atomic(folder / "meta.json", to_json(meta))
-        write_results(folder, engine, data, training.measure, found)
+        write_results(folder, result_rows(engine.run, data, training.measure, found), arrays)
     # The next run may start from these files.
     multihost_utils.sync_global_devices(f"{engine.run.arm} seed {engine.run.seed} is written")
 
