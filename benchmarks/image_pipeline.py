@@ -19,6 +19,7 @@ from measure import cpu_times, others_share
 from PIL import Image
 
 from regcls_jax import cli
+from regcls_jax.data.batches import READY, Batch
 from regcls_jax.data.images import decoding as image_decoding
 from regcls_jax.data.images import pipeline as image_pipeline
 from regcls_jax.data.images.prepare import prepare
@@ -73,7 +74,7 @@ def bare_seconds(pool: concurrent.futures.Executor | None, processes: int, count
     return time.perf_counter() - clock
 
 
-def pipeline_rate(batches: Iterator[image_pipeline.Batch], warm: int, count: int) -> float:
+def pipeline_rate(batches: Iterator[Batch], warm: int, count: int) -> float:
     """Images per second of `count` batches, after `warm` that empty the queues; padding does not count."""
     for _ in range(warm):
         next(batches)
@@ -92,7 +93,7 @@ def compare(split: ImageSplit, workers: int) -> dict[str, float]:
         context = multiprocessing.get_context("spawn")
         pool = concurrent.futures.ProcessPoolExecutor(workers, context, remember, (encoded,))
     batches = image_pipeline.train_batches(split, image_size=size, batch_size=BATCH_SIZE.value, seed=0, workers=workers)
-    warm = 3 * image_pipeline.READY * max(workers, 1)
+    warm = 3 * READY * max(workers, 1)
     rates = []
     try:
         for turn in range(TURNS.value + 1):

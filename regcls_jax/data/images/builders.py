@@ -8,7 +8,6 @@ import abc
 import contextlib
 import dataclasses
 import io
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -18,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from regcls_jax.data.images.check import Checked, check_images
+from regcls_jax.data.images.check import MAX_SKIPPED, Checked, check_most
 from regcls_jax.data.images.duplicates import Duplicates, find_duplicates, groups_across_splits
 from regcls_jax.data.images.files import ImageFiles
-from regcls_jax.data.images.splits import FACTS, LABELS, LEFT_OUT
+from regcls_jax.data.images.splits import FACTS, LEFT_OUT
 from regcls_jax.data.images.table import (
     OLDEST,
     SPLITS,
@@ -31,14 +30,10 @@ from regcls_jax.data.images.table import (
     read_image_table,
     split_by_target,
 )
+from regcls_jax.data.once import LABELS
 from regcls_jax.data.utkface import CAP, age_of, balanced_table
 from regcls_jax.store.files import to_json, write_atomic
 
-# Share of the images, rounded up, that may be missing or corrupt.
-MAX_SKIPPED = 0.001
-# How many unusable images an error names; all are in the file.
-NAMED = 5
-UNUSABLE = "unusable.json"
 # How the names of UTKFace's archives start: as published, and as Kaggle calls whatever it sends.
 UTKFACE_ARCHIVES = ("utkface", "archive.")
 
@@ -125,23 +120,8 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """What of the images in a folder belongs to the data set."""
 
     def _check(self, images: ImageFiles, names: list[str]) -> Checked:
-        """Decodes all images.
-
-        Raises:
-          ValueError: more of them than `max_skipped` allows cannot be used; the message names the first, and a file.
-        """
-        folder = Path(self.data_dir_root) / "checks" / self.name
-        checked = check_images(images, names, folder, progress=True)
-        limit = math.ceil(self._max_skipped * len(names))
-        if len(checked.faults) > limit:
-            listing = folder / UNUSABLE
-            write_atomic(listing, to_json(checked.faults))
-            first = ", ".join(f"{name} ({fault})" for name, fault in list(checked.faults.items())[:NAMED])
-            raise ValueError(
-                f"{len(checked.faults)} of {len(names)} images cannot be used, and at most {limit} may be skipped; "
-                f"all are listed in {listing}; first: {first}"
-            )
-        return checked
+        """Decodes all images; raises as `check_most`."""
+        return check_most(images, names, Path(self.data_dir_root) / "checks" / self.name, self._max_skipped)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, Any]]]:
         images, table, checked, duplicates = self._select(Path(dl_manager.manual_dir))
@@ -232,23 +212,23 @@ BUILDERS: dict[str, tuple[type[ImageBuilder], Any]] = {"utkface": (UTKFace, "bal
 
 
 def build(
-    kind: type[ImageBuilder],
-    config: str | ImageConfig,
+    kind: type[tfds.core.DatasetBuilder],
+    config: str | tfds.core.BuilderConfig,
     images: str | os.PathLike,
     data_dir: str | os.PathLike,
     *,
     max_skipped: float = MAX_SKIPPED,
-    drop_duplicates: bool = False,
+    **options: Any,
 ) -> None:
     """Checks the images of a folder and writes them as TFDS does; arguments and errors are those of `prepare`."""
     if not 0 <= max_skipped < 1:
         raise ValueError(f"max_skipped must be a share in [0, 1), got {max_skipped}")
     builder = kind(
         max_skipped=max_skipped,
-        drop_duplicates=drop_duplicates,
         config=config,
         data_dir=os.fspath(data_dir),
         file_format="array_record",
+        **options,
     )
     # TFDS prints that it downloads something, of unknown size.
     with contextlib.redirect_stdout(io.StringIO()), _write_errors():

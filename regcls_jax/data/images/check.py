@@ -3,10 +3,11 @@
 import concurrent.futures
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import tqdm
 
@@ -18,6 +19,11 @@ from regcls_jax.store.files import read_json, to_json, write_atomic
 CHECK_VERSION = 2
 # About a second of work at 224 pixels, so that a stop costs no more than that.
 CHUNK = 500
+# Share of the images, rounded up, that may be missing or corrupt.
+MAX_SKIPPED = 0.001
+# How many unusable images an error names; all are in the file.
+NAMED = 5
+UNUSABLE = "unusable.json"
 
 
 class Checked(NamedTuple):
@@ -31,11 +37,38 @@ class Checked(NamedTuple):
     rotated: list[str]
 
 
+class Files(Protocol):
+    """What is checked, by name; see `ImageFiles`."""
+
+    def stamp(self, name: str) -> Hashable: ...
+
+
+def usable_image(images: ImageFiles, name: str) -> bytes:
+    """The content of an image that can be decoded. Raises ValueError, saying what is wrong, if it cannot be."""
+    return decodable(images, name, decode_rgb)
+
+
+def decodable(files: ImageFiles, name: str, decode: Callable[[bytes], Any]) -> bytes:
+    """The content of a file that `decode` takes. Raises ValueError, saying what is wrong, if it does not."""
+    try:
+        data = files.read(name)
+    except FileNotFoundError:
+        raise ValueError("missing") from None
+    except OSError as error:
+        raise ValueError(f"unreadable: {error}") from error
+    try:
+        decode(data)
+    except ValueError as error:
+        raise ValueError(f"corrupt: {error}") from error
+    return data
+
+
 def check_images(
-    images: ImageFiles,
+    images: Files,
     names: Sequence[str],
     folder: str | os.PathLike,
     *,
+    usable: Callable[[Any, str], bytes] = usable_image,
     workers: int | None = None,
     progress: bool = False,
 ) -> Checked:
@@ -46,6 +79,7 @@ def check_images(
       names: which of them.
       folder: made if missing; gets one small file per 500 images. Their results are taken from there as long as those
         images keep their size and checksum (in an archive) or time (in a folder).
+      usable: (images, name) -> the content, or ValueError with what is wrong with it.
       workers: threads; one per processor if None.
       progress: whether to show a progress bar on stderr.
 
@@ -59,7 +93,7 @@ def check_images(
     # Threads: the decoders release the interpreter lock.
     executor = concurrent.futures.ThreadPoolExecutor(workers or cores())
     try:
-        running = [executor.submit(_check_chunk, images, chunk, folder) for chunk in chunks]
+        running = [executor.submit(_check_chunk, images, chunk, folder, usable) for chunk in chunks]
         with tqdm.tqdm(total=len(names), desc="Checking", unit=" images", disable=not progress) as bar:
             for chunk, done in zip(chunks, running, strict=True):
                 digests, faults, rotated = done.result()
@@ -72,7 +106,7 @@ def check_images(
     return checked
 
 
-def _check_chunk(images: ImageFiles, names: Sequence[str], folder: Path) -> Checked:
+def _check_chunk(images: Files, names: Sequence[str], folder: Path, usable: Callable[[Any, str], bytes]) -> Checked:
     key = json.dumps([CHECK_VERSION, [[name, images.stamp(name)] for name in names]])
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     try:
@@ -83,7 +117,7 @@ def _check_chunk(images: ImageFiles, names: Sequence[str], folder: Path) -> Chec
     checked = Checked({}, {}, [])
     for name in names:
         try:
-            data = _usable(images, name)
+            data = usable(images, name)
         except ValueError as error:
             checked.faults[name] = str(error)
             continue
@@ -95,16 +129,28 @@ def _check_chunk(images: ImageFiles, names: Sequence[str], folder: Path) -> Chec
     return checked
 
 
-def _usable(images: ImageFiles, name: str) -> bytes:
-    """The content of an image that can be decoded. Raises ValueError, saying what is wrong, if it cannot be."""
-    try:
-        data = images.read(name)
-    except FileNotFoundError:
-        raise ValueError("missing") from None
-    except OSError as error:
-        raise ValueError(f"unreadable: {error}") from error
-    try:
-        decode_rgb(data)
-    except ValueError as error:
-        raise ValueError(f"corrupt: {error}") from error
-    return data
+def check_most(
+    images: Files,
+    names: Sequence[str],
+    folder: Path,
+    max_skipped: float,
+    *,
+    usable: Callable[[Any, str], bytes] = usable_image,
+    samples: str = "images",
+) -> Checked:
+    """`check_images`, with progress, of `samples`: what they are called.
+
+    Raises:
+      ValueError: more of them than `max_skipped` allows cannot be used; the message names the first, and a file.
+    """
+    checked = check_images(images, names, folder, usable=usable, progress=True)
+    limit = math.ceil(max_skipped * len(names))
+    if len(checked.faults) > limit:
+        listing = folder / UNUSABLE
+        write_atomic(listing, to_json(checked.faults))
+        first = ", ".join(f"{name} ({fault})" for name, fault in list(checked.faults.items())[:NAMED])
+        raise ValueError(
+            f"{len(checked.faults)} of {len(names)} {samples} cannot be used, and at most {limit} may be skipped; "
+            f"all are listed in {listing}; first: {first}"
+        )
+    return checked

@@ -63,10 +63,12 @@ class ImageFiles:
                 self._members.setdefault(name, member)
                 self._shorter.setdefault(name.removeprefix(start), name)
 
-    def names(self) -> list[str]:
-        """The images in the archives or, where there are none, below the folder; sorted by file name, then folder."""
+    def names(self, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
+        """The files in the archives or, where there are none, below the folder, whose names end, in small letters, in
+        one of these (images, by default); sorted by file name, then folder.
+        """
         found = self._members if self._members else _files_below(self.folder)
-        images = [name for name in found if _is_image(name)]
+        images = [name for name in found if _is_named(name, suffixes)]
         return sorted(images, key=lambda name: (name.rsplit("/", 1)[-1], name))
 
     def stamp(self, name: str) -> tuple[Hashable, ...] | None:
@@ -90,6 +92,14 @@ class ImageFiles:
     def _path(self, name: str) -> Path:
         path = self.folder / name
         return path if path.exists() else self._inner / name
+
+
+def open_files(source: str | os.PathLike) -> ImageFiles:
+    """`ImageFiles` of a folder, or of one archive. Raises as it does."""
+    path = Path(source)
+    if path.is_file() and path.name.lower().endswith(ARCHIVES):
+        return ImageFiles(path.parent, (path.name.lower(),))
+    return ImageFiles(path)
 
 
 def plain_path(name: str) -> str:
@@ -185,7 +195,7 @@ def _files_below(folder: Path) -> Iterator[str]:
             yield Path(place, file).relative_to(folder).as_posix()
 
 
-def _is_image(name: str) -> bool:
+def _is_named(name: str, suffixes: tuple[str, ...]) -> bool:
     parts = name.lower().split("/")
     # macOS puts a "._" companion with a picture's suffix beside every picture.
-    return parts[-1].endswith(SUFFIXES) and not parts[-1].startswith(".") and parts[0] != MACOS
+    return parts[-1].endswith(suffixes) and not parts[-1].startswith(".") and parts[0] != MACOS

@@ -1,31 +1,22 @@
 """Preparing a data set of images, a published one or one of the user's own, once."""
 
-import contextlib
 import os
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from regcls_jax.checks import check_integer
 from regcls_jax.data.images.builders import (
     BUILDERS,
-    MAX_SKIPPED,
     UTKFACE_ARCHIVES,
     OwnImages,
     TableConfig,
     build,
     digest_of,
 )
+from regcls_jax.data.images.check import MAX_SKIPPED
 from regcls_jax.data.images.files import ImageFiles
-from regcls_jax.data.images.splits import LABELS, Findings, findings, folder_of, load_images, own_folder
+from regcls_jax.data.images.splits import PLACES, Findings, findings, load_images
+from regcls_jax.data.once import REMEDY, check_folder, is_prepared, make_once
 from regcls_jax.data.prepared import Prepared
-from regcls_jax.store.claims import open_claims
-
-# What TFDS calls the folder of an unfinished preparation.
-UNFINISHED = "incomplete.*"
-# Beside the folder of a data set: what it was before it is prepared again, and who prepares it.
-BEFORE, CLAIMS = "before", "claims"
-REMEDY = "give --overwrite to prepare it again"
 
 
 def prepare(
@@ -55,13 +46,13 @@ def prepare(
       ValueError: the table is wrong, an archive is damaged, too many images cannot be used, or the data set was
         prepared before from other data.
     """
-    folder = folder_of(dataset, data_dir)
+    folder = PLACES.folder_of(dataset, data_dir)
     kind, name = BUILDERS[dataset]
-    _check_folder(manual_dir, folder)
-    if manual_dir is None and (overwrite or not _is_prepared(folder)):
+    check_folder(manual_dir, folder)
+    if manual_dir is None and (overwrite or not is_prepared(folder)):
         raise ValueError(f"give --manual_dir, the folder of the images, to prepare {dataset} in {data_dir}")
     options = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
-    if _make_once(folder, lambda: build(kind, name, manual_dir, data_dir, **options), overwrite):
+    if make_once(folder, lambda: build(kind, name, manual_dir, data_dir, **options), overwrite):
         return True
     data, found, config = load_images(dataset, data_dir), findings(dataset, data_dir), kind.builder_configs[name]
     if isinstance(config, TableConfig):
@@ -109,7 +100,7 @@ def prepare_own(
       ValueError: as `prepare`; or another table, target or seed was prepared under this name before.
     """
     check_integer("seed", seed, 0)
-    folder = own_folder(name, data_dir)
+    folder = PLACES.own_folder(name, data_dir)
     config = TableConfig(
         name=name,
         description=f"{target} of {Path(table).name}",
@@ -120,8 +111,8 @@ def prepare_own(
         seed=seed,
     )
     options = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
-    _check_folder(images, folder)
-    if _make_once(folder, lambda: build(OwnImages, config, images, data_dir, **options), overwrite):
+    check_folder(images, folder)
+    if make_once(folder, lambda: build(OwnImages, config, images, data_dir, **options), overwrite):
         return True
     data, found = load_images(name, data_dir), findings(name, data_dir)
     _check_choice(name, found, drop_duplicates)
@@ -131,12 +122,6 @@ def prepare_own(
             f"{REMEDY}"
         )
     return False
-
-
-def _check_folder(images: str | os.PathLike | None, folder: Path) -> None:
-    if images is not None and not Path(images).is_dir():
-        there = f"; what was prepared before is in {folder}, and another folder needs --overwrite"
-        raise NotADirectoryError(f"there is no folder {images}{there if _is_prepared(folder) else ''}")
 
 
 def _check_choice(name: str, found: Findings, drop_duplicates: bool) -> None:
@@ -155,46 +140,3 @@ def _same_names(data: Prepared, found: Findings, images: Path) -> bool:
     """Whether the images of a folder are those that UTKFace was prepared from."""
     known = {*found.faults, *found.dropped}.union(*(split.names.tolist() for split in data.splits.values()))
     return known == set(ImageFiles(images, UTKFACE_ARCHIVES).names())
-
-
-def _is_prepared(folder: Path) -> bool:
-    return (folder / LABELS).exists()
-
-
-def _make_once(folder: Path, make: Callable[[], None], overwrite: bool) -> bool:
-    """Calls `make`, which fills `folder`, unless that was done before or it is to be done again; whether it did."""
-    if _is_prepared(folder) and not overwrite:
-        return False
-    with open_claims(folder.parent / CLAIMS) as claims:
-        if not claims.take(folder.name):
-            raise OSError(f"{folder} is being prepared by another process")
-        before = folder.with_name(BEFORE)
-        if before.exists():  # a process was killed while it prepared again
-            _settle(before, folder)
-            if _is_prepared(folder) and not overwrite:
-                return False
-        for leftover in folder.parent.glob(UNFINISHED):
-            shutil.rmtree(leftover)
-        with _put_aside(folder, before):
-            make()
-    return True
-
-
-@contextlib.contextmanager
-def _put_aside(folder: Path, before: Path) -> Iterator[None]:
-    """Makes way for a new `folder`. An old one is `before` meanwhile, and comes back if there is no new one then."""
-    if folder.exists():
-        folder.rename(before)
-    try:
-        yield
-    finally:
-        if before.exists():
-            _settle(before, folder)
-
-
-def _settle(before: Path, folder: Path) -> None:
-    # TFDS renames its folder when everything in it is complete: one that exists is a whole one.
-    if folder.exists():
-        shutil.rmtree(before)
-    else:
-        before.rename(folder)

@@ -16,7 +16,7 @@ from regcls_jax.data.images import prepare as preparation
 from regcls_jax.data.images.builders import AgeTableImages
 from regcls_jax.data.images.files import ImageFiles
 from regcls_jax.data.images.prepare import prepare
-from regcls_jax.data.images.splits import findings, folder_of, load_images
+from regcls_jax.data.images.splits import PLACES, findings, load_images
 from regcls_jax.report.images.data_summary import summary
 from regcls_jax.store.claims import open_claims
 from regcls_jax.store.files import read_json
@@ -208,7 +208,7 @@ def files_of(folder):
 
 def test_what_was_prepared_stays_if_preparing_it_again_fails(manual, tmp_path, monkeypatch):
     given_again("agedb_dir", manual, tmp_path)
-    folder = folder_of("agedb_dir", tmp_path / "data")
+    folder = PLACES.folder_of("agedb_dir", tmp_path / "data")
     before = files_of(folder)
     spoil(manual)
     with pytest.raises(ValueError, match="3 of 12 images cannot be used"):
@@ -224,7 +224,7 @@ def test_what_was_prepared_stays_if_preparing_it_again_fails(manual, tmp_path, m
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_process_killed_while_it_prepared_again_loses_nothing(manual, tmp_path, finished):
     given_again("agedb_dir", manual, tmp_path)
-    folder = folder_of("agedb_dir", tmp_path / "data")
+    folder = PLACES.folder_of("agedb_dir", tmp_path / "data")
     before = files_of(folder)
     (shutil.copytree if finished else shutil.move)(folder, folder.with_name("before"))
     assert given_again("agedb_dir", manual, tmp_path, overwrite=finished) == finished
@@ -233,14 +233,14 @@ def test_a_process_killed_while_it_prepared_again_loses_nothing(manual, tmp_path
 
 
 def test_leftovers_of_a_killed_preparation_are_removed(manual, tmp_path):
-    folder = folder_of("agedb_dir", tmp_path / "data")
+    folder = PLACES.folder_of("agedb_dir", tmp_path / "data")
     (folder.with_name("incomplete.ABCDEF_1.0.0") / "part").mkdir(parents=True)
     given_again("agedb_dir", manual, tmp_path)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_two_processes_do_not_prepare_one_data_set_at_once(manual, tmp_path):
-    folder = folder_of("agedb_dir", tmp_path / "data")
+    folder = PLACES.folder_of("agedb_dir", tmp_path / "data")
     with open_claims(folder.parent / "claims") as other:
         other.take(folder.name)
         with pytest.raises(OSError, match="agedb_dir/1.0.0 is being prepared by another process"):
@@ -289,7 +289,7 @@ def test_rotated_images_are_told(manual, tmp_path):
 
 def test_what_earlier_versions_did_not_look_for_is_told(manual, tmp_path):
     given_again("agedb_dir", manual, tmp_path)
-    path = folder_of("agedb_dir", tmp_path / "data") / "left_out.json"
+    path = PLACES.folder_of("agedb_dir", tmp_path / "data") / "left_out.json"
     path.write_text(json.dumps({"faults": {}, "duplicates": {"same_age": [], "other_age": []}}))
     assert findings("agedb_dir", tmp_path / "data") == ({}, None, None)
     assert summary_of(tmp_path).count("without looking for them; --overwrite does") == 2
@@ -329,7 +329,7 @@ def test_a_folder_without_images_or_with_a_broken_archive_is_named(tmp_path):
 
 def test_missing_records_are_told(manual, tmp_path):
     prepare("agedb_dir", manual, tmp_path / "data")
-    for path in folder_of("agedb_dir", tmp_path / "data").glob("*-val.array_record*"):
+    for path in PLACES.folder_of("agedb_dir", tmp_path / "data").glob("*-val.array_record*"):
         path.unlink()
     with pytest.raises(OSError, match="0 images but 4 targets of val; prepare it again with --overwrite"):
         load_images("agedb_dir", tmp_path / "data")
@@ -339,7 +339,7 @@ def test_missing_records_are_told(manual, tmp_path):
 @pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
 def test_damaged_files_are_named_and_prepared_again(manual, tmp_path, part, damage):
     prepare("agedb_dir", manual, tmp_path / "data")
-    (path,) = folder_of("agedb_dir", tmp_path / "data").glob(part)
+    (path,) = PLACES.folder_of("agedb_dir", tmp_path / "data").glob(part)
     whole = path.read_bytes()
     half = len(whole) // 2
     content = {"empty": b"", "cut": whole[:half], "changed": whole[:half] + b"\xff\x00\xff" + whole[half + 3 :]}[damage]
@@ -352,7 +352,7 @@ def test_damaged_files_are_named_and_prepared_again(manual, tmp_path, part, dama
 
 def test_a_damaged_image_is_found_when_it_is_read(manual, tmp_path):
     prepare("agedb_dir", manual, tmp_path / "data")
-    (path,) = folder_of("agedb_dir", tmp_path / "data").glob("*-train.array_record*")
+    (path,) = PLACES.folder_of("agedb_dir", tmp_path / "data").glob("*-train.array_record*")
     whole = bytearray(path.read_bytes())
     whole[300] ^= 255  # of the images, before the index that is read first
     path.write_bytes(whole)

@@ -13,8 +13,9 @@ from own_images import write_houses
 
 from regcls_jax.data.images.builders import OwnImages, TableConfig
 from regcls_jax.data.images.prepare import prepare, prepare_own
-from regcls_jax.data.images.splits import LABELS, findings, folder_of, load_images
+from regcls_jax.data.images.splits import PLACES, findings, load_images
 from regcls_jax.data.images.table import SPLITS, ImageTable, split_by_target
+from regcls_jax.data.once import LABELS
 from regcls_jax.report.images.data_summary import summary
 
 COUNT = 60
@@ -119,7 +120,7 @@ def test_mistakes_are_named(tmp_path, options, message):
 def test_labels_of_other_data_are_told(tmp_path):
     write_houses(tmp_path, COUNT)
     prepare_houses(tmp_path)
-    path = folder_of("houses", tmp_path / "data") / LABELS
+    path = PLACES.folder_of("houses", tmp_path / "data") / LABELS
     with np.load(path) as file:
         arrays = dict(file)
     arrays["train_targets"][0] += 1
@@ -133,7 +134,7 @@ def test_what_earlier_versions_prepared_stays_readable(tmp_path):
     write_faces(tmp_path / "faces", [1, 30, 30, 30, 30, 30, 30], 16)
     prepare("utkface", tmp_path / "faces", tmp_path / "data")
     now = load_images("utkface", tmp_path / "data")
-    folder = folder_of("utkface", tmp_path / "data")
+    folder = PLACES.folder_of("utkface", tmp_path / "data")
     with np.load(folder / LABELS) as file:
         arrays = {name.replace("_targets", "_ages"): values for name, values in file.items()}
     np.savez(folder / LABELS, **arrays)

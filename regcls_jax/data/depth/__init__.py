@@ -1,0 +1,1 @@
+"""Images with depth maps on disk: pairing, checking, augmentation, batches."""

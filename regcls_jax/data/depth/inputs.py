@@ -1,0 +1,23 @@
+"""What the network sees of a batch: the one piece of the augmentation that runs on the device."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jax import Array
+
+# ImageNet's.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def network_input(batch: Mapping[str, Array]) -> Array:
+    """float32 [B, H, W, 3] of a batch's "input", uint8 [B, H, W, 3], normalised as recipes 5.3.
+
+    The colours change by "colour" [B, 3, 4] (`draws.colour_map`) where the batch has it, that is, in training.
+    """
+    pixels = batch["input"] / jnp.float32(255)
+    if "colour" in batch:
+        colour = batch["colour"]
+        matrix, offset = colour[:, None, None, :, :3], colour[:, None, None, :, 3]
+        # A sum, because a matrix product may be rounded to fewer bits on an accelerator.
+        pixels = jnp.sum(matrix * pixels[..., None, :], -1) + offset
+    return (pixels - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STD, jnp.float32)

@@ -1,0 +1,155 @@
+"""Batches of decoded and augmented pictures with depth maps, the same ones for any number of workers and hosts.
+
+Batch t of a run is a pure function of (seed, t), made where `data.batches` decides. Recipes 5.3.
+"""
+
+import dataclasses
+
+import grain
+import numpy as np
+
+from regcls_jax.checks import check_integer
+from regcls_jax.data.batches import ENDLESS, Batch, BatchIterator, Share, share
+from regcls_jax.data.depth.decoding import decode_depth, metres
+from regcls_jax.data.depth.draws import ORDERS, colour_map, draw_epoch
+from regcls_jax.data.depth.splits import DepthSplit
+from regcls_jax.data.depth.transforms import HEIGHT, RESAMPLINGS, WIDTH, View, nearest, see_depth, see_image
+from regcls_jax.data.images.decoding import decode_rgb
+
+# Whether pixels without a measurement, and those that a rotation brings in, are left out or are targets of 0 m.
+UNMEASURED = ("mask", "train")
+
+
+def train_batches(
+    split: DepthSplit,
+    *,
+    batch_size: int,
+    seed: int,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    augment: bool = True,
+    unmeasured: str = "mask",
+    resampling: str = "nearest",
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator[Batch]:
+    """Endless epochs of ceil(n / batch_size) batches: all pictures once in a fresh order, augmented as published.
+
+    A picture is scaled (shorter side `View.shorter`, 240 by default), flipped with probability 1/2, rotated by up to 5
+    degrees, and cropped to its centre. Its colours are changed on the device, by `inputs.network_input`.
+
+    The last batch of an epoch may be partial: it is filled up with rows of zeros whose mask is False.
+
+    Args:
+      split: n pictures with depth maps.
+      batch_size: rows of the global batch, of which every host gets an equal share.
+      seed: >= 0; the same seed gives the same batches.
+      height: of the input, in pixels; targets have half of it, rounded up.
+      width: likewise.
+      augment: whether anything is changed at random, but for the order.
+      unmeasured: "mask" leaves pixels without a measurement out; "train", as published, makes them targets of 0 m.
+      resampling: of depth maps; see `transforms.see_depth`.
+      workers: processes that make batches; 0 makes them in a thread of this process.
+      process_index: this host gets the rows [process_index * b, (process_index + 1) * b) of the global batch.
+      process_count: number of hosts.
+
+    Returns:
+      An iterator over dicts of NumPy arrays with b = batch_size / process_count rows: input uint8
+      [b, height, width, 3], colour float32 [b, 3, 4] if augmented (`draws.colour_map`), target float32 [b, h, w] in
+      metres (0 where there is none), valid bool [b, h, w], index in the split int32 [b], mask bool [b]. Its position,
+      get_state(), is JSON; set_state() goes on there, whatever number of workers or hosts the state comes from. Close
+      it when done.
+
+    Raises:
+      ValueError: an argument is out of range; or, while iterating, a file cannot be decoded (it is named).
+    """
+    check_integer("seed", seed, 0)
+    for name, value, choices in (("unmeasured", unmeasured, UNMEASURED), ("resampling", resampling, RESAMPLINGS)):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    part = share(batch_size, process_index, process_count)
+    batches = _Batches(split, View(height, width), part, seed, augment, unmeasured, resampling)
+    return BatchIterator(batches, ENDLESS, workers)
+
+
+def eval_batches(
+    split: DepthSplit,
+    *,
+    batch_size: int,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator[Batch]:
+    """One pass over the pictures in order, each once, scaled and cropped; else as `train_batches`.
+
+    Targets have the height and width of the input. Valid are the measured pixels and, where the split has a mask, of
+    these only its own; a view of another size than the mask's takes the mask's nearest pixels. Without depth maps
+    target is 0 and no pixel is valid.
+    """
+    part = share(batch_size, process_index, process_count)
+    batches = _Batches(split, View(height, width), part)
+    return BatchIterator(batches, part.per_epoch(len(split.names)), workers)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batches:
+    """Makes this host's share of batch t; without a seed as for evaluation."""
+
+    split: DepthSplit
+    view: View
+    share: Share
+    seed: int | None = None
+    augment: bool = False
+    unmeasured: str = "mask"
+    resampling: str = "nearest"
+
+    def __post_init__(self) -> None:
+        check_integer("height", self.view.height, 1)
+        check_integer("width", self.view.width, 1)
+
+    def __call__(self, step: int) -> Batch:
+        samples, size = len(self.split.names), self.share.size
+        epoch, step = divmod(step, self.share.per_epoch(samples))
+        rows = self.share.rows(samples, step)
+        draws = None if self.seed is None else draw_epoch(samples, self.seed, epoch)
+        if draws is not None:
+            rows = draws.order[rows]
+        height, width = self.view
+        map_size = (height, width) if draws is None else (-(-height // 2), -(-width // 2))
+        fill = (0, size - len(rows))
+        batch = {
+            "input": np.zeros((size, height, width, 3), np.uint8),
+            "target": np.zeros((size, *map_size), np.float32),
+            "valid": np.zeros((size, *map_size), bool),
+            "index": np.pad(rows.astype(np.int32), fill),
+            "mask": np.arange(size) < len(rows),
+        }
+        if self.augment:
+            batch["colour"] = np.zeros((size, 3, 4), np.float32)
+        pairs = self.split.pairs.read(rows.tolist()) if len(rows) else []
+        for place, (row, (image, depth)) in enumerate(zip(rows.tolist(), pairs, strict=True)):
+            try:
+                pixels = decode_rgb(image)
+                raw = None if depth is None else decode_depth(depth)
+            except ValueError as error:
+                raise ValueError(f"pair {row}, {self.split.names[row]}, cannot be decoded: {error}") from error
+            turn = {}
+            if self.augment:
+                turn = {"flip": bool(draws.flips[row]), "angle": float(draws.angles[row])}
+            pixels = see_image(pixels, self.view, **turn)
+            batch["input"][place] = pixels
+            if self.augment:
+                order = ORDERS[draws.orders[row]]
+                batch["colour"][place] = colour_map(pixels, draws.lighting[row], draws.jitters[row], order)
+            if raw is None:
+                continue
+            half = {"half": draws is not None, "resampling": self.resampling}
+            raw, measured = see_depth(raw, self.view, **turn, **half)
+            if draws is None and self.split.mask is not None:
+                measured &= nearest(self.split.mask_of(row), map_size)
+            batch["target"][place] = metres(raw, self.split.scale)
+            batch["valid"][place] = measured | (self.unmeasured == "train")
+        return batch
