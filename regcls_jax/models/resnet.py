@@ -12,8 +12,30 @@ from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
 from regcls_jax.prediction import Prediction
 
 
-def conv(features: int, kernel: int, stride: int, dtype: DTypeLike, name: str) -> nn.Conv:
-    """A convolution without bias, padded by kernel // 2 on every side, weights N(0, sqrt(2 / (kernel^2 features)))."""
+# N(0, sqrt(2 / fan_out)): how a ResNet starts. And U(+-1 / sqrt(fan_in)): how PyTorch starts a layer by itself.
+HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def torch_bias(fan_in: int) -> nn.initializers.Initializer:
+    """U(+-1 / sqrt(fan_in)): how PyTorch starts the bias of a layer of `fan_in` inputs."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def conv(
+    features: int,
+    kernel: int,
+    stride: int,
+    dtype: DTypeLike,
+    name: str,
+    kernel_init: nn.initializers.Initializer = HE_NORMAL,
+) -> nn.Conv:
+    """A convolution without bias, padded by kernel // 2 on every side."""
     return nn.Conv(
         features,
         (kernel, kernel),
@@ -22,20 +44,14 @@ def conv(features: int, kernel: int, stride: int, dtype: DTypeLike, name: str) -
         padding=kernel // 2,
         use_bias=False,
         dtype=dtype,
-        kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        kernel_init=kernel_init,
         name=name,
     )
 
 
 def dense(features: int, fan_in: int, name: str) -> nn.Dense:
     """A linear layer of `fan_in` inputs that starts as PyTorch's: float32 weights and biases U(+-1/sqrt(fan_in))."""
-
-    def bias_init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
-        bound = fan_in**-0.5
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-    return nn.Dense(features, kernel_init=kernel_init, bias_init=bias_init, name=name)
+    return nn.Dense(features, kernel_init=TORCH_UNIFORM, bias_init=torch_bias(fan_in), name=name)
 
 
 class Block(nn.Module):
@@ -83,6 +99,35 @@ class Bottleneck(Block):
         return [(self.width, 1, 1), (self.width, 3, self.stride), (self.expansion * self.width, 1, 1)]
 
 
+def trunk(
+    images: Array,
+    stage_sizes: tuple[int, ...],
+    block: type[Block],
+    width: int,
+    dtype: DTypeLike,
+    *,
+    train: bool,
+    mask: Array | None,
+) -> list[Array]:
+    """What the stages of a ResNet put out, of images [B, H, W, 3]: for stage s [B, ceil(H / 2^(s+2)), ..., channels].
+
+    Its layers belong to the module that calls it in a compact method, under PyTorch's names. Raises ValueError for
+    images without four axes.
+    """
+    if images.ndim != 4:
+        raise ValueError(f"images must be [batch, height, width, channels], got shape {images.shape}")
+    x = conv(width, 7, 2, dtype, "conv1")(images)
+    x = nn.relu(BatchNorm(name="bn1")(x, train=train, mask=mask))
+    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    stages = []
+    for stage, size in enumerate(stage_sizes):
+        for index in range(size):
+            stride = 2 if stage > 0 and index == 0 else 1
+            x = block(width * 2**stage, stride, dtype, name=f"layer{stage + 1}_{index}")(x, train=train, mask=mask)
+        stages.append(x)
+    return stages
+
+
 class ResNet(nn.Module):
     """images [B, H, W, 3] float -> Prediction(value [B], logits [B, classes] or None, features [B, F]), all float32.
 
@@ -111,16 +156,7 @@ class ResNet(nn.Module):
         mask: Array | None = None,
         transform: Callable[[Array], Array] | None = None,
     ) -> Prediction:
-        if images.ndim != 4:
-            raise ValueError(f"images must be [batch, height, width, channels], got shape {images.shape}")
-        x = conv(self.width, 7, 2, self.dtype, "conv1")(images)
-        x = nn.relu(BatchNorm(name="bn1")(x, train=train, mask=mask))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        for stage, size in enumerate(self.stage_sizes):
-            for index in range(size):
-                stride = 2 if stage > 0 and index == 0 else 1
-                block = self.block(self.width * 2**stage, stride, self.dtype, name=f"layer{stage + 1}_{index}")
-                x = block(x, train=train, mask=mask)
+        *_, x = trunk(images, self.stage_sizes, self.block, self.width, self.dtype, train=train, mask=mask)
         features = x.astype(statistics_dtype(x)).mean((1, 2))
         if transform is not None:
             features = transform(features)

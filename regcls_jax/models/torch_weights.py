@@ -24,8 +24,19 @@ FlaxPath = tuple[str, ...]
 # What files of PyTorch weights end in.
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 
-# PyTorch names that differ from ours by more than the rules of flax_path: torchvision's head, the published code's two.
-HEADS = {"fc": "value_head", "linear": "value_head", "linear_cls": "class_head"}
+# Modules that PyTorch names otherwise than the rules of flax_path: torchvision's head, those of the published codes for
+# ages and for depth, without classes and with them.
+HEADS = {
+    "fc": "value_head",
+    "linear": "value_head",
+    "linear_cls": "class_head",
+    "R.conv2": "value_head",
+    "R.reg": "value_head",
+    "R.cls.0": "class_head.up",
+    "R.cls.2": "class_head.logits",
+}
+# The last layers of a network, its submodules at the top: they may be left as they are where the trunk is loaded.
+LAST_LAYERS = ("value_head", "class_head")
 # Under these, checkpoints keep the state dict; before the names in it, wrappers of the model put these.
 WRAPPERS = ("state_dict", "model_state_dict", "net", "model")
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -45,17 +56,21 @@ def flax_path(key: str, ndim: int) -> FlaxPath:
     "layer1.0.downsample.1.running_var" -> ("batch_stats", "layer1_0", "downsample_1", "var"): a number joins the name
     before it, a leaf follows _LEAVES (a weight of one axis is a norm's scale), a head follows HEADS.
     """
-    *modules, leaf = re.sub(r"\.(\d+)(?=\.)", r"_\1", key).split(".")
+    module, _, leaf = key.rpartition(".")
+    modules = re.sub(r"\.(\d+)(?=\.|$)", r"_\1", HEADS.get(module, module)).split(".")
     if leaf not in _LEAVES:
         return ()
     collection, name = _LEAVES[leaf]
     if (leaf, ndim) == ("weight", 1):
         name = "scale"
-    return (collection, *(HEADS.get(module, module) for module in modules), name)
+    return (collection, *modules, name)
 
 
 def flax_layout(entry: np.ndarray) -> np.ndarray:
-    """Convolutions [out, in, kh, kw] -> [kh, kw, in, out], linear layers [out, in] -> [in, out], others as they are."""
+    """Convolutions [out, in, kh, kw] -> [kh, kw, in, out], linear layers [out, in] -> [in, out], others as they are.
+
+    Transposed convolutions, [in, out, kh, kw], become [kh, kw, out, in], which is flax's layout with transpose_kernel.
+    """
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}
     return entry.transpose(axes[entry.ndim]) if entry.ndim in axes else entry
 
@@ -90,13 +105,13 @@ def from_state_dict(
         elif not jnp.issubdtype(entry.dtype, jnp.floating):
             problems[path] = f"{key} holds {entry.dtype}, not floating-point numbers"
     # A head is kept as a whole: a foreign bias may fit by chance where the kernel does not.
-    kept = {path[:-1] for path in problems if path[-2] in HEADS.values()} if heads == "keep" else set()
-    messages = sorted(message for path, message in problems.items() if path[:-1] not in kept)
+    kept = {path[:2] for path in problems if path[1] in LAST_LAYERS} if heads == "keep" else set()
+    messages = sorted(message for path, message in problems.items() if path[:2] not in kept)
     if messages:
         more = f"; and {len(messages) - 5} more" if len(messages) > 5 else ""
         raise ValueError(f"the state dict does not fit the model: {'; '.join(messages[:5])}{more}")
     loaded = {
-        path: leaf if path[:-1] in kept else jnp.asarray(found[path][1], leaf.dtype) for path, leaf in template.items()
+        path: leaf if path[:2] in kept else jnp.asarray(found[path][1], leaf.dtype) for path, leaf in template.items()
     }
     return flax.traverse_util.unflatten_dict(loaded)
 
@@ -110,7 +125,7 @@ def _by_path(state: Mapping[str, np.ndarray]) -> tuple[dict[FlaxPath, tuple[str,
     prefix = _prefix(list(state))
     found: dict[FlaxPath, tuple[str, np.ndarray]] = {}
     problems: dict[FlaxPath, str] = {}
-    smoothing = [key for key in state if key.startswith(f"{prefix}{SMOOTHING}")]
+    smoothing = [key for key in state if f".{SMOOTHING}" in f".{key}"]
     if smoothing:
         warnings.warn(
             f"{len(smoothing)} statistics of feature smoothing ({smoothing[0]}, ...) are ignored", stacklevel=3

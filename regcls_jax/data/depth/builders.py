@@ -55,7 +55,9 @@ class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
         kept = {name: [found for found in source.splits[name] if found in checked.digests] for name in SPLITS}
         if empty := [name for name, rows in kept.items() if not rows]:
-            raise ValueError(f"no pair that can be used is in the split {empty[0]}")
+            raise ValueError(
+                f"no pair that can be used is in the split {empty[0]}; mend the files, or choose another seed if it is drawn"
+            )
         remarks: list[str] = []
         labels = {f"{name}_names": np.array(rows) for name, rows in kept.items()}
         labels["statistics_rows"] = _statistics_rows(source, kept["train"], remarks)

@@ -20,4 +20,5 @@ def network_input(batch: Mapping[str, Array]) -> Array:
         matrix, offset = colour[:, None, None, :, :3], colour[:, None, None, :, 3]
         # A sum, because a matrix product may be rounded to fewer bits on an accelerator.
         pixels = jnp.sum(matrix * pixels[..., None, :], -1) + offset
-    return (pixels - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STD, jnp.float32)
+    mean, std = (jnp.float32(values).reshape(1, 1, 1, 3) for values in (MEAN, STD))
+    return (pixels - mean) / std

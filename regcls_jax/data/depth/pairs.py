@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -50,25 +50,16 @@ class PairFiles:
         depth = self._depths[name]
         if depth is None:
             raise ValueError(f"has no partner in {DEPTHS if _kind(name) == IMAGES else IMAGES}/")
-        shapes = []
-
-        def look(decode: Callable[[bytes], np.ndarray]) -> Callable[[bytes], None]:
-            def shape_of(data: bytes) -> None:
-                decoded = decode(data)
-                shapes.append(decoded.shape[:2])
-                if decoded.ndim == 2 and not decoded.any():
-                    raise ValueError("no pixel was measured")
-
-            return shape_of
-
-        picture = decodable(self._files, name, look(decode_rgb))
+        picture, pixels = decodable(self._files, name, decode_rgb)
         try:
-            depths = decodable(self._files, depth, look(decode_depth))
+            depths, raw = decodable(self._files, depth, decode_depth)
         except ValueError as error:
             raise ValueError(f"its depth map {depth} is {error}") from error
-        if shapes[0] != shapes[1]:
-            sizes = [f"{width} x {height}" for height, width in shapes]
+        if pixels.shape[:2] != raw.shape:
+            sizes = [f"{width} x {height}" for height, width in (pixels.shape[:2], raw.shape)]
             raise ValueError(f"has {sizes[0]} pixels, and its depth map {depth} {sizes[1]}")
+        if not raw.any():
+            raise ValueError(f"its depth map {depth} has no measured pixel")
         return picture + depths
 
 

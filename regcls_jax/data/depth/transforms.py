@@ -93,8 +93,7 @@ def nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if array.shape[:2] == size:
         return array
     rows, columns = (
-        np.floor((np.arange(new) + 0.5) * (old / new)).astype(np.intp)
-        for new, old in zip(size, array.shape[:2], strict=True)
+        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, array.shape[:2], strict=True)
     )
     return array[rows[:, None], columns]
 

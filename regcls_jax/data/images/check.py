@@ -45,11 +45,11 @@ class Files(Protocol):
 
 def usable_image(images: ImageFiles, name: str) -> bytes:
     """The content of an image that can be decoded. Raises ValueError, saying what is wrong, if it cannot be."""
-    return decodable(images, name, decode_rgb)
+    return decodable(images, name, decode_rgb)[0]
 
 
-def decodable(files: ImageFiles, name: str, decode: Callable[[bytes], Any]) -> bytes:
-    """The content of a file that `decode` takes. Raises ValueError, saying what is wrong, if it does not."""
+def decodable(files: ImageFiles, name: str, decode: Callable[[bytes], Any]) -> tuple[bytes, Any]:
+    """The content of a file and what `decode` makes of it. Raises ValueError, saying what is wrong, if it cannot."""
     try:
         data = files.read(name)
     except FileNotFoundError:
@@ -57,10 +57,9 @@ def decodable(files: ImageFiles, name: str, decode: Callable[[bytes], Any]) -> b
     except OSError as error:
         raise ValueError(f"unreadable: {error}") from error
     try:
-        decode(data)
+        return data, decode(data)
     except ValueError as error:
         raise ValueError(f"corrupt: {error}") from error
-    return data
 
 
 def check_images(

@@ -1,0 +1,107 @@
+"""The class head of maps: logits at twice the resolution of the features, as in Mask R-CNN, a few rows at a time."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from regcls_jax.models.resnet import HE_NORMAL, torch_bias
+
+# Values of the hidden layer that are held at a time, about.
+HELD = 2**22
+
+# up: kernel [2, 2, hidden, F] (a transposed convolution, laid out as flax and PyTorch do) and bias [hidden];
+# logits: kernel [1, 1, hidden, classes] and bias [classes].
+Weights = dict[str, tuple[Array, Array]]
+
+
+def _logits(weights: Weights, features: Array) -> Array:
+    """features [B, h, w, F] -> logits [B, 2h, 2w, classes]: every pixel by itself."""
+    (up, up_bias), (kernel, bias) = weights["up"], weights["logits"]
+    # The windows of a 2x2 convolution of stride 2 do not overlap: it is a linear layer to each of four pixels.
+    hidden = nn.relu(jnp.einsum("bhwf,pqcf->bhwpqc", features, up) + up_bias[None, None, None, None, None])
+    logits = jnp.einsum("bhwpqc,cl->bhpwql", hidden, kernel[0, 0]) + bias[None, None, None, None, None]
+    batch, height, width = features.shape[:3]
+    return logits.reshape(batch, 2 * height, 2 * width, -1)
+
+
+def _rows(x: Array, part: Array | int, height: int) -> Array:
+    return jax.lax.dynamic_slice_in_dim(x, part * height, height, 1)
+
+
+def _rows_at_a_time(weights: Weights, features: Array) -> int:
+    """The largest divisor of the height whose hidden layer has no more than about HELD values."""
+    batch, height, width, _ = features.shape
+    most = HELD // (4 * batch * width * weights["up"][0].shape[2])
+    return max((rows for rows in range(1, height + 1) if height % rows == 0 and rows <= most), default=1)
+
+
+@jax.custom_vjp
+def pixel_logits(weights: Weights, features: Array) -> Array:
+    """As `_logits`, but the hidden layer, 8 times `features` as published, is never held, nor kept for the gradient.
+
+    Rows of all images are computed at a time, so that a batch stays spread over devices.
+    """
+    rows = _rows_at_a_time(weights, features)
+    batch, height, width, _ = features.shape
+    shape = batch, 2 * height, 2 * width, weights["logits"][1].shape[0]
+
+    def step(part: Array | int, out: Array) -> Array:
+        logits = _logits(weights, _rows(features, part, rows))
+        return jax.lax.dynamic_update_slice_in_dim(out, logits, part * 2 * rows, 1)
+
+    return jax.lax.fori_loop(0, height // rows, step, jnp.zeros(shape, features.dtype))
+
+
+def _forward(weights: Weights, features: Array) -> tuple[Array, tuple[Weights, Array]]:
+    return pixel_logits(weights, features), (weights, features)
+
+
+def _backward(kept: tuple[Weights, Array], cotangent: Array) -> tuple[Weights, Array]:
+    weights, features = kept
+    rows = _rows_at_a_time(weights, features)
+
+    def step(part: Array | int, found: Any) -> Any:
+        gradients, out = found
+        _, pull_back = jax.vjp(_logits, weights, _rows(features, part, rows))
+        more, gradient = pull_back(_rows(cotangent, part, 2 * rows))
+        gradients = jax.tree.map(jnp.add, gradients, more)
+        return gradients, jax.lax.dynamic_update_slice_in_dim(out, gradient, part * rows, 1)
+
+    start = jax.tree.map(jnp.zeros_like, (weights, features))
+    return jax.lax.fori_loop(0, features.shape[1] // rows, step, start)
+
+
+pixel_logits.defvjp(_forward, _backward)
+
+
+class Affine(nn.Module):
+    """Kernel and bias of a layer, weights N(0, sqrt(2 / fan_out)), biases U(+-1 / sqrt(fan_in))."""
+
+    shape: tuple[int, ...]
+    bias: int
+    fan_in: int
+
+    @nn.compact
+    def __call__(self) -> tuple[Array, Array]:
+        kernel = self.param("kernel", HE_NORMAL, self.shape, jnp.float32)
+        return kernel, self.param("bias", torch_bias(self.fan_in), (self.bias,), jnp.float32)
+
+
+class PixelClassHead(nn.Module):
+    """features [B, h, w, F] -> logits [B, 2h, 2w, classes]: transposed 2x2 convolution of stride 2 to `hidden`
+    channels, ReLU, 1x1 convolution. Starts as published (Kaiming normal by fan out, PyTorch's own biases).
+    """
+
+    classes: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        # PyTorch takes the fan in of a transposed convolution from its outputs.
+        up = Affine((2, 2, self.hidden, features.shape[-1]), self.hidden, 4 * self.hidden, name="up")
+        logits = Affine((1, 1, self.hidden, self.classes), self.classes, self.hidden, name="logits")
+        return pixel_logits({"up": up(), "logits": logits()}, features)
