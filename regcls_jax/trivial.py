@@ -4,7 +4,8 @@ import numpy as np
 
 from regcls_jax import binning
 
-TRIVIAL_PREDICTORS = ("constant", "median")
+# "pixel_mean" of maps: of each pixel over the training maps.
+TRIVIAL_PREDICTORS = ("constant", "median", "pixel_mean")
 
 
 def trivial_predictors(train_targets: np.ndarray) -> dict[str, np.ndarray]:

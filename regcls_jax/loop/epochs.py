@@ -22,7 +22,7 @@ from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.checkpoints import Checkpoints
 from regcls_jax.loop.evaluate import Evaluate, evaluator, predictor
 from regcls_jax.loop.mesh import IN_FLIGHT, check_batch_size, data_mesh, replicated, to_devices
-from regcls_jax.loop.results import result_rows, write_results
+from regcls_jax.loop.results import also_selected, result_rows, write_results
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.start import check_data, starting_state, state_template
 from regcls_jax.loop.steps import Engine, TrainState, fds_config, make_engine, statistics_step, train_step
@@ -219,45 +219,59 @@ def _statistics_batches(training: Training) -> Iterator[dict[str, np.ndarray]]:
 
 
 def end_epoch(training: Training, progress: Progress) -> None:
-    """Validation, a line of metrics and a checkpoint."""
+    """Validation, and whatever else selects an epoch; a line of metrics and a checkpoint."""
     run, notes = training.engine.run, progress.notes
-    evaluation = training.programs.evaluate(progress.state, training.data.splits["val"])
-    found = training.measure.metrics(evaluation)["all"]
+    found = {
+        split: training.measure.metrics(training.programs.evaluate(progress.state, training.data.splits[split]))["all"]
+        for split in ("val", run.also_select)
+        if split
+    }
     means = {f"train_{name}": total / notes.steps for name, total in notes.sums.items()}
-    validation = {f"val_{name}": value for name, value in found.items() if name != "count"}
+    evaluated = {
+        f"{split}_{name}": value for split, of in found.items() for name, value in of.items() if name != "count"
+    }
     seconds = notes.seconds + time.monotonic() - progress.noted
     speed = {f"{training.engine.task.samples}_per_second": round(progress.done * run.batch_size / seconds, 1)}
     epoch = progress.done // training.engine.steps_per_epoch
-    _write(training)(progress.done, {"epoch": epoch, **means, **validation, **speed})
-    training.bar.set_postfix({f"val_{run.select}": f"{found[run.select]:.3g}"})
+    _write(training)(progress.done, {"epoch": epoch, **means, **evaluated, **speed})
+    training.bar.set_postfix({f"val_{run.select}": f"{found['val'][run.select]:.3g}"})
     progress.notes = Notes(seconds=notes.seconds)
-    _save(training, progress, found[run.select])
+    _save(training, progress, *(of[run.select] for of in found.values()))
 
 
 def evaluate_best(training: Training, progress: Progress, folder: Path, command: str) -> None:
-    """Evaluates the best epoch on val and test and writes the results."""
-    engine, data = training.engine, training.data
+    """Evaluates the best epoch on val and test, a second best one on its split, and writes the results."""
+    engine, data, run = training.engine, training.data, training.engine.run
     training.checkpoints.wait()
     best = training.checkpoints.best
     state, _ = training.checkpoints.restore(best, state_template(engine, training.mesh))
     found = {split: training.programs.evaluate(state, data.splits[split]) for split in ("val", "test")}
     process = (jax.process_index(), jax.process_count())
     arrays = training.measure.arrays(found, predictor(engine, state, training.mesh, process))
+    also, epochs = None, {"best_epoch": best // engine.steps_per_epoch}
+    if split := run.also_select:
+        also_best = training.checkpoints.also_best
+        state, _ = training.checkpoints.restore(also_best, state_template(engine, training.mesh))
+        also = {split: training.programs.evaluate(state, data.splits[split])}
+        epochs[f"best_epoch_on_{split}"] = also_best // engine.steps_per_epoch
     if jax.process_index() == 0:
         seconds = progress.notes.seconds
         meta = {
             **facts(command),
             **{"dataset": data.name, "target": data.target, "unit": data.unit, "digest": data.digest},
-            "epochs": engine.run.epochs,
-            "best_epoch": best // engine.steps_per_epoch,
+            "epochs": run.epochs,
+            **epochs,
             "seconds": round(seconds, 3),
-            f"{engine.task.samples}_per_second": round(progress.done * engine.run.batch_size / seconds, 1),
+            f"{engine.task.samples}_per_second": round(progress.done * run.batch_size / seconds, 1),
             "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}",
         }
         write_atomic(folder / "meta.json", to_json(meta))
-        write_results(folder, result_rows(engine.run, data, training.measure, found), arrays)
+        rows = result_rows(run, data, training.measure, found)
+        if also is not None:
+            rows = also_selected(rows, result_rows(run, data, training.measure, also))
+        write_results(folder, rows, arrays)
     # The next run may start from these files.
-    multihost_utils.sync_global_devices(f"{engine.run.arm} seed {engine.run.seed} is written")
+    multihost_utils.sync_global_devices(f"{run.arm} seed {run.seed} is written")
 
 
 def _next(training: Training) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:
@@ -265,12 +279,12 @@ def _next(training: Training) -> tuple[dict[str, np.ndarray], dict[str, jax.Arra
     return batch, to_devices(training.mesh, batch)
 
 
-def _save(training: Training, progress: Progress, selected: float | None) -> None:
+def _save(training: Training, progress: Progress, selected: float | None, also: float | None = None) -> None:
     now = time.monotonic()
     progress.notes.seconds += now - progress.noted
     progress.noted = progress.saved = now
     position = {"progress": dataclasses.asdict(progress.notes), "input": training.batches.get_state()}
-    training.checkpoints.save(progress.done, progress.state, {**position, "data": training.data.digest}, selected)
+    training.checkpoints.save(progress.done, progress.state, {**position, "data": training.data.digest}, selected, also)
 
 
 def _write(training: Training) -> Callable[[int, Mapping[str, float]], None]:

@@ -37,6 +37,12 @@ def _rows(columns: Mapping[str, Any], measure: Measure, evaluation: Evaluation) 
     return [{**columns, "shot": group, "n": found["count"], **found} for group, found in metrics.items()]
 
 
+def also_selected(rows: pd.DataFrame, also: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a run with those of the epoch that another split selected; `selected_on` says which split did."""
+    own = also[also["seed"] >= 0]
+    return pd.concat([rows.assign(selected_on="val"), own.assign(selected_on=own["split"])], ignore_index=True)
+
+
 def write_results(folder: str | os.PathLike, rows: pd.DataFrame, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes predictions.npz, the `arrays` of a measure, then rows.csv.gz, which marks a run as finished."""
     buffer = io.BytesIO()

@@ -33,6 +33,8 @@ class LoopRun(Method):
     fds_clip_high: float = positive(10.0)
     accumulate: int = whole(1, 1)  # parts that a batch is taken in
     select: str = "mse"  # validation metric whose lowest value decides the epoch
+    # A split on which that metric decides a second time: its test rows stand beside the others (Table 2, "RMSE-test").
+    also_select: str = choice("", ("", "test"))
 
     @property
     def where(self) -> str:

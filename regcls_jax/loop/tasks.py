@@ -8,13 +8,14 @@ from typing import Any
 
 from regcls_jax.config import NAME, check_arms, check_keys, check_name, check_runs
 from regcls_jax.loop.age import AGE
+from regcls_jax.loop.depth import DEPTH
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.scalar import SCALAR
 from regcls_jax.loop.task import Task
 from regcls_jax.models.torch_weights import TORCH_SUFFIXES
 from regcls_jax.store.files import read_json
 
-TASKS: dict[str, Task] = {"age": AGE, "scalar": SCALAR}
+TASKS: dict[str, Task] = {"age": AGE, "scalar": SCALAR, "depth": DEPTH}
 # Of runs that name none, such as those of versions that knew no other.
 DEFAULT = "age"
 SECTIONS = ("name", "run", "arms", "seeds")
