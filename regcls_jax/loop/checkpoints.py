@@ -96,9 +96,10 @@ class Checkpoints:
     def save(
         self, step: int, state: Any, position: dict[str, Any], selected: float | None, also: float | None = None
     ) -> None:
-        """Saves `state` (arrays) and `position` (JSON) at `step`; `selected`: the validation metric after an epoch.
+        """Saves `state` (arrays) and `position` (JSON) at `step`.
 
-        `also`: the metric of a second selection. Raises OSError where this one, or the one before it, cannot be written.
+        `selected`: the validation metric after an epoch; `also`: that of a second selection. Raises OSError where this
+        checkpoint, or the one before it, cannot be written.
         """
         metrics = {name: value for name, value in ((METRIC, selected), (ALSO, also)) if value is not None}
         position = signed({**position, SELECTED: selected, **metrics, DIGEST: _digest(state)})

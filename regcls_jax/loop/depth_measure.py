@@ -77,14 +77,16 @@ def make_measure(run: LoopRun, data: Prepared, pixels: Histogram, one_pass: Pass
         key = (digest(examples.names), run.image_height, run.image_width, run.select, edges.tobytes(), counts.tobytes())
         if key not in _FOUND:
             predictors = trivial_maps(run, data, one_pass)
-            kept = _kept_of(predictors, jax.jit(keep), one_pass(run, examples, (0, 1)))
-            _FOUND[key] = {name: Evaluation((), found) for name, found in kept.items()}
+            _FOUND[key] = _evaluations(predictors, add, keep, one_pass(run, examples, (0, 1)))
         return _FOUND[key]
 
     def arrays(found: Mapping[str, Evaluation], predict: Predict) -> dict[str, np.ndarray]:
         known = {"bucket_edges": edges, "bucket_groups": groups, "train_counts": counts}
         for split, evaluation in found.items():
             known |= {f"{split}_sums": evaluation.kept["sums"], f"{split}_bucket_sums": evaluation.sums}
+            for name, trivial in baselines(split).items():
+                known[f"{split}_{name}_sums"] = trivial.kept["sums"]
+                known[f"{split}_{name}_bucket_sums"] = trivial.sums
         return known | shown(run, data.splits[split], one_pass, predict)
 
     return Measure(jnp.zeros((len(groups), BUCKET_SUMS)), add, keep, metrics, baselines, arrays)
@@ -131,17 +133,23 @@ def trivial_maps(run: LoopRun, data: Prepared, one_pass: Pass) -> dict[str, np.n
     return {name: np.float32(values) for name, values in found.items()}
 
 
-def _kept_of(
-    predictors: Mapping[str, np.ndarray], keep: Callable[[Batch, Array], Any], batches: Batches
-) -> dict[str, Any]:
-    """What is kept of every example, by predictor, the same map for all of them."""
-    found: dict[str, list[Any]] = {name: [] for name in predictors}
+def _evaluations(
+    predictors: Mapping[str, np.ndarray], add: Callable[[Batch, Array], Any], keep: Any, batches: Batches
+) -> dict[str, Evaluation]:
+    """The evaluation of predictors that give the same map for every example."""
+    step = jax.jit(lambda batch, depths: (add(batch, depths), keep(batch, depths)))
+    sums: dict[str, Any] = {}
+    kept: dict[str, list[Any]] = {name: [] for name in predictors}
     for batch in _closing(batches):
         rows = batch["mask"]
         for name, depths in predictors.items():
-            kept = jax.device_get(keep(batch, jnp.broadcast_to(depths, batch["target"].shape)))
-            found[name].append(jax.tree.map(lambda values, rows=rows: values[rows], kept))
-    return {name: jax.tree.map(lambda *parts: np.concatenate(parts), *parts) for name, parts in found.items()}
+            more, found = jax.device_get(step(batch, jnp.broadcast_to(depths, batch["target"].shape)))
+            sums[name] = sums.get(name, 0) + more
+            kept[name].append(jax.tree.map(lambda values, rows=rows: values[rows], found))
+    return {
+        name: Evaluation(sums[name], jax.tree.map(lambda *parts: np.concatenate(parts), *kept[name]))
+        for name in predictors
+    }
 
 
 def _closing(batches: Batches) -> Iterator[dict[str, np.ndarray]]:

@@ -160,6 +160,7 @@ def scalar_task(run: type[ImageRun], edges: Edges, buckets: Callable[[Any, Prepa
         buckets=buckets,
         statistics=None,
         measure=functools.partial(measure_over, edges),
+        labelled=None,
         unlabelled=read_unlabelled,
         write=_write,
     )

@@ -109,6 +109,8 @@ class Task(NamedTuple):
     statistics: (run, data, (index, count) of this host) -> one pass over the examples whose features feature smoothing
       takes statistics of; None: the next epoch of the training batches.
     measure: (run, data) -> `Measure`.
+    labelled: (folder or archive, scale as text) -> a split of examples that are not of the data set, to be evaluated
+      on, and by name what is wrong with the rest; None where there is no such form.
     unlabelled: folder -> a split of what is there to predict, and by name what is wrong with the rest.
     write: (path, data, split, `predict.predict` of the split) -> nothing; writes the predictions.
     """
@@ -126,5 +128,6 @@ class Task(NamedTuple):
     buckets: Callable[[Any, Prepared], Buckets]
     statistics: Callable[[Any, Prepared, tuple[int, int]], Batches] | None
     measure: Callable[[Any, Prepared], Measure]
+    labelled: Callable[[Any, str], tuple[Any, dict[str, str]]] | None
     unlabelled: Callable[[Any], tuple[Any, dict[str, str]]]
     write: Callable[[Any, Prepared, Any, Iterator[tuple[np.ndarray, np.ndarray]]], None]

@@ -1,6 +1,5 @@
 """The class head of maps: logits at twice the resolution of the features, as in Mask R-CNN, a few rows at a time."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn

@@ -11,7 +11,6 @@ from jax.typing import DTypeLike
 from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
 from regcls_jax.prediction import Prediction
 
-
 # N(0, sqrt(2 / fan_out)): how a ResNet starts. And U(+-1 / sqrt(fan_in)): how PyTorch starts a layer by itself.
 HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")

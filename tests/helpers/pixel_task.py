@@ -192,6 +192,7 @@ PIXELS = Task(
     buckets=buckets,
     statistics=statistics,
     measure=measure,
+    labelled=None,
     unlabelled=no_prediction,
     write=no_prediction,
 )
