@@ -42,15 +42,19 @@ SETTLE_SECONDS = 1.5
 _encoded: list[bytes] = []
 
 
+def picture(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A picture uint8 [height, width, 3] with coarse structure and some noise."""
+    coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+    return (smooth + generator.normal(0, 4, smooth.shape)).clip(0, 255).astype(np.uint8)
+
+
 def generate(folder: Path, images: int, pixels: int) -> None:
-    """Writes JPEGs of quality 90 with coarse structure and some noise, named as UTKFace's images are."""
+    """Writes JPEGs of quality 90, named as UTKFace's images are."""
     folder.mkdir()
     generator = np.random.default_rng(0)
     for number in range(images):
-        coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        picture = np.asarray(coarse.resize((pixels, pixels), Image.Resampling.BICUBIC))
-        picture = (picture + generator.normal(0, 4, picture.shape)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(folder / f"30_0_0_{number:06}.jpg", quality=90)
+        Image.fromarray(picture(generator, pixels, pixels)).save(folder / f"30_0_0_{number:06}.jpg", quality=90)
 
 
 def remember(encoded: list[bytes]) -> None:

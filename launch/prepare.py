@@ -15,6 +15,7 @@ A finished one only prints its summary again, and refuses data that have changed
 """
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -63,9 +64,9 @@ def main() -> None:
     depths, name = [DEPTH_IMAGES.value, DEPTH_SCALE.value], NAME.value
     if DATASET.value and not any([*table, *depths, name]):
         made, place, text = (_depths if DATASET.value == "nyud2" else _images)(DATASET.value)
-    elif all([*table, name]) and not any([*published, *depths]):
+    elif name and all(table) and not any([*published, *depths]):
         made, place, text = _images(name)
-    elif all([*depths, name]) and not any([*published, *table]):
+    elif name and all(depths) and not any([*published, *table]):
         made, place, text = _depths(name)
     else:
         raise ValueError(
@@ -82,13 +83,12 @@ def _images(name: str) -> tuple[bool, Path, str]:
     from regcls_jax.data.images.splits import PLACES, findings, load_images
     from regcls_jax.report.images.data_summary import summary
 
-    data_dir, options = DATA_DIR.value, {"max_skipped": MAX_SKIPPED.value, "overwrite": OVERWRITE.value}
-    options["drop_duplicates"] = DROP_DUPLICATES.value
+    data_dir, options = DATA_DIR.value, {**_options(), "drop_duplicates": DROP_DUPLICATES.value}
     if DATASET.value:
         made = prepare(name, MANUAL_DIR.value, data_dir, **options)
     else:
-        own = {"target": TARGET.value, "unit": UNIT.value, "path_column": PATH_COLUMN.value, "seed": SEED.value}
-        made = prepare_own(name, TABLE.value, IMAGES.value, data_dir, **own, **options)
+        own: dict[str, Any] = {"target": TARGET.value, "unit": UNIT.value, "path_column": PATH_COLUMN.value}
+        made = prepare_own(name, TABLE.value, IMAGES.value, data_dir, seed=SEED.value, **own, **options)
     return made, PLACES.folder_of(name, data_dir), summary(load_images(name, data_dir), findings(name, data_dir))
 
 
@@ -101,14 +101,18 @@ def _depths(name: str) -> tuple[bool, Path, str]:
 
     if DROP_DUPLICATES.value:
         raise ValueError("--drop_duplicates is for images with a number each, not for depth maps")
-    data_dir, options = DATA_DIR.value, {"max_skipped": MAX_SKIPPED.value, "overwrite": OVERWRITE.value}
+    data_dir = DATA_DIR.value
     if DATASET.value:
-        made = prepare_nyud2(MANUAL_DIR.value, data_dir, **options)
+        made = prepare_nyud2(MANUAL_DIR.value, data_dir, **_options())
     else:
-        made = prepare_depths(
-            name, DEPTH_IMAGES.value, data_dir, scale=metres_per_unit(DEPTH_SCALE.value), seed=SEED.value, **options
-        )
+        own: dict[str, Any] = {"scale": metres_per_unit(DEPTH_SCALE.value or ""), "seed": SEED.value}
+        made = prepare_depths(name, DEPTH_IMAGES.value, data_dir, **own, **_options())
     return made, PLACES.folder_of(name, data_dir), summary(load_depths(name, data_dir), findings(name, data_dir))
+
+
+def _options() -> dict[str, Any]:
+    """What holds for any data set."""
+    return {"max_skipped": MAX_SKIPPED.value, "overwrite": OVERWRITE.value}
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from regcls_jax.data.places import LABELS
 from regcls_jax.store.claims import open_claims
 
 # What TFDS calls the folder of an unfinished preparation.
 UNFINISHED = "incomplete.*"
 # Beside the folder of a data set: what it was before it is prepared again, and who prepares it.
 BEFORE, CLAIMS = "before", "claims"
-# The file that every prepared data set has.
-LABELS = "labels.npz"
 REMEDY = "give --overwrite to prepare it again"
 
 

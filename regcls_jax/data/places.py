@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 VERSION = "1.0.0"
+# The files beside the examples: what is known of all of them; of the data set; what was left out, and why.
+LABELS, FACTS, LEFT_OUT = "labels.npz", "dataset.json", "left_out.json"
 
 
 class Places(NamedTuple):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+SPLITS = ("train", "val", "test")
+
 
 class Prepared(NamedTuple):
     """A data set as its preparation left it.

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from depth_pairs import write_pairs
 from face_images import write_faces
 from own_images import write_houses
 from paths import LAUNCH
@@ -78,3 +79,26 @@ def test_half_a_command_is_told(tmp_path):
         done = launch(*arguments, f"--data_dir={tmp_path}/data")
         assert done.returncode == 1
         assert done.stderr.startswith("error: give either --dataset and --manual_dir, or --table, --images, --target ")
+
+
+def test_pictures_with_depth_maps(tmp_path):
+    write_pairs(tmp_path / "rooms", 12)
+    arguments = [f"--depth_images={tmp_path}/rooms", "--name=rooms", f"--data_dir={tmp_path}/data"]
+    done = launch(*arguments, "--depth_scale=1/25.5")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [
+        f"Prepared: {tmp_path}/data/own_depths/rooms/1.0.0",
+        "rooms: 12 pictures with depth: 9 train, 1 val, 2 test",
+    ]
+    assert lines[2].startswith(f"training depths: {9 * 228 * 304:,} measured pixels, ")
+    assert lines[3:] == [
+        "feature smoothing: 9 training pictures, drawn with seed 0, give its statistics",
+        "skipped: none",
+        "byte-identical pairs in several splits: 0 groups",
+        "rotated by EXIF data: 0 pictures; they are read as stored, as their depth maps are",
+    ]
+    other = launch(*arguments, "--depth_scale=0.001")
+    assert (other.returncode, other.stdout) == (1, "")
+    assert other.stderr.startswith("error: rooms was prepared before from other pictures, or with another scale or")
+    assert launch(*arguments).stderr.startswith("error: give either --dataset and --manual_dir, or --table, ")

@@ -13,15 +13,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from regcls_jax.data import nyud2
-from regcls_jax.data.depth.pairs import PairFiles, count_depths, seen_depths, usable_pair
+from regcls_jax.data.depth.histogram import count_depths
+from regcls_jax.data.depth.pairs import PairFiles, seen_depths, usable_pair
 from regcls_jax.data.depth.sources import Source
 from regcls_jax.data.depth.splits import digest_of
 from regcls_jax.data.depth.transforms import View
-from regcls_jax.data.images.check import Checked, check_most
+from regcls_jax.data.images.check import MAX_SKIPPED, Checked, check_most
 from regcls_jax.data.images.duplicates import groups_across_splits
-from regcls_jax.data.images.splits import FACTS, LEFT_OUT
-from regcls_jax.data.images.table import SPLITS, ImageTable
-from regcls_jax.data.once import LABELS
+from regcls_jax.data.images.table import ImageTable
+from regcls_jax.data.places import FACTS, LABELS, LEFT_OUT
+from regcls_jax.data.prepared import SPLITS
 from regcls_jax.store.files import to_json, write_atomic
 
 # Pictures whose features are the statistics of feature smoothing, if the source does not list them.
@@ -33,8 +34,11 @@ class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, *, source: Source | None = None, max_skipped: float = 0.0, **options: Any) -> None:
-        """`source` is what is prepared, `max_skipped` as in `prepare`; the options are those of every TFDS builder."""
+    def __init__(self, *, source: Source | None = None, max_skipped: float = MAX_SKIPPED, **options: Any) -> None:
+        """Prepares `source`; without one it only reads what was prepared.
+
+        `max_skipped` is as in `prepare_nyud2`, the options are those of every TFDS builder.
+        """
         super().__init__(**options)
         self._source, self._max_skipped = source, max_skipped
 
@@ -48,6 +52,8 @@ class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, Any]]]:
         source, view = self._source, View()
+        if source is None:
+            raise ValueError("depth maps are prepared by launch/prepare.py")
         names = [name for split in SPLITS for name in source.splits[split]]
         folder = Path(self.data_dir_root) / "checks" / self.name
         checked = check_most(
@@ -56,7 +62,7 @@ class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         kept = {name: [found for found in source.splits[name] if found in checked.digests] for name in SPLITS}
         if empty := [name for name, rows in kept.items() if not rows]:
             raise ValueError(
-                f"no pair that can be used is in the split {empty[0]}; mend the files, or choose another seed if it is drawn"
+                f"no pair that can be used is in the split {empty[0]}; mend the files, or choose another seed"
             )
         remarks: list[str] = []
         labels = {f"{name}_names": np.array(rows) for name, rows in kept.items()}
@@ -65,7 +71,7 @@ class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             labels["test_mask"] = _test_mask(source, kept["test"], view, remarks)
         found = count_depths(source.pairs, kept["train"], source.scales["train"], view)
         labels |= {"histogram_values": found.values, "histogram_counts": found.counts}
-        self._write(labels, checked, kept, view, remarks)
+        self._write(labels, checked, kept, {"scales": dict(source.scales), "source": source.identity()}, remarks)
         return {name: self._generate_examples(source.pairs, rows) for name, rows in kept.items()}
 
     def _write(
@@ -73,16 +79,16 @@ class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         labels: dict[str, np.ndarray],
         checked: Checked,
         kept: dict[str, list[str]],
-        view: View,
+        facts: dict[str, Any],
         remarks: list[str],
     ) -> None:
         """Writes what is known of all pairs beside them."""
         folder, buffer = Path(self.data_path), io.BytesIO()
-        np.savez(buffer, **labels)
+        arrays: dict[str, Any] = labels
+        np.savez(buffer, **arrays)
         # TFDS renames the whole folder when everything in it is complete.
         write_atomic(folder / LABELS, buffer.getbuffer())
-        facts = {"scales": dict(self._source.scales), "mask_shape": [*view], "source": self._source.identity()}
-        write_atomic(folder / FACTS, to_json({**facts, "digest": digest_of(labels)}))
+        write_atomic(folder / FACTS, to_json({**facts, "mask_shape": [*View()], "digest": digest_of(labels)}))
         names = np.array([name for rows in kept.values() for name in rows])
         splits = np.repeat([*kept], [*map(len, kept.values())])
         across = groups_across_splits(ImageTable(names, np.zeros(len(names)), splits), checked.digests)

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +14,6 @@ from regcls_jax.data.images.check import decodable
 from regcls_jax.data.images.decoding import decode_rgb
 from regcls_jax.data.images.files import SUFFIXES, ImageFiles
 from regcls_jax.devices import cores
-from regcls_jax.targets import Histogram
 
 # The folders of a plain source, and the files in the second.
 IMAGES, DEPTHS = "images", "depths"
@@ -43,7 +41,7 @@ class PairFiles:
 
     def read_depth(self, name: str) -> bytes:
         """The content of the depth map alone."""
-        return self._files.read(self._depths[name])
+        return self._files.read(self._depths[name] or "")
 
     def usable(self, name: str) -> bytes:
         """The content of a pair that can be decoded. Raises ValueError, saying what is wrong, if it cannot be."""
@@ -88,19 +86,6 @@ def find_pairs(files: ImageFiles, source: str | os.PathLike) -> dict[str, str | 
         raise ValueError(f"{source} has no pictures {IMAGES}/*.jpg, with {DEPTHS}/*.png or .npy")
     pairs = {name: found[DEPTHS].get(place) for place, name in found[IMAGES].items()}
     return pairs | {name: None for place, name in found[DEPTHS].items() if place not in found[IMAGES]}
-
-
-def count_depths(pairs: PairFiles, names: Sequence[str], scale: float, view: View) -> Histogram:
-    """How often each measured depth (metres, float32) occurs in the view of the maps of these pictures.
-
-    Each value of an integer map is one; depths of .npy files are counted to the millimetre.
-    """
-    total: Counter[float] = Counter()
-    for depths in seen_depths(pairs, names, scale, view, "Counting"):
-        values, counts = np.unique(depths[depths > 0], return_counts=True)
-        total.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    values = np.array(sorted(total))
-    return Histogram(values.astype(np.float32), np.array([total[value] for value in values.tolist()], np.int64))
 
 
 def seen_depths(

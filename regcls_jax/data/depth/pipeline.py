@@ -11,7 +11,7 @@ import numpy as np
 from regcls_jax.checks import check_integer
 from regcls_jax.data.batches import ENDLESS, Batch, BatchIterator, Share, share
 from regcls_jax.data.depth.decoding import decode_depth, metres
-from regcls_jax.data.depth.draws import ORDERS, colour_map, draw_epoch
+from regcls_jax.data.depth.draws import ORDERS, EpochDraws, colour_map, draw_epoch
 from regcls_jax.data.depth.splits import DepthSplit
 from regcls_jax.data.depth.transforms import HEIGHT, RESAMPLINGS, WIDTH, View, nearest, see_depth, see_image
 from regcls_jax.data.images.decoding import decode_rgb
@@ -110,6 +110,12 @@ class _Batches:
         check_integer("height", self.view.height, 1)
         check_integer("width", self.view.width, 1)
 
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the targets: half of the input's in training, rounded up."""
+        height, width = self.view
+        return (height, width) if self.seed is None else (-(-height // 2), -(-width // 2))
+
     def __call__(self, step: int) -> Batch:
         samples, size = len(self.split.names), self.share.size
         epoch, step = divmod(step, self.share.per_epoch(samples))
@@ -117,13 +123,11 @@ class _Batches:
         draws = None if self.seed is None else draw_epoch(samples, self.seed, epoch)
         if draws is not None:
             rows = draws.order[rows]
-        height, width = self.view
-        map_size = (height, width) if draws is None else (-(-height // 2), -(-width // 2))
         fill = (0, size - len(rows))
-        batch = {
-            "input": np.zeros((size, height, width, 3), np.uint8),
-            "target": np.zeros((size, *map_size), np.float32),
-            "valid": np.zeros((size, *map_size), bool),
+        batch: Batch = {
+            "input": np.zeros((size, *self.view, 3), np.uint8),
+            "target": np.zeros((size, *self.map_size), np.float32),
+            "valid": np.zeros((size, *self.map_size), bool),
             "index": np.pad(rows.astype(np.int32), fill),
             "mask": np.arange(size) < len(rows),
         }
@@ -136,20 +140,23 @@ class _Batches:
                 raw = None if depth is None else decode_depth(depth)
             except ValueError as error:
                 raise ValueError(f"pair {row}, {self.split.names[row]}, cannot be decoded: {error}") from error
-            turn = {}
-            if self.augment:
-                turn = {"flip": bool(draws.flips[row]), "angle": float(draws.angles[row])}
-            pixels = see_image(pixels, self.view, **turn)
-            batch["input"][place] = pixels
-            if self.augment:
-                order = ORDERS[draws.orders[row]]
-                batch["colour"][place] = colour_map(pixels, draws.lighting[row], draws.jitters[row], order)
-            if raw is None:
-                continue
-            half = {"half": draws is not None, "resampling": self.resampling}
-            raw, measured = see_depth(raw, self.view, **turn, **half)
-            if draws is None and self.split.mask is not None:
-                measured &= nearest(self.split.mask_of(row), map_size)
-            batch["target"][place] = metres(raw, self.split.scale)
-            batch["valid"][place] = measured | (self.unmeasured == "train")
+            for name, value in self._example(row, pixels, raw, draws if self.augment else None).items():
+                batch[name][place] = value
         return batch
+
+    def _example(
+        self, row: int, pixels: np.ndarray, raw: np.ndarray | None, draws: EpochDraws | None
+    ) -> dict[str, np.ndarray]:
+        """What a batch has of a picture and of its depth map, if there is one; augmented by the draws, if given."""
+        flip, angle = (False, 0.0) if draws is None else (bool(draws.flips[row]), float(draws.angles[row]))
+        example = {"input": see_image(pixels, self.view, flip=flip, angle=angle)}
+        if draws is not None:
+            order = ORDERS[draws.orders[row]]
+            example["colour"] = colour_map(example["input"], draws.lighting[row], draws.jitters[row], order)
+        if raw is None:
+            return example
+        training = self.seed is not None
+        raw, measured = see_depth(raw, self.view, flip=flip, angle=angle, half=training, resampling=self.resampling)
+        if not training and self.split.mask is not None:
+            measured &= nearest(self.split.mask_of(row), self.map_size)
+        return example | {"target": metres(raw, self.split.scale), "valid": measured | (self.unmeasured == "train")}

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -10,8 +11,8 @@ from regcls_jax.data.depth.sources import Source, nyud2_source, own_source
 from regcls_jax.data.depth.splits import PLACES
 from regcls_jax.data.images.builders import build
 from regcls_jax.data.images.check import MAX_SKIPPED
-from regcls_jax.data.images.splits import FACTS
 from regcls_jax.data.once import REMEDY, check_folder, is_prepared, make_once
+from regcls_jax.data.places import FACTS
 from regcls_jax.store.files import read_json
 
 
@@ -47,7 +48,7 @@ def prepare_nyud2(
         return False
     source = nyud2_source(manual_dir)
     config = Nyud2.BUILDER_CONFIGS[0]
-    options = {"source": source, "max_skipped": max_skipped}
+    options: dict[str, Any] = {"source": source, "max_skipped": max_skipped}
     if make_once(folder, lambda: build(Nyud2, config, manual_dir, data_dir, **options), overwrite):
         return True
     if not _is_same(source, folder):
@@ -84,7 +85,7 @@ def prepare_depths(
     check_folder(images, folder)
     config = tfds.core.BuilderConfig(name=name, description=f"depth of {Path(images).name}")
     source = own_source(images, scale, seed)
-    options = {"source": source, "max_skipped": max_skipped}
+    options: dict[str, Any] = {"source": source, "max_skipped": max_skipped}
     if make_once(folder, lambda: build(OwnDepths, config, images, data_dir, **options), overwrite):
         return True
     if not _is_same(source, folder):

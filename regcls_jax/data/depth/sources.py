@@ -11,7 +11,7 @@ from regcls_jax.data import nyud2
 from regcls_jax.data.depth.pairs import PairFiles, find_pairs
 from regcls_jax.data.depth.transforms import View
 from regcls_jax.data.images.files import open_files
-from regcls_jax.data.images.table import SPLITS
+from regcls_jax.data.prepared import SPLITS
 from regcls_jax.store.files import digest
 
 # Of the user's own pairs, the shares that are validated on and tested on.
@@ -40,8 +40,8 @@ class Source(NamedTuple):
 
     def identity(self) -> str:
         """A digest of all but the content of the files."""
-        known = [*self.alone, *(self.subset or ["none"]), self.seed, *self.scales.values()]
-        lists = [np.array([str(value) for value in values]) for values in (known, *self.splits.values())]
+        known = [*self.alone, *(self.subset or ["none"]), str(self.seed), *map(str, self.scales.values())]
+        lists = [np.array(names, np.str_) for names in (known, *self.splits.values())]
         return digest(*lists, *([] if self.mask is None else [self.mask]))
 
 

@@ -8,14 +8,10 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
-from regcls_jax.data.images.splits import FACTS, LEFT_OUT
-from regcls_jax.data.images.table import SPLITS
-from regcls_jax.data.once import LABELS
-from regcls_jax.data.places import Places
-from regcls_jax.data.prepared import Prepared
+from regcls_jax.data.places import FACTS, LABELS, LEFT_OUT, Places
+from regcls_jax.data.prepared import SPLITS, Prepared
 from regcls_jax.data.records import REMEDY, Records
 from regcls_jax.store.files import digest, read_json
-from regcls_jax.targets import Histogram
 
 PLACES = Places({"nyud2": "nyud2/scenes/1.0.0"}, "own_depths", "--depth_images=... --depth_scale=...")
 
@@ -24,7 +20,7 @@ class Pairs(Protocol):
     """Encoded pairs by number: the bytes of the picture, and of the depth map if there is one."""
 
     def __len__(self) -> int: ...
-    def read(self, indices: Sequence[int]) -> list[tuple[bytes, bytes | None]]: ...
+    def read(self, indices: Sequence[int]) -> Sequence[tuple[bytes, bytes | None]]: ...
 
 
 class EncodedPairs:
@@ -39,7 +35,7 @@ class EncodedPairs:
 
     def read(self, indices: Sequence[int]) -> list[tuple[bytes, bytes]]:
         """Several pairs in one request, as `Records.read`."""
-        return self._records.read(indices, "image", "depth")
+        return [(image, depth) for image, depth in self._records.read(indices, "image", "depth")]
 
 
 class RowsOf:
@@ -52,7 +48,7 @@ class RowsOf:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def read(self, indices: Sequence[int]) -> list[tuple[bytes, bytes | None]]:
+    def read(self, indices: Sequence[int]) -> Sequence[tuple[bytes, bytes | None]]:
         """As of the other pairs."""
         return self._pairs.read(self._rows[list(indices)].tolist())
 
@@ -65,7 +61,8 @@ class DepthSplit(NamedTuple):
     scale: metres per unit of the encoded maps; NaN where there are none.
     mask: packed bits uint8 [n, ...] of `mask_shape`: the only pixels that are evaluated; None for all.
     mask_shape: height and width of the view that the mask is of.
-    histogram: of all measured depths (metres) at the published view, not augmented; only of "train".
+    histogram: distinct measured depths in metres, float32 [k], and how often each occurs, int64 [k], in the published
+      view of the pictures, not augmented; only of "train".
     statistics_rows: rows whose features are the statistics of feature smoothing; only of "train".
     """
 
@@ -74,7 +71,7 @@ class DepthSplit(NamedTuple):
     scale: float
     mask: np.ndarray | None = None
     mask_shape: tuple[int, int] = (0, 0)
-    histogram: Histogram | None = None
+    histogram: tuple[np.ndarray, np.ndarray] | None = None
     statistics_rows: np.ndarray | None = None
 
     def rows(self, rows: np.ndarray) -> Self:
@@ -85,6 +82,8 @@ class DepthSplit(NamedTuple):
 
     def mask_of(self, row: int) -> np.ndarray:
         """The mask bool `mask_shape` of one picture."""
+        if self.mask is None:
+            raise ValueError("the split has no mask")
         height, width = self.mask_shape
         return np.unpackbits(self.mask[row], count=height * width).reshape(height, width).astype(bool)
 
@@ -127,12 +126,14 @@ def load_depths(dataset: str, data_dir: str | os.PathLike) -> Prepared:
 
 def _split(folder: Path, name: str, labels: dict[str, np.ndarray], facts: dict) -> DepthSplit:
     files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
-    pairs, names = EncodedPairs(files) if files else [], labels[f"{name}_names"]
+    if not files:
+        raise OSError(f"{folder} has no pairs of {name}; {REMEDY}")
+    pairs, names = EncodedPairs(files), labels[f"{name}_names"]
     if len(pairs) != len(names):
         raise OSError(f"{folder}: {len(pairs)} pairs but {len(names)} names of {name}; {REMEDY}")
     split = DepthSplit(pairs, names, facts["scales"][name])
     if name == "train":
-        histogram = Histogram(labels["histogram_values"], labels["histogram_counts"])
+        histogram = labels["histogram_values"], labels["histogram_counts"]
         split = split._replace(histogram=histogram, statistics_rows=labels["statistics_rows"])
     if name == "test" and "test_mask" in labels:
         split = split._replace(mask=labels["test_mask"], mask_shape=tuple(facts["mask_shape"]))
@@ -147,11 +148,6 @@ def digest_of(labels: dict[str, np.ndarray]) -> str:
 def findings(dataset: str, data_dir: str | os.PathLike) -> Findings:
     """What the preparation of a data set found. Raises as `load_depths` does."""
     return Findings(**_read_json(PLACES.folder_of(dataset, data_dir) / LEFT_OUT))
-
-
-def histogram(data: Prepared) -> Histogram:
-    """The histogram of the measured training depths of a prepared data set, in metres."""
-    return data.splits["train"].histogram
 
 
 def _read_json(path: Path) -> dict:

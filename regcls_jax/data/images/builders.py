@@ -20,17 +20,16 @@ import tensorflow_datasets as tfds
 from regcls_jax.data.images.check import MAX_SKIPPED, Checked, check_most
 from regcls_jax.data.images.duplicates import Duplicates, find_duplicates, groups_across_splits
 from regcls_jax.data.images.files import ImageFiles
-from regcls_jax.data.images.splits import FACTS, LEFT_OUT
 from regcls_jax.data.images.table import (
     OLDEST,
-    SPLITS,
     ImageTable,
     check_splits,
     digest,
     read_image_table,
     split_by_target,
 )
-from regcls_jax.data.once import LABELS
+from regcls_jax.data.places import FACTS, LABELS, LEFT_OUT
+from regcls_jax.data.prepared import SPLITS
 from regcls_jax.data.utkface import CAP, age_of, balanced_table
 from regcls_jax.store.files import to_json, write_atomic
 

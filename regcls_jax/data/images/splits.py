@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from regcls_jax.data.images.duplicates import Duplicates
-from regcls_jax.data.images.table import SPLITS, digest
-from regcls_jax.data.once import LABELS
-from regcls_jax.data.places import Places
-from regcls_jax.data.prepared import Prepared
+from regcls_jax.data.images.table import digest
+from regcls_jax.data.places import FACTS, LABELS, LEFT_OUT, Places
+from regcls_jax.data.prepared import SPLITS, Prepared
 from regcls_jax.data.records import REMEDY, Records
 from regcls_jax.store.files import read_json
 
@@ -23,8 +22,6 @@ FOLDERS = {
     "agedb_dir": "age_table_images/agedb_dir/1.0.0",
 }
 PLACES = Places(FOLDERS, "own_images", "--table=... --images=... --target=...")
-# The files written beside the images.
-LEFT_OUT, FACTS = "left_out.json", "dataset.json"
 # What versions that wrote no `FACTS` prepared: ages alone, as `<split>_ages`.
 BEFORE_FACTS = {"target": "age", "unit": "years"}
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from regcls_jax import binning
 from regcls_jax.data.images.files import plain_path
+from regcls_jax.data.prepared import SPLITS
 
-SPLITS = ("train", "val", "test")
 # Uniform buckets of the target that splits are balanced over, if there are images for so many: 10 a bucket.
 BUCKETS, PER_BUCKET = 50, 10
 # Years that no age in a data set of ages exceeds: IMDB-WIKI-DIR has ages up to 186, and every year costs memory.

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from regcls_jax.data.depth.splits import Findings, histogram
+from regcls_jax.data.depth.histogram import histogram
+from regcls_jax.data.depth.splits import Findings
 from regcls_jax.data.prepared import Prepared
 
 

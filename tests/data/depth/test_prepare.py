@@ -13,12 +13,13 @@ from face_images import encode
 from PIL import Image
 
 from regcls_jax.data.depth.builders import OwnDepths
+from regcls_jax.data.depth.histogram import histogram
 from regcls_jax.data.depth.pipeline import eval_batches
 from regcls_jax.data.depth.prepare import prepare_depths, prepare_nyud2
 from regcls_jax.data.depth.sources import metres_per_unit
-from regcls_jax.data.depth.splits import PLACES, findings, histogram, load_depths
+from regcls_jax.data.depth.splits import PLACES, findings, load_depths
 from regcls_jax.data.nyud2 import balanced_mask, split_scenes
-from regcls_jax.data.once import LABELS
+from regcls_jax.data.places import LABELS
 from regcls_jax.store.files import read_json
 
 SCALE = 1 / 25.5

@@ -5,9 +5,10 @@ import pytest
 import tensorflow_datasets as tfds
 from paths import SHARED
 
+from regcls_jax.data.depth.histogram import histogram
 from regcls_jax.data.depth.pipeline import eval_batches, train_batches
 from regcls_jax.data.depth.prepare import prepare_depths
-from regcls_jax.data.depth.splits import findings, histogram, load_depths
+from regcls_jax.data.depth.splits import findings, load_depths
 
 PAIRS = SHARED / "data" / "nyu_depth_363pairs.tar"
 

@@ -14,8 +14,9 @@ from own_images import write_houses
 from regcls_jax.data.images.builders import OwnImages, TableConfig
 from regcls_jax.data.images.prepare import prepare, prepare_own
 from regcls_jax.data.images.splits import PLACES, findings, load_images
-from regcls_jax.data.images.table import SPLITS, ImageTable, split_by_target
-from regcls_jax.data.once import LABELS
+from regcls_jax.data.images.table import ImageTable, split_by_target
+from regcls_jax.data.places import LABELS
+from regcls_jax.data.prepared import SPLITS
 from regcls_jax.report.images.data_summary import summary
 
 COUNT = 60
