@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,13 +21,20 @@ METRIC = "selected"
 ALSO = "also_selected"
 # What a checkpoint takes beside its arrays, at most (bytes).
 SPARE = 2**19
-# What a position says besides: the metrics, and the digest of the arrays.
-SELECTED, DIGEST = "selected", "arrays"
+# What a position says besides: the metrics, the digest of the arrays, and that of their names and shapes.
+SELECTED, DIGEST, NETWORK = "selected", "arrays", "network"
 
 
 def _digest(state: Any) -> str:
     """Of the arrays of a state, which every host holds whole."""
     return digest(*(np.asarray(leaf.addressable_data(0)) for leaf in jax.tree.leaves(state)))
+
+
+def _network(state: Any) -> str:
+    """A digest of the names, types and shapes of the arrays of a state, whose leaves may be jax.ShapeDtypeStruct."""
+    leaves, _ = jax.tree.flatten_with_path(state)
+    named = [f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}" for path, leaf in leaves]
+    return hashlib.blake2b("\n".join(named).encode(), digest_size=8).hexdigest()
 
 
 def _reason(error: Exception) -> str:
@@ -102,7 +110,8 @@ class Checkpoints:
         checkpoint, or the one before it, cannot be written.
         """
         metrics = {name: value for name, value in ((METRIC, selected), (ALSO, also)) if value is not None}
-        position = signed({**position, SELECTED: selected, **metrics, DIGEST: _digest(state)})
+        about = {SELECTED: selected, **metrics, DIGEST: _digest(state), NETWORK: _network(state)}
+        position = signed({**position, **about})
         self.wait()
         with self._writing():
             self._check_room(state)
@@ -175,10 +184,16 @@ class Checkpoints:
         Raises OSError, naming the folder, where the checkpoint is damaged or of another model.
         """
         position = self._position(step)
+        if position.get(NETWORK, _network(like)) != _network(like):  # earlier versions did not note it
+            raise OSError(
+                f"{self._manager.directory / str(step)} is of another network than the run that it is read for: was "
+                "its config.json changed, or the folder copied?"
+            )
         state = self._read(step, state=ocp.args.StandardRestore(like))["state"]
         if _digest(state) != position[DIGEST]:
             raise _damaged(self._manager.directory / str(step), ValueError("its arrays are not those that were saved"))
-        return state, {name: value for name, value in position.items() if name not in (SELECTED, ALSO, DIGEST)}
+        about = (SELECTED, ALSO, DIGEST, NETWORK)
+        return state, {name: value for name, value in position.items() if name not in about}
 
     def wait(self) -> None:
         """Waits until everything is written; OSError where it cannot be."""

@@ -10,10 +10,11 @@ from regcls_jax import binning, targets
 from regcls_jax.binning import ROUNDINGS
 from regcls_jax.checks import choice, not_negative, positive, whole
 from regcls_jax.data.depth.files import read_labelled_pictures, read_unlabelled_pictures
+from regcls_jax.data.depth.histogram import histogram
 from regcls_jax.data.depth.inputs import network_input
 from regcls_jax.data.depth.pipeline import UNMEASURED, eval_batches, train_batches
 from regcls_jax.data.depth.sources import metres_per_unit
-from regcls_jax.data.depth.splits import DepthSplit, histogram, load_depths
+from regcls_jax.data.depth.splits import DepthSplit, load_depths
 from regcls_jax.data.depth.transforms import RESAMPLINGS
 from regcls_jax.data.nyud2 import PER_METRE, published_counts
 from regcls_jax.data.prepared import Prepared

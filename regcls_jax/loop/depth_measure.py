@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 
 from regcls_jax import binning, targets
-from regcls_jax.data.depth.splits import DepthSplit, histogram
+from regcls_jax.data.depth.histogram import histogram
+from regcls_jax.data.depth.splits import DepthSplit
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.fitted import other_classes
 from regcls_jax.loop.runs import LoopRun

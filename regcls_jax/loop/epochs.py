@@ -195,6 +195,7 @@ def train_epoch(training: Training, progress: Progress, save_minutes: float, sto
 def smooth_features(training: Training, progress: Progress) -> None:
     """One more pass over the training set, or what the task takes of it, for the statistics of FDS (recipes 2.3)."""
     number = jnp.int32(progress.done // training.engine.steps_per_epoch - 1)
+    assert progress.state.fds is not None  # the run smooths features
     shape = progress.state.fds.running_mean.shape
     statistics = jax.device_put(feature_smoothing.empty_statistics(*shape), replicated(training.mesh))
     with contextlib.closing(_statistics_batches(training)) as batches:
@@ -244,6 +245,7 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
     engine, data, run = training.engine, training.data, training.engine.run
     training.checkpoints.wait()
     best = training.checkpoints.best
+    assert best is not None  # every epoch ends with a checkpoint that has a metric
     state, _ = training.checkpoints.restore(best, state_template(engine, training.mesh))
     found = {split: training.programs.evaluate(state, data.splits[split]) for split in ("val", "test")}
     process = (jax.process_index(), jax.process_count())

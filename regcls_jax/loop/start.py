@@ -1,11 +1,13 @@
 """The weights that a run starts from: random ones, another run's best, or a file of PyTorch weights."""
 
 import difflib
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import tqdm
 from jax.sharding import Mesh
 
 from regcls_jax.data.prepared import Prepared
@@ -14,7 +16,19 @@ from regcls_jax.loop.mesh import data_mesh, replicated
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.steps import Engine, TrainState, init_state, init_variables, make_engine
 from regcls_jax.loop.tasks import read_run
-from regcls_jax.models.torch_weights import TORCH_SUFFIXES, from_state_dict, read_state_dict
+from regcls_jax.models.torch_weights import (
+    TORCH_SUFFIXES,
+    encoder_from_state_dict,
+    from_state_dict,
+    is_of_encoder,
+    read_state_dict,
+    without_class_head,
+)
+
+NO_IMAGENET = (
+    "ImageNet weights are not shipped; where torchvision is installed, this makes a file of them: "
+    "torch.save(torchvision.models.resnet50(weights='IMAGENET1K_V1').state_dict(), 'imagenet.pth')"
+)
 
 
 def run_folder(workdir: Path, arm: str, seed: int) -> Path:
@@ -63,8 +77,7 @@ def load_weights(path: str, engine: Engine) -> TrainState:
 
     Raises as `torch_weights.read_state_dict` and `from_state_dict` do: the value head must be there.
     """
-    weights = {name: value for name, value in read_state_dict(path).items() if "linear_cls" not in name}
-    return init_state(engine, from_state_dict(weights, init_variables(engine)))
+    return init_state(engine, from_state_dict(without_class_head(read_state_dict(path)), init_variables(engine)))
 
 
 def check_starts(runs: Sequence[LoopRun], workdir: Path) -> None:
@@ -74,7 +87,7 @@ def check_starts(runs: Sequence[LoopRun], workdir: Path) -> None:
         start = run.init_from
         if start.endswith(TORCH_SUFFIXES):
             if not Path(start).is_file():
-                raise ValueError(f"{run.where}: there is no file {start}, which init_from names")
+                raise ValueError(f"{run.where}: there is no file {start}, which init_from names. {NO_IMAGENET}")
         elif start and start not in arms and not run_folder(workdir, start, run.seed).exists():
             near = difflib.get_close_matches(start, arms)
             hint = f"did you mean {' or '.join(near)}?" if near else f"train arm {start!r} first, with the same workdir"
@@ -104,12 +117,25 @@ def starting_state(engine: Engine, data: Prepared, workdir: Path) -> TrainState:
         return init_state(engine)
     fresh = init_variables(engine)
     if run.init_from.endswith(TORCH_SUFFIXES):
-        return init_state(engine, from_state_dict(read_state_dict(run.init_from), fresh, heads="keep"))
+        return init_state(engine, _from_file(engine, fresh))
     folder = run_folder(workdir, run.init_from, run.seed)
     other, _ = load_checkpoint(folder, make_engine(read_run(folder), data), data_mesh(), data=data)
     params = {**fresh["params"], **_trunk(other.params["model"], keep_value_head=run.trainable == "all")}
     _check_shapes(run, fresh["params"], params)
     return init_state(engine, {"params": params, "batch_stats": other.batch_stats})
+
+
+def _from_file(engine: Engine, fresh: Mapping[str, Any]) -> dict[str, Any]:
+    """`fresh` variables with the PyTorch weights that a run starts from: of the network, or of its encoder alone."""
+    run, weights = engine.run, read_state_dict(engine.run.init_from)
+    encoder = getattr(engine.model, "encoder", "")
+    if not is_of_encoder(weights, encoder):
+        return from_state_dict(weights, fresh, heads="keep")
+    loaded = encoder_from_state_dict(weights, fresh, encoder)
+    if jax.process_index() == 0:
+        note = f"{run.init_from} starts the encoder alone; all other layers start from random weights"
+        tqdm.tqdm.write(f"Note: arm {run.arm!r}, seed {run.seed}: {note}", file=sys.stderr)
+    return loaded
 
 
 def _trunk(params: dict[str, Any], keep_value_head: bool) -> dict[str, Any]:

@@ -22,6 +22,8 @@ DEFAULT = "age"
 SECTIONS = ("name", "run", "arms", "seeds")
 # Fields that are tuples themselves.
 TUPLES = ("boundaries",)
+# The folder of a work directory that no arm has.
+REPORT = "report"
 
 
 def task_named(name: Any, where: str) -> Task:
@@ -60,6 +62,8 @@ def expand(config: Mapping[str, Any]) -> list[LoopRun]:
     config = {"name": "study", "run": {}, "arms": {}, "seeds": (), **config}
     check_name("a study", config["name"])
     check_arms(config["arms"], every_field())
+    if REPORT in config["arms"]:
+        raise ValueError(f"an arm cannot be called {REPORT!r}: <workdir>/{REPORT} is the folder of the report")
     check_keys("run.", config["run"], every_field())
     check_keys("run.", config["run"], arm_fields(task_named(config["run"].get("task", DEFAULT), "run")))
     if not isinstance(config["seeds"], tuple | list):

@@ -1,14 +1,18 @@
 """Losses of a class head over a binned target, optax style: per-example values [...]; the caller reduces once."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy.typing as npt
 from jax import Array
-from jax.typing import ArrayLike
 
 from regcls_jax.losses.regression import squared_error
 
 
-def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:
+def cross_entropy(
+    logits: npt.ArrayLike, labels: npt.ArrayLike, *, classes: Array | int | None = None, axis: int = -1
+) -> Array:
     """-log softmax(logits)[label]: logits [..., C], labels int [...] in [0, C) -> [...] in nats.
 
     `axis` is the axis of the classes in `logits`. `classes` (may be traced): only the first `classes` logits are
@@ -21,29 +25,48 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int 
         raise ValueError(f"logits {logits.shape} with classes on axis {axis} do not fit labels {jnp.shape(labels)}")
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
         raise ValueError(f"labels must be integers, got {jnp.result_type(labels)}")
-    index = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis)
     if classes is not None:
-        logits = jnp.where(index < classes, logits, -jnp.inf)
-    # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.
-    chosen = jnp.sum(jnp.where(index == jnp.expand_dims(labels, axis), logits, 0), axis)
+        logits = jnp.where(jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis) < classes, logits, -jnp.inf)
     valid = (labels >= 0) & (labels < (logits.shape[axis] if classes is None else classes))
     # A factor, so that the gradient is NaN, too: training on such a label must not go on unnoticed.
-    return (jax.nn.logsumexp(logits, axis) - chosen) * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
+    return _log_loss(logits, labels, axis) * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
 
 
-def memberships(targets: Array, edges: Array, sigma: float) -> Array:
+def _chosen(labels: Array, shape: tuple[int, ...], axis: int) -> Array:
+    """Bool in the `shape` of the logits: the class of the label."""
+    return jax.lax.broadcasted_iota(jnp.int32, shape, axis) == jnp.expand_dims(labels, axis)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _log_loss(logits: Array, labels: Array, axis: int) -> Array:
+    # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.
+    chosen = jnp.sum(jnp.where(_chosen(labels, logits.shape, axis), logits, 0), axis)
+    return jax.nn.logsumexp(logits, axis) - chosen
+
+
+@_log_loss.defjvp
+def _log_loss_jvp(axis: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Softmax less the true class, written out: of maps of logits, which fill gigabytes, the gradient then keeps one
+    # array of their size, that may lie in their place. Differentiating logsumexp keeps several.
+    logits, labels = primals
+    slope = jax.nn.softmax(logits, axis) - _chosen(labels, logits.shape, axis)
+    return _log_loss(logits, labels, axis), jnp.sum(slope * tangents[0], axis)
+
+
+def memberships(targets: npt.ArrayLike, edges: npt.ArrayLike, sigma: Array | float) -> Array:
     """Soft class memberships [..., C] of `targets` [...], summing to 1: the mass of N(target, sigma^2) in each class.
 
     As in HL-Gauss (recipes 2.11): mass beyond the `edges` [C + 1] is dropped and the rest normalised; a target outside
     is moved to the nearest edge. `sigma` > 0 in target units, published: twice the width of a class.
     """
+    targets, edges = jnp.asarray(targets), jnp.asarray(edges)
     targets = jnp.clip(targets, edges[0], edges[-1])
     distances = jnp.expand_dims(edges, tuple(range(targets.ndim))) - jnp.expand_dims(targets, -1)
     below = jax.scipy.special.ndtr(distances / sigma)
     return jnp.diff(below, axis=-1) / (below[..., -1:] - below[..., :1])
 
 
-def membership_error(outputs: Array, memberships: Array, *, axis: int = -1) -> Array:
+def membership_error(outputs: npt.ArrayLike, memberships: npt.ArrayLike, *, axis: int = -1) -> Array:
     """Sum over classes (on `axis`) of (output - membership)^2, [..., C] and [..., C] -> [...].
 
     Trains a class head to *regress* `memberships` instead of classifying: a control (see `auxiliary.membership`).

@@ -1,7 +1,8 @@
-"""The depth network of Hu et al. (2019) on a ResNet, with a value head and the class head of the paper (recipes 5.3)."""
+"""The depth network of Hu et al. (2019) on a ResNet, with value head and the class head of the paper (recipes 5.3)."""
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -122,6 +123,9 @@ class DepthNetwork(nn.Module):
     classes: int = 0
     dtype: DTypeLike = jnp.float32
 
+    # The submodule that weights of a ResNet alone, such as ImageNet's, start (see loop.start).
+    encoder: ClassVar[str] = "E"
+
     @nn.compact
     def __call__(
         self,
@@ -131,8 +135,8 @@ class DepthNetwork(nn.Module):
         mask: Array | None = None,
         transform: Callable[[Array], Array] | None = None,
     ) -> Prediction:
-        encoder = Encoder(self.stage_sizes, self.block, self.width, self.dtype, name="E")
-        stages = encoder(images, train=train, mask=mask)
+        encode = Encoder(self.stage_sizes, self.block, self.width, self.dtype, name=self.encoder)
+        stages = encode(images, train=train, mask=mask)
         size = (2 * stages[0].shape[1], 2 * stages[0].shape[2])
         decoded = Decoder(self.dtype, name="D")(stages, size, train=train, mask=mask)
         fused = Fusion(max(self.width // 4, 1), self.dtype, name="MFF")(stages, size, train=train, mask=mask)

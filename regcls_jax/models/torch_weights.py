@@ -116,6 +116,32 @@ def from_state_dict(
     return flax.traverse_util.unflatten_dict(loaded)
 
 
+def without_class_head(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A state dict less the entries of a class head."""
+    prefix = _prefix(list(state))
+    return {
+        key: entry
+        for key, entry in state.items()
+        if "class_head" not in flax_path(key.removeprefix(prefix), np.ndim(entry))
+    }
+
+
+def is_of_encoder(state: Mapping[str, np.ndarray], encoder: str) -> bool:
+    """Whether `state` is of the encoder of a network alone, such as ImageNet's: no name is under `encoder`.
+
+    `encoder` is the submodule of the network that it would be loaded into; "" has none.
+    """
+    prefix = _prefix(list(state))
+    return bool(encoder) and not any(key.removeprefix(prefix).startswith(f"{encoder}.") for key in state)
+
+
+def encoder_from_state_dict(state: Mapping[str, np.ndarray], variables: Mapping[str, Any], encoder: str) -> dict:
+    """As `from_state_dict`, of a state dict of the submodule `encoder` alone; a head on it ("fc") is left out."""
+    inner = {collection: tree[encoder] for collection, tree in variables.items()}
+    loaded = from_state_dict(state, inner, heads="keep")
+    return {collection: {**tree, encoder: loaded[collection]} for collection, tree in variables.items()}
+
+
 def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:-3:-1], *shape[:-2]) if len(shape) > 1 else shape
 

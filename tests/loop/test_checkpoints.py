@@ -181,3 +181,13 @@ def test_what_fails_in_the_background_names_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints._manager, "wait_until_finished", refused)
     with pytest.raises(OSError, match=r"checkpoints: .*No space left on device; once that is mended"):
         checkpoints.wait()
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_no_one_is_told_to_remove_it(tmp_path):
+    save_all(tmp_path, [1.0])
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    narrower = {**template(), "weights": jax.ShapeDtypeStruct((3, 2), np.float32)}
+    with pytest.raises(OSError, match=r"checkpoints/1 is of another network") as caught:
+        checkpoints.restore(1, narrower)
+    assert "remove" not in str(caught.value)
+    checkpoints.close()

@@ -71,7 +71,7 @@ def test_wrong_input_is_named(prepared_faces, tmp_path):
     for start, message in (
         ("reg", r"arm 'rrt': init_from 'reg' is no arm of this config and not trained in .*; train arm 'reg' first"),
         ("rtr", r"arm 'rrt': init_from 'rtr' is no arm of this config .*; did you mean rrt\?"),
-        ("none.pth", "arm 'rrt': there is no file none.pth, which init_from names"),
+        ("none.pth", "arm 'rrt': there is no file none.pth, which init_from names. ImageNet weights are not"),
     ):
         arms = {"rrt": {**CONFIG["arms"]["rrt"], "init_from": start}}
         with pytest.raises(ValueError, match=message):

@@ -15,7 +15,14 @@ from flax.traverse_util import flatten_dict
 from torch_rule import torch_entry
 
 from regcls_jax.models.resnet import BasicBlock, ResNet
-from regcls_jax.models.torch_weights import flax_path, from_state_dict, read_state_dict
+from regcls_jax.models.torch_weights import (
+    encoder_from_state_dict,
+    flax_path,
+    from_state_dict,
+    is_of_encoder,
+    read_state_dict,
+    without_class_head,
+)
 
 STORAGES = {"f4": "FloatStorage", "f2": "HalfStorage", "f8": "DoubleStorage", "i8": "LongStorage", "i4": "IntStorage"}
 
@@ -210,6 +217,11 @@ def test_refuses_damaged_and_foreign_files(tmp_path):
         ("linear.weight", 2, "params/value_head/kernel"),
         ("linear_cls.weight", 2, "params/class_head/kernel"),
         ("D.up1.conv1_2.weight", 4, "params/D/up1/conv1_2/kernel"),
+        ("R.conv0.weight", 4, "params/R/conv0/kernel"),
+        ("R.conv2.weight", 4, "params/value_head/kernel"),
+        ("R.reg.bias", 1, "params/value_head/bias"),
+        ("R.cls.0.weight", 4, "params/class_head/up/kernel"),
+        ("R.cls.2.bias", 1, "params/class_head/logits/bias"),
         ("FDS.epoch", 1, ""),
     ],
 )
@@ -286,10 +298,38 @@ SMOOTHING += ["smoothed_mean_last_epoch", "smoothed_var_last_epoch", "num_sample
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_statistics_of_feature_smoothing_are_ignored_with_a_warning(variables, prefix):
-    given = {**state(), **{f"FDS.{name}": np.ones((97, 16), np.float32) for name in SMOOTHING}}
+def test_weights_of_an_encoder_alone(variables, prefix):
+    """Into a network that has it as a submodule; the thousand classes of ImageNet are left out."""
+    network = {name: {"E": tree, "value_head": {"kernel": jnp.zeros(3)}} for name, tree in variables.items()}
+    given = {name.replace("linear_cls.", "fc."): entry for name, entry in state().items() if "linear." not in name}
+    given = {f"{prefix}{name}": entry for name, entry in given.items()}
+    assert is_of_encoder(given, "E")
+    assert not is_of_encoder(given, "")
+    assert not is_of_encoder({f"module.E.{name}": entry for name, entry in given.items()}, "E")
+    loaded = encoder_from_state_dict(given, network, "E")
+    expected = from_state_dict(state(), variables)
+    for name, tree in expected.items():
+        assert jax.tree.map(jnp.shape, loaded[name]) == jax.tree.map(jnp.shape, network[name])
+        np.testing.assert_array_equal(loaded[name]["value_head"]["kernel"], 0)
+        for module in tree.keys() - {"value_head", "class_head"}:
+            jax.tree.map(np.testing.assert_array_equal, loaded[name]["E"][module], tree[module])
+    with pytest.raises(ValueError, match=r"layer2.0.conv1.weight has shape \(8, 8, 3, 3\), not"):
+        encoder_from_state_dict(state(**{"layer2.0.conv1.weight": (8, 8, 3, 3)}), network, "E")
+
+
+def test_without_the_class_head():
+    names = {"module.linear_cls.weight", "module.linear_cls.bias", "module.linear.bias"}
+    given = {name: np.zeros((2, 2) if "weight" in name else 2, np.float32) for name in names}
+    assert set(without_class_head(given)) == {"module.linear.bias"}
+    given = {f"R.{name}": np.zeros((2, 2, 1, 1), np.float32) for name in ("cls.0.weight", "cls.2.weight", "reg.weight")}
+    assert set(without_class_head(given)) == {"R.reg.weight"}
+
+
+@pytest.mark.parametrize(("prefix", "module"), [("", ""), ("module.", ""), ("module.", "R.")])
+def test_statistics_of_feature_smoothing_are_ignored_with_a_warning(variables, prefix, module):
+    given = {**state(), **{f"{module}FDS.{name}": np.ones((97, 16), np.float32) for name in SMOOTHING}}
     with pytest.warns(
-        UserWarning, match=rf"^8 statistics of feature smoothing \({prefix}FDS.epoch, ...\) are ignored$"
+        UserWarning, match=rf"^8 statistics of feature smoothing \({prefix}{module}FDS.epoch, ...\) are ignored$"
     ):
         got = from_state_dict({f"{prefix}{name}": values for name, values in given.items()}, variables)
     jax.tree.map(np.testing.assert_array_equal, got, from_state_dict(state(), variables))
