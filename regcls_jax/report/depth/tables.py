@@ -39,9 +39,10 @@ def test_table(study: DepthStudy) -> Table:
     images = len(next(iter(study.sums.values())))
     also = f", in the columns {SELECTED_ON_TEST} on the test set itself, as in the paper's Table 2" if twice else ""
     note = (
-        f"RMSE and MAE in m, mean ± standard deviation over seeds, on {sizes} pixels of {images} test images; "
-        f"the epoch is the one with the lowest error on the validation set{also}. δk: share of pixels within a factor of "
-        "1.25^k. constant, median: of the training pixels; pixel_mean: of every pixel the mean over the training images."
+        f"RMSE and MAE in m, mean ± standard deviation over seeds, on {sizes} pixels of {images} test images; the "
+        f"epoch is the one with the lowest error on the validation set{also}. δk: share of pixels within a factor "
+        "of 1.25^k. constant, median: of the training pixels; pixel_mean: of every pixel the mean over the training "
+        "images."
     )
     frame = pd.DataFrame(lines)
     console = frame[["arm", "seeds", *(f"RMSE {group}" for group in GROUPS), "MAE", "δ1"]]
