@@ -48,22 +48,21 @@ def loss(
     return total, changed
 
 
-def step_memory(classes: int) -> Any:
-    """XLA's figures for the compiled loss and its gradient."""
+def lowered_step(classes: int) -> jax.stages.Lowered:
+    """The loss and its gradient."""
     model = depth_network(LAYERS.value, width=CHANNELS.value, classes=classes)
     images = jax.ShapeDtypeStruct((BATCH_SIZE.value, HEIGHT.value, WIDTH.value, 3), jnp.float32)
     prediction, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
     depth = prediction.value
     valid = jax.ShapeDtypeStruct(depth.shape, bool)
     step = jax.jit(jax.value_and_grad(functools.partial(loss, model, classes), has_aux=True))
-    lowered = step.lower(variables["params"], variables["batch_stats"], images, depth, valid)
-    return lowered.compile().memory_analysis()
+    return step.lower(variables["params"], variables["batch_stats"], images, depth, valid)
 
 
 def main() -> None:
     rows = []
     for classes in CLASSES.value:
-        memory = step_memory(classes)
+        memory = lowered_step(classes).compile().memory_analysis()
         pixels = BATCH_SIZE.value * HEIGHT.value * WIDTH.value
         row = {"classes": classes, "temporary bytes": memory.temp_size_in_bytes}
         row |= {"arguments": memory.argument_size_in_bytes, "one array of logits": 4 * pixels * classes}

@@ -1,7 +1,7 @@
-"""What training a ResNet costs, by computation: operations and activations of its layers, time on accelerators."""
+"""What training a network costs, by computation: operations and activations of its layers, time on accelerators."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -45,8 +45,15 @@ def image_run(content: Mapping[str, Any]) -> AgeRun:
 
 
 def network(run: AgeRun) -> Network:
-    """The layers of a run's model, its class head with all `classes`; only shapes are followed, nothing is computed."""
-    model = resnet(run.depth, width=run.width, classes=run.classes)
+    """The layers of a run's model, its class head with all `classes`."""
+    return layers_of(resnet(run.depth, width=run.width, classes=run.classes), (run.image_size, run.image_size))
+
+
+def layers_of(model: nn.Module, size: tuple[int, int], own: Callable[..., Iterable[Layer]] | None = None) -> Network:
+    """The layers of a model of images of a `size`; only shapes are followed, nothing is computed.
+
+    `own` gives those of modules that compute with their own arrays: (module, its inputs, its result) -> layers.
+    """
     layers, normalised = [], 0
 
     def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
@@ -58,9 +65,11 @@ def network(run: AgeRun) -> Network:
             layers.append(Layer(name, inputs, outputs, *window))
         elif isinstance(module, BatchNorm):
             normalised += math.prod(result.shape[1:])
+        elif own is not None:
+            layers.extend(own(module, args, result))
         return result
 
-    images = jax.ShapeDtypeStruct((1, run.image_size, run.image_size, 3), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
     with nn.intercept_methods(record):
         variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

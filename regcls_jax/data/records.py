@@ -1,6 +1,7 @@
 """Examples of a prepared split by index, as the bytes of their files: records that TFDS wrote."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.proto import tf_example_pb2
@@ -15,7 +16,7 @@ class Records:
         """Takes ArrayRecord files with one TFDS example per record, in order. Raises OSError if one is damaged."""
         self._files = ", ".join(files)
         try:
-            self._records = ArrayRecordDataSource(files)
+            self._records: Any = ArrayRecordDataSource(files) if files else []
         except RuntimeError as error:
             raise self._damaged(error) from error
 

@@ -16,12 +16,11 @@ from regcls_jax.loop.mesh import data_mesh, replicated
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.steps import Engine, TrainState, init_state, init_variables, make_engine
 from regcls_jax.loop.tasks import read_run
+from regcls_jax.models.torch_files import TORCH_SUFFIXES, read_state_dict
 from regcls_jax.models.torch_weights import (
-    TORCH_SUFFIXES,
     encoder_from_state_dict,
     from_state_dict,
     is_of_encoder,
-    read_state_dict,
     without_class_head,
 )
 
@@ -75,7 +74,7 @@ def load_checkpoint(
 def load_weights(path: str, engine: Engine) -> TrainState:
     """A state with the PyTorch weights of a file, all but the class head, which serves training only.
 
-    Raises as `torch_weights.read_state_dict` and `from_state_dict` do: the value head must be there.
+    Raises as `read_state_dict` and `from_state_dict` do: the value head must be there.
     """
     return init_state(engine, from_state_dict(without_class_head(read_state_dict(path)), init_variables(engine)))
 

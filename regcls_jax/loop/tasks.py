@@ -13,7 +13,7 @@ from regcls_jax.loop.depth import DEPTH
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.scalar import SCALAR
 from regcls_jax.loop.task import Task
-from regcls_jax.models.torch_weights import TORCH_SUFFIXES
+from regcls_jax.models.torch_files import TORCH_SUFFIXES
 from regcls_jax.store.files import read_json
 
 TASKS: dict[str, Task] = {"age": AGE, "scalar": SCALAR, "depth": DEPTH}

@@ -1,6 +1,5 @@
 """The depth network of Hu et al. (2019) on a ResNet, with value head and the class head of the paper (recipes 5.3)."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from jax.typing import DTypeLike
 
 from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
 from regcls_jax.models.pixel_classes import PixelClassHead
-from regcls_jax.models.resize import resize
+from regcls_jax.models.resize import resized_conv
 from regcls_jax.models.resnet import DEPTHS, TORCH_UNIFORM, Block, conv, torch_bias, trunk
 from regcls_jax.prediction import Prediction
 
@@ -29,6 +28,16 @@ def normalised(
     return BatchNorm(name=names[1])(x, train=train, mask=mask)
 
 
+class Kernel(nn.Module):
+    """The weights of a convolution, float32 of a `shape`, which start as PyTorch's own."""
+
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self) -> Array:
+        return self.param("kernel", TORCH_UNIFORM, self.shape, jnp.float32)
+
+
 class UpProjection(nn.Module):
     """x [B, h, w, C] -> [B, *size, features]: resized, then a residual block whose shortcut is a 5x5 convolution."""
 
@@ -37,11 +46,14 @@ class UpProjection(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, size: Size, *, train: bool, mask: Array | None) -> Array:
-        layer = functools.partial(normalised, dtype=self.dtype, train=train, mask=mask)
-        x = resize(x, size)
-        branch = nn.relu(layer(x, self.features, 5, ("conv1", "bn1")))
-        branch = layer(branch, self.features, 3, ("conv1_2", "bn1_2"))
-        return nn.relu(branch + layer(x, self.features, 5, ("conv2", "bn2")))
+        shape = (5, 5, x.shape[-1], self.features)
+        kernels = [Kernel(shape, name=name)() for name in ("conv1", "conv2")]
+        both = resized_conv(x.astype(self.dtype), jnp.concatenate(kernels, -1).astype(self.dtype), size)
+        branch, shortcut = jnp.split(both, 2, -1)
+        branch = nn.relu(BatchNorm(name="bn1")(branch, train=train, mask=mask))
+        names = ("conv1_2", "bn1_2")
+        branch = normalised(branch, self.features, 3, names, dtype=self.dtype, train=train, mask=mask)
+        return nn.relu(branch + BatchNorm(name="bn2")(shortcut, train=train, mask=mask))
 
 
 class Encoder(nn.Module):

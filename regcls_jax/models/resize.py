@@ -84,3 +84,34 @@ def resize(x: Array, size: tuple[int, int]) -> Array:
         if x.shape[axis] != out:
             x = _resize_axis(x, out, axis)
     return x
+
+
+@functools.cache
+def _taps(size: int, out: int, kernel: int) -> np.ndarray:
+    """[out, kernel, size]: what a point of the resized axis, moved by a tap and 0 beyond the ends, takes from x."""
+    index, weight = corner_terms(size, out)
+    matrix = np.zeros((out, size))
+    np.add.at(matrix, (np.arange(out)[:, None], index), weight)
+    padded = np.pad(matrix, ((kernel // 2, kernel // 2), (0, 0)))
+    return np.stack([padded[tap : tap + out] for tap in range(kernel)], 1)
+
+
+def mixes_first(x: tuple[int, ...], kernel: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether `resized_conv`, given these shapes, mixes the channels of x before it resizes."""
+    return size[0] * size[1] * x[-1] >= x[1] * x[2] * kernel[0] * kernel[1] * kernel[-1]
+
+
+def resized_conv(x: Array, kernel: Array, size: tuple[int, int]) -> Array:
+    """A convolution of `resize(x, size)`: x [B, h, w, C], kernel [k, k, C, O], k odd -> [B, *size, O], zero-padded.
+
+    Where the resized x would be larger than k^2 O channels of x are, as for many channels and a large factor, those
+    are resized instead: the same sums in another order, with a fraction of the operations and of the memory.
+    """
+    if not mixes_first(x.shape, kernel.shape, size):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(resize(x, size), kernel, (1, 1), "SAME", dimension_numbers=numbers)
+    mixed = jnp.einsum("bhwc,yxco->bhwyxo", x, kernel)
+    rows, columns = (
+        jnp.asarray(_taps(n, out, kernel.shape[0]), x.dtype) for n, out in zip(x.shape[1:3], size, strict=True)
+    )
+    return jnp.einsum("Hyh,bhyWo->bHWo", rows, jnp.einsum("Wxw,bhwyxo->bhyWo", columns, mixed))

@@ -2,15 +2,21 @@
 
 import dataclasses
 import shutil
+from typing import ClassVar
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from image_training import checkpoint, save_torch, small_run, train
 
 from regcls_jax.loop.mesh import data_mesh
 from regcls_jax.loop.start import load_checkpoint, starting_state, untrained_start
-from regcls_jax.loop.steps import make_engine
+from regcls_jax.loop.steps import init_state, init_variables, make_engine
+from regcls_jax.models.depth import Encoder
+from regcls_jax.models.resnet import BasicBlock
+from regcls_jax.prediction import Prediction
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -63,6 +69,32 @@ def test_starts_from_a_file_of_torch_weights(faces, finished, tmp_path):
     model.pop("class_head")
     assert_trees_equal(model, reg.params["model"])
     assert_trees_equal(state.batch_stats, reg.batch_stats)
+
+
+class Wrapped(nn.Module):
+    """A network with a ResNet as its submodule, as that of depth has one."""
+
+    encoder: ClassVar[str] = "E"
+
+    @nn.compact
+    def __call__(self, images, *, train=False, mask=None, transform=None):
+        stages = Encoder((1,), BasicBlock, 4, jnp.float32, name=self.encoder)(images, train=train, mask=mask)
+        return Prediction(nn.Dense(1, name="value_head")(stages[-1].mean((1, 2)))[:, 0])
+
+
+def test_a_file_of_an_encoder_alone_starts_the_encoder_and_says_so(faces, tmp_path, capsys):
+    path = tmp_path / "imagenet.safetensors"
+    engine = make_engine(small_run("from_file", init_from=str(path)), faces)._replace(model=Wrapped())
+    fresh = init_variables(engine)
+    changed = jax.tree.map(lambda leaf: np.asarray(leaf) + 1, {name: tree["E"] for name, tree in fresh.items()})
+    save_torch(
+        path,
+        init_state(engine, fresh)._replace(params={"model": changed["params"]}, batch_stats=changed["batch_stats"]),
+    )
+    state = starting_state(engine, faces, tmp_path)
+    assert_trees_equal(state.params["model"], {**fresh["params"], "E": changed["params"]})
+    assert_trees_equal(state.batch_stats["E"], changed["batch_stats"])
+    assert f"Note: arm 'from_file', seed 0: {path} starts the encoder alone; all other" in capsys.readouterr().err
 
 
 def test_rrt_trains_nothing_but_the_value_head(faces, finished, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 from jax.test_util import check_grads
 
-from regcls_jax.models.resize import resize
+from regcls_jax.models.resize import resize, resized_conv
 
 
 def oracle(x, size):
@@ -62,3 +62,22 @@ def test_types():
 def test_bad_input(shape, size):
     with pytest.raises(ValueError, match=r"resize takes \[batch, height, width, ...\] and a positive size, got"):
         resize(jnp.ones(shape), size)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(2, (6, 5)), (600, (9, 13)), (600, (5, 20)), (600, (4, 1))])
+def test_a_convolution_of_the_resized_equals_its_plain_form(channels, size):
+    """However it is computed: on the resized map, or before it is resized."""
+    generator = np.random.default_rng(0)
+    arrays = generator.standard_normal((2, 3, 4, channels)), generator.standard_normal((5, 5, channels, 2))
+
+    def plain(x, kernel):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(resize(x, size), kernel, (1, 1), "SAME", dimension_numbers=numbers)
+
+    cotangent = generator.standard_normal((2, *size, 2))
+    with jax.enable_x64(True):
+        got, pull = jax.vjp(lambda x, kernel: resized_conv(x, kernel, size), *arrays)
+        expected, pull_plain = jax.vjp(plain, *arrays)
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
+        for found, gradient in zip(pull(cotangent), pull_plain(cotangent), strict=True):
+            np.testing.assert_allclose(found, gradient, rtol=1e-10, atol=1e-10)

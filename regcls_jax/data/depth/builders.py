@@ -29,7 +29,7 @@ from regcls_jax.store.files import to_json, write_atomic
 STATISTICS = 600
 
 
-class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # of untyped TFDS
     """Stores pictures and depth maps as they are, without re-encoding, in the order of their split."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -102,14 +102,14 @@ class DepthBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield row, {"image": io.BytesIO(image), "depth": depth, "name": name}
 
 
-class Nyud2(DepthBuilder, skip_registration=True):
+class Nyud2(DepthBuilder, skip_registration=True):  # type: ignore[call-arg]  # of untyped TFDS
     """NYUD2-DIR, in the release of Hu et al., with the published split by scenes."""
 
     name = "nyud2"
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="scenes", description="4 of 5 scenes are trained on")]
 
 
-class OwnDepths(DepthBuilder, skip_registration=True):
+class OwnDepths(DepthBuilder, skip_registration=True):  # type: ignore[call-arg]  # of untyped TFDS
     """Any pictures with depth maps; every data set is a config of its own name."""
 
     name = "own_depths"

@@ -10,14 +10,14 @@ from regcls_jax.data.depth.pairs import PairFiles, find_pairs, usable_pair
 from regcls_jax.data.depth.splits import DepthSplit
 from regcls_jax.data.images.check import check_images
 from regcls_jax.data.images.files import open_files
-from regcls_jax.data.images.splits import EncodedImages
-from regcls_jax.data.images.unlabelled import NamedImages, read_unlabelled
+from regcls_jax.data.images.splits import Images
+from regcls_jax.data.images.unlabelled import read_unlabelled
 
 
 class Pictures:
     """Pictures without depth maps, by number."""
 
-    def __init__(self, images: NamedImages | EncodedImages) -> None:
+    def __init__(self, images: Images) -> None:
         """These images."""
         self._images = images
 

@@ -126,8 +126,6 @@ def load_depths(dataset: str, data_dir: str | os.PathLike) -> Prepared:
 
 def _split(folder: Path, name: str, labels: dict[str, np.ndarray], facts: dict) -> DepthSplit:
     files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
-    if not files:
-        raise OSError(f"{folder} has no pairs of {name}; {REMEDY}")
     pairs, names = EncodedPairs(files), labels[f"{name}_names"]
     if len(pairs) != len(names):
         raise OSError(f"{folder}: {len(pairs)} pairs but {len(names)} names of {name}; {REMEDY}")

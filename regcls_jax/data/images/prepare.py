@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from regcls_jax.checks import check_integer
 from regcls_jax.data.images.builders import (
@@ -51,8 +52,10 @@ def prepare(
     check_folder(manual_dir, folder)
     if manual_dir is None and (overwrite or not is_prepared(folder)):
         raise ValueError(f"give --manual_dir, the folder of the images, to prepare {dataset} in {data_dir}")
-    options = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
-    if make_once(folder, lambda: build(kind, name, manual_dir, data_dir, **options), overwrite):
+    options: dict[str, Any] = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
+    if manual_dir is not None and make_once(
+        folder, lambda: build(kind, name, manual_dir, data_dir, **options), overwrite
+    ):
         return True
     data, found, config = load_images(dataset, data_dir), findings(dataset, data_dir), kind.builder_configs[name]
     if isinstance(config, TableConfig):
@@ -110,7 +113,7 @@ def prepare_own(
         path_column=path_column,
         seed=seed,
     )
-    options = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
+    options: dict[str, Any] = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
     check_folder(images, folder)
     if make_once(folder, lambda: build(OwnImages, config, images, data_dir, **options), overwrite):
         return True

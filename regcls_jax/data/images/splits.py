@@ -4,7 +4,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,13 @@ FOLDERS = {
 PLACES = Places(FOLDERS, "own_images", "--table=... --images=... --target=...")
 # What versions that wrote no `FACTS` prepared: ages alone, as `<split>_ages`.
 BEFORE_FACTS = {"target": "age", "unit": "years"}
+
+
+class Images(Protocol):
+    """Image files by number: how many, and the content of several."""
+
+    def __len__(self) -> int: ...
+    def read(self, indices: Sequence[int]) -> list[bytes]: ...
 
 
 class EncodedImages:
@@ -47,7 +54,7 @@ class EncodedImages:
 class ImageSplit(NamedTuple):
     """n images (encoded), their targets (float32 [n]) and the names of their files (str [n])."""
 
-    images: EncodedImages
+    images: Images
     targets: np.ndarray
     names: np.ndarray
 
@@ -95,7 +102,7 @@ def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
     splits = {}
     for name, (names, targets) in labels.items():
         files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
-        images = EncodedImages(files) if files else []
+        images = EncodedImages(files)
         if len(images) != len(names):
             raise OSError(f"{folder}: {len(images)} images but {len(names)} targets of {name}; {REMEDY}")
         splits[name] = ImageSplit(images, targets, names)
