@@ -18,13 +18,15 @@ lowest validation error; lds, weights by the smoothed density. What each has to 
 mean over the training pictures.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from regcls_jax.config import check_variant
 
 STANDARDISED = {"output": "standardised", "loss_in": "std"}
-CLASSES = {"lam": (0.1, 1.0, 10.0), **STANDARDISED}
-ARMS = {
+CLASSES: dict[str, Any] = {"lam": (0.1, 1.0, 10.0), **STANDARDISED}
+ARMS: dict[str, dict[str, Any]] = {
     "reg": {},
     "reg_std": STANDARDISED,
     "reg_cls_10": {"classes": 10, **CLASSES},

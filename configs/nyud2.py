@@ -26,17 +26,19 @@ test-selected LDS 1.387, FDS 1.442, LDS+FDS 1.301 to 1.338, GAI 1.251 to 1.279, 
 reg+cls 1.456 / 1.593. Not run here: needs the release and a GPU.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from regcls_jax.config import check_variant
 
 TENTH = {"lam": 0.1, "scale": 10.0}
-CLASSES = {2: {"classes": 2, **TENTH}, 10: {"classes": 10, **TENTH}, 100: {"classes": 100}}
+CLASSES: dict[int, dict[str, Any]] = {2: {"classes": 2, **TENTH}, 10: {"classes": 10, **TENTH}, 100: {"classes": 100}}
 UPSTREAM = {"accumulate": 1, "epochs": 10, "boundaries": (5,)}
 LDS = {"reweight": "inverse", "lds": True}
 BALANCED_MSE = {"noise_sigma": 1.0, "noise_learning_rate": 0.0, "least_depth": 0.7, **UPSTREAM}
-BALANCED_DATA = {"balanced_data": 100, "accumulate": 4}
-METHODS = {
+BALANCED_DATA: dict[str, Any] = {"balanced_data": 100, "accumulate": 4}
+METHODS: dict[str, dict[str, Any]] = {
     "reg": {},
     **{f"reg_cls_{classes}": settings for classes, settings in CLASSES.items()},
     **{f"reg_cls_bal_{classes}": {"balanced": True, **settings} for classes, settings in CLASSES.items()},

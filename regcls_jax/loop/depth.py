@@ -124,7 +124,7 @@ def _heads(run: DepthRun, batch: Batch, prediction: Prediction) -> Heads:
 
 
 def _buckets(run: DepthRun, data: Prepared) -> Buckets:
-    edges = np.float32(targets.bucket_edges(run, training_pixels(run, data)))[run.bucket_start :]
+    edges = np.asarray(targets.bucket_edges(run, training_pixels(run, data)), np.float32)[run.bucket_start :]
 
     def of(batch: Batch, whole: bool) -> Array:
         buckets = jnp.where(pixels_of(batch), binning.assign(batch["target"], edges), -1)

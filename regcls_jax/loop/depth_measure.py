@@ -36,6 +36,10 @@ Pass = Callable[[Any, DepthSplit, tuple[int, int]], Batches]
 _FOUND: dict[tuple[Any, ...], Any] = {}
 
 
+def _size(maps: Array) -> tuple[int, int]:
+    return maps.shape[1], maps.shape[2]
+
+
 def pixels_of(batch: Batch) -> Array:
     """Which pixels count, bool [B, H, W]."""
     return batch["valid"] & batch["mask"][:, None, None]
@@ -50,20 +54,20 @@ def make_measure(run: LoopRun, data: Prepared, pixels: Histogram, one_pass: Pass
       pixels: training pixels by depth, which make the shots.
       one_pass: over a split.
     """
-    edges = np.float32(targets.bucket_edges(run, pixels))
+    edges = np.asarray(targets.bucket_edges(run, pixels), np.float32)
     counts = np.bincount(binning.assign(pixels.values, edges), pixels.counts, len(edges) - 1).astype(np.int64)
     groups = count_groups(counts)
     first = _first_pixel(run, pixels) if run.select == FIRST_PIXEL else None
 
     def keep(batch: Batch, value: Array) -> dict[str, Array]:
         depths, valid = batch["target"], pixels_of(batch)
-        seen = resize(value, depths.shape[1:])
+        seen = resize(value, _size(depths))
         kept = {"sums": depth_sums(seen, depths, valid, jnp.asarray(groups)[binning.assign(depths, edges)])}
         return kept if first is None else {**kept, FIRST_PIXEL: first(batch, seen)}
 
     def add(batch: Batch, value: Array) -> Array:
         depths, valid = batch["target"], pixels_of(batch)
-        error = jnp.abs(jnp.where(valid, resize(value, depths.shape[1:]) - depths, 0))
+        error = jnp.abs(jnp.where(valid, resize(value, _size(depths)) - depths, 0))
         terms = jnp.stack([error**2, error, valid.astype(jnp.float32)], -1).reshape(-1, BUCKET_SUMS)
         return jax.ops.segment_sum(terms, binning.assign(depths, edges).ravel(), len(groups))
 
@@ -82,7 +86,7 @@ def make_measure(run: LoopRun, data: Prepared, pixels: Histogram, one_pass: Pass
         return _FOUND[key]
 
     def arrays(found: Mapping[str, Evaluation], predict: Predict) -> dict[str, np.ndarray]:
-        known = {"bucket_edges": edges, "bucket_groups": groups, "train_counts": counts}
+        known: dict[str, np.ndarray] = {"bucket_edges": edges, "bucket_groups": groups, "train_counts": counts}
         for split, evaluation in found.items():
             known |= {f"{split}_sums": evaluation.kept["sums"], f"{split}_bucket_sums": evaluation.sums}
             for name, trivial in baselines(split).items():
@@ -101,7 +105,8 @@ def _first_pixel(run: LoopRun, pixels: Histogram) -> Callable[[Batch, Array], Ar
     """
     classes = other_classes(run, run.classes or FIRST_PIXEL_CLASSES, balanced=True)
     bins = targets.class_bins(classes, pixels)
-    edges, keep = np.float32(bins.edges), jnp.float32(bins.keep)
+    assert bins is not None  # there are classes
+    edges, keep = np.asarray(bins.edges, np.float32), jnp.asarray(bins.keep, jnp.float32)
 
     def one(key: Array, depths: Array, valid: Array, error: Array) -> Array:
         kept = (valid & keep_mask(key, binning.assign(depths, edges), keep)).ravel()
@@ -131,7 +136,7 @@ def trivial_maps(run: LoopRun, data: Prepared, one_pass: Pass) -> dict[str, np.n
             number += valid.sum(0)
         _FOUND[key] = np.divide(total, number, out=np.full(size, mean), where=number > 0).astype(np.float32)
     found = {"constant": np.full(size, mean), "median": np.full(size, median), "pixel_mean": _FOUND[key]}
-    return {name: np.float32(values) for name, values in found.items()}
+    return {name: np.asarray(values, np.float32) for name, values in found.items()}
 
 
 def _evaluations(

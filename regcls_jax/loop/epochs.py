@@ -6,7 +6,7 @@ import functools
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,22 +200,22 @@ def smooth_features(training: Training, progress: Progress) -> None:
     statistics = jax.device_put(feature_smoothing.empty_statistics(*shape), replicated(training.mesh))
     with contextlib.closing(_statistics_batches(training)) as batches:
         for index, batch in enumerate(batches):
-            batch = to_devices(training.mesh, batch)
-            progress.state, statistics = training.programs.add_statistics(progress.state, statistics, batch, number)
+            placed = to_devices(training.mesh, batch)
+            progress.state, statistics = training.programs.add_statistics(progress.state, statistics, placed, number)
             if index % IN_FLIGHT == 0:
                 jax.block_until_ready(statistics)
     fds = training.programs.update_fds(progress.state.fds, statistics, number)
     progress.state = progress.state._replace(fds=fds)
 
 
-def _statistics_batches(training: Training) -> Iterator[dict[str, np.ndarray]]:
+def _statistics_batches(training: Training) -> Generator[dict[str, np.ndarray], None, None]:
     """The batches of one pass; of the training batches without closing them."""
     engine = training.engine
     if engine.task.statistics is None:
         yield from itertools.islice(training.batches, engine.steps_per_epoch)
         return
-    process = (jax.process_index(), jax.process_count())
-    with contextlib.closing(engine.task.statistics(engine.run, training.data, process)) as batches:
+    statistics = engine.task.statistics(engine.run, training.data, (jax.process_index(), jax.process_count()))
+    with contextlib.closing(statistics) as batches:
         yield from batches
 
 
@@ -244,15 +244,14 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
     """Evaluates the best epoch on val and test, a second best one on its split, and writes the results."""
     engine, data, run = training.engine, training.data, training.engine.run
     training.checkpoints.wait()
-    best = training.checkpoints.best
+    best, also_best = training.checkpoints.best, training.checkpoints.also_best
     assert best is not None  # every epoch ends with a checkpoint that has a metric
     state, _ = training.checkpoints.restore(best, state_template(engine, training.mesh))
     found = {split: training.programs.evaluate(state, data.splits[split]) for split in ("val", "test")}
     process = (jax.process_index(), jax.process_count())
     arrays = training.measure.arrays(found, predictor(engine, state, training.mesh, process))
     also, epochs = None, {"best_epoch": best // engine.steps_per_epoch}
-    if split := run.also_select:
-        also_best = training.checkpoints.also_best
+    if also_best is not None and (split := run.also_select):
         state, _ = training.checkpoints.restore(also_best, state_template(engine, training.mesh))
         also = {split: training.programs.evaluate(state, data.splits[split])}
         epochs[f"best_epoch_on_{split}"] = also_best // engine.steps_per_epoch

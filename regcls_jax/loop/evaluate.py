@@ -77,8 +77,8 @@ def predictor(engine: Engine, state: TrainState, mesh: Mesh, process: tuple[int,
         parts = []
         with contextlib.closing(engine.task.eval_batches(engine.run, split, process)) as batches:
             for batch in batches:
-                batch = to_devices(mesh, batch)
-                parts.append([jax.device_get(step(state.params, state.batch_stats, batch)), *rows(batch)])
+                placed = to_devices(mesh, batch)
+                parts.append([jax.device_get(step(state.params, state.batch_stats, placed)), *rows(placed)])
         return _in_order(jax.device_get(parts), len(split.names))
 
     return predict

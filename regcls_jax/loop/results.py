@@ -43,7 +43,7 @@ def also_selected(rows: pd.DataFrame, also: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows.assign(selected_on="val"), own.assign(selected_on=own["split"])], ignore_index=True)
 
 
-def write_results(folder: str | os.PathLike, rows: pd.DataFrame, arrays: Mapping[str, np.ndarray]) -> None:
+def write_results(folder: str | os.PathLike, rows: pd.DataFrame, arrays: dict[str, Any]) -> None:
     """Writes predictions.npz, the `arrays` of a measure, then rows.csv.gz, which marks a run as finished."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)

@@ -75,7 +75,7 @@ def depth_metrics(sums: np.ndarray) -> dict[str, dict[str, float]]:
     Raises:
       ValueError: an error is not finite.
     """
-    total = np.sum(sums, axis=0, dtype=np.float64)
+    total = np.asarray(np.sum(sums, axis=0, dtype=np.float64))
     if not np.all(np.isfinite(total)):
         image = int(np.flatnonzero(~np.isfinite(sums).all((1, 2)))[0])
         raise ValueError(f"the errors of image {image} do not sum to a finite number")

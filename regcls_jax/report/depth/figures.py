@@ -96,4 +96,4 @@ def error_figure(errors: Mapping[str, np.ndarray], trivial: np.ndarray | None, d
 
 def sum_of(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Several arrays of sums added up in float64."""
-    return np.sum(np.stack(parts), axis=0, dtype=np.float64)
+    return np.asarray(np.sum(np.stack(parts), axis=0, dtype=np.float64))

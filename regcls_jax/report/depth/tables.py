@@ -105,7 +105,8 @@ def difference_tables(study: DepthStudy) -> list[Table]:
         "have, with the 95 % interval over seeds and test images (crossed variance components with Satterthwaite's t, "
         "of the MSE, over the sum of both RMSE; no interval for one seed)."
     )
-    groups, tables = error_groups(study), []
+    groups = error_groups(study)
+    tables: list[Table] = []
     for title, baseline in (("Against reg", "reg"), ("Against the mean of every pixel", "pixel_mean")):
         pairs = [(arm, baseline) for arm in study.configs if arm != baseline]
         if baseline not in (*study.configs, *TRIVIAL) or not pairs:
