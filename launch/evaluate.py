@@ -1,7 +1,8 @@
-"""Tests a trained image network: a run's checkpoint, or PyTorch weights under a config. Table and figures.
+"""Tests a trained network: a run's checkpoint, or PyTorch weights under a config. Table and figures.
 
 python launch/evaluate.py --run=runs/utkface/reg/seed0 [--checkpoint=newest] [--split=val]
 python launch/evaluate.py --config=configs/imdb_wiki.py:reg --weights=ckpt.best.pth.tar --figures=runs/published
+python launch/evaluate.py --run=runs/nyu_small/reg/seed0 --images=other_rooms --scale=0.001    # images/ and depths/
 """
 
 from pathlib import Path
@@ -12,10 +13,12 @@ from regcls_jax import cli
 from regcls_jax.path_flags import define_path
 
 RUN = define_path("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.")
-CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint of the run.")
+CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "also_best", "newest"], "Which checkpoint of the run.")
 CONFIG = cli.define_config("With --weights: a config of one arm.")
 WEIGHTS = define_path("weights", None, "PyTorch weights (.pth, .tar, .safetensors) in place of a run.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "What to test on.")
+IMAGES = define_path("images", None, "In place of --split: a folder or archive of examples of another data set.")
+SCALE = flags.DEFINE_string("scale", "1", "With --images: metres per unit of the depth maps, such as 0.001 or 1/25.5.")
 FIGURES = define_path("figures", None, "Folder of the figures; by default <run>/report.")
 DATA_DIR = define_path("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote to.")
 PLATFORM = cli.define_platform()
@@ -25,14 +28,11 @@ def main() -> None:
     if (RUN.value is None) == (WEIGHTS.value is None) or (WEIGHTS.value is None) != (CONFIG.value is None):
         raise ValueError("give either --run, or --weights and --config")
 
-    import numpy as np
-
     from regcls_jax import devices
-    from regcls_jax.data.images.decoding import decode_rgb
-    from regcls_jax.loop.evaluate import evaluate_run
+    from regcls_jax.loop.evaluate import evaluate_run, predictor, restore
+    from regcls_jax.loop.mesh import data_mesh
     from regcls_jax.loop.tasks import every_field, expand, read_run, task_of
-    from regcls_jax.report.images.figures import save_run_figures
-    from regcls_jax.report.images.study import target_of
+    from regcls_jax.report.kinds import KINDS
     from regcls_jax.report.tables import markdown
 
     source = Path(RUN.value or WEIGHTS.value)
@@ -45,30 +45,21 @@ def main() -> None:
         run = runs[0]
     print(devices.start(PLATFORM.value, cpu_devices=1), flush=True)
     data = task_of(run).load(run.dataset, DATA_DIR.value)
-    rows, predictions = evaluate_run(run, data, SPLIT.value, source, CHECKPOINT.value)
+    split = SPLIT.value
+    if IMAGES.value:
+        split, task = "images", task_of(run)
+        if task.labelled is None:
+            raise ValueError(f"runs of task {run.task!r} are tested on the splits of their data set, not on --images")
+        other, faults = task.labelled(IMAGES.value, SCALE.value)
+        data = data._replace(splits={**data.splits, split: other})
+        print(f"{len(other.names)} {task.samples} of {IMAGES.value}; {len(faults)} cannot be used", flush=True)
+    rows, found = evaluate_run(run, data, split, source, CHECKPOINT.value)
     metrics = rows.columns[list(rows.columns).index("shot") :].drop("n")
     print(markdown(rows[["arm", *metrics]].round(3)))
-    make_arrays = task_of(run).arrays
-    if make_arrays is None or predictions is None:
-        return  # the figures are of single numbers
     folder = Path(FIGURES.value) if FIGURES.value else (source if RUN.value else source.parent) / "report"
-    split = data.splits[SPLIT.value]
-    arrays = make_arrays(run, data, {SPLIT.value: predictions})
-    save_run_figures(
-        folder,
-        arm=run.arm,
-        values=split.targets,
-        predictions=predictions,
-        target=target_of(
-            arrays["train_counts"],
-            split.targets,
-            edges=arrays["bucket_edges"],
-            median=float(arrays["train_median"]),
-            name=data.target,
-            unit=data.unit,
-        ),
-        decode=lambda indices: np.stack([decode_rgb(split.images[int(i)], run.image_size) for i in indices]),
-    )
+    engine, state = restore(run, data, source, CHECKPOINT.value)
+    predict = predictor(engine, state, data_mesh())
+    KINDS[run.task].save_run(folder, run, data, split, task_of(run).measure(run, data), found, predict)
     print(f"Figures: {folder}")
 
 

@@ -1,6 +1,10 @@
-"""Predicts the target of new images with a trained network: a CSV file with a line per image.
+"""Predicts the target of new images with a trained network: a CSV file with a line per image, or their depth maps.
 
 python launch/predict.py --run=runs/houses/reg/seed0 --images=new_photos --out=predictions.csv
+python launch/predict.py --run=runs/nyu_small/reg/seed0 --images=new_photos --out=depths    # or depths.npy
+
+Depth is written as 16-bit PNG in millimetres, NAME.png in the folder --out, or all of it as one array in metres if
+--out ends in .npy; NAME_depth.png shows each picture beside its depth.
 """
 
 import dataclasses
@@ -13,7 +17,7 @@ from regcls_jax.path_flags import define_path
 
 RUN = define_path("run", None, "Folder of a run: <workdir>/<arm>/seed<k>.", required=True)
 IMAGES = define_path("images", None, "Folder of the images, or of zip or tar archives with them.", required=True)
-OUT = define_path("out", "predictions.csv", "File that gets the predictions.")
+OUT = define_path("out", None, "What gets the predictions: by default predictions.csv, or the folder depths.")
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint of the run.")
 DATA_DIR = define_path("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote the training data to.")
 PLATFORM = cli.define_platform()
@@ -24,6 +28,7 @@ def main() -> None:
     from regcls_jax.loop.evaluate import restore  # slow imports: --help must not wait for them
     from regcls_jax.loop.predict import predict
     from regcls_jax.loop.tasks import read_run, task_of
+    from regcls_jax.report.kinds import KINDS
 
     print(devices.start(PLATFORM.value, cpu_devices=1), flush=True)
     run = dataclasses.replace(read_run(Path(RUN.value)), workers=0)
@@ -31,8 +36,10 @@ def main() -> None:
     data = task.load(run.dataset, DATA_DIR.value)
     split, faults = task.unlabelled(IMAGES.value)
     engine, state = restore(run, data, Path(RUN.value), CHECKPOINT.value)
-    task.write(OUT.value, data, split, predict(engine, state, split))
-    print(f"{len(split.names)} predictions of {run.arm} (seed {run.seed}): {OUT.value}")
+    kind = KINDS[run.task]
+    out = OUT.value or kind.out
+    kind.predicted(out, run, data, split, predict(engine, state, split))
+    print(f"{len(split.names)} predictions of {run.arm} (seed {run.seed}): {out}")
     if faults:
         shown = ", ".join(f"{name} ({fault})" for name, fault in faults.items())
         print(f"{len(faults)} {task.samples} cannot be used: {shown}")

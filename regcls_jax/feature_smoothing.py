@@ -12,6 +12,8 @@ other. Under jit with a sharded batch, every device gets the statistics of the w
 Which features to collect in the statistics pass (batches, BatchNorm mode and augmentation are up to the trainer):
 - "published": features that went through `smooth` of the same epoch, in training mode, augmented and shuffled,
   with the running statistics of BatchNorm still moving: the published code calibrates in place (quirk 2).
+- "published_depth": the features before `smooth`, of a fixed part of the training set, not augmented; BatchNorm moves,
+  too. The published code of NYUD2 copies what that of ages calibrates in place.
 - "corrected": the features before `smooth`. Calibrated features would drift, being smoothed again every epoch.
 """
 
@@ -26,7 +28,7 @@ from scipy import ndimage
 
 from regcls_jax.imbalance import lds_kernel
 
-MODES = ("published", "corrected")
+MODES = ("published", "published_depth", "corrected")
 
 
 class FdsConfig(NamedTuple):
@@ -39,7 +41,7 @@ class FdsConfig(NamedTuple):
     clip: tuple[float, float] = (0.1, 10.0)  # limits of the variance ratio (NYUD2 (0.2, 5), STS-B (0.5, 2))
     start_update: int = 0  # first epoch to collect statistics
     start_smooth: int = 1  # first epoch to smooth features
-    mode: str = "published"  # or "corrected"; see `update`
+    mode: str = "published"  # or "published_depth" or "corrected"; see `update`
 
 
 class Statistics(NamedTuple):
@@ -176,6 +178,10 @@ def update(state: State, statistics: Statistics, epoch: ArrayLike, config: FdsCo
       variance 1, with weight `momentum`;
     - buckets never seen enter the kernel with mean 0 and variance 1.
 
+    "published_depth" reproduces the released code of NYUD2, which copies: last = the running statistics before this
+    epoch's update, of which smoothed is the kernel, so that `smooth` maps between statistics of one epoch, from epoch 2
+    on. The rest is as "published".
+
     "corrected" changes these four, and nothing else:
     - last and smoothed are copies computed from the running statistics after their update, so `smooth` maps between
       statistics of the same epoch, and does so from epoch `start_smooth` = 1 on, as the paper describes;
@@ -202,12 +208,13 @@ def update(state: State, statistics: Statistics, epoch: ArrayLike, config: FdsCo
     else:
         step = epoch == state.epoch + 1
         stored = state.epoch + step
-        aliased = stored > config.start_update
+        last = (mean, var) if config.mode == "published" else (state.running_mean, state.running_var)
+        changed = stored > config.start_update if config.mode == "published" else step
         new = State(
             mean,
             var,
-            jnp.where(aliased, mean, state.last_mean),
-            jnp.where(aliased, var, state.last_var),
+            jnp.where(changed, last[0], state.last_mean),
+            jnp.where(changed, last[1], state.last_var),
             jnp.where(step, _times(kernel, state.running_mean), state.smoothed_mean),
             jnp.where(step, _times(kernel, state.running_var), state.smoothed_var),
             count,

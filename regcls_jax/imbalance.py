@@ -60,24 +60,28 @@ def class_weights(
     *,
     lds: LdsKernel | None = None,
     clip: tuple[float, float] | None = None,
+    start: int = 0,
 ) -> np.ndarray:
     """Weights [C] of the classes with histogram `counts` [C], with mean 1 over the samples (recipes 2.2).
 
     "inverse" is proportional to 1 / counts, "sqrt_inv" to 1 / sqrt(counts), "none" is 1. The counts are
     limited to `clip` (published: (5, 1000) for "inverse" on ages, None elsewhere), then rooted, smoothed by
-    `lds` and inverted. A class whose smoothed count is 0 gets the largest weight: no training sample is in it.
-    Raises ValueError for an unknown method or boundary, or an invalid histogram or clip.
+    `lds` and inverted. A class whose smoothed count is 0 gets the largest weight: no training sample is in it. Classes
+    before `start` are left out and get the weight of that one (published for NYUD2: 7, whose first buckets are empty).
+    Raises ValueError for an unknown method or boundary, or an invalid histogram, clip or start.
     """
     counts = np.asarray(counts, np.float64)
     if method not in METHODS:
         raise ValueError(f"unknown re-weighting {method!r}; one of {', '.join(METHODS)}")
     if counts.ndim != 1 or not np.all(np.isfinite(counts) & (counts >= 0)) or not np.any(counts):
         raise ValueError(f"counts must be a non-negative histogram [C], not all zero, got {counts}")
+    if not 0 <= start < len(counts) or not np.any(counts[start:]):
+        raise ValueError(f"there is no count from class {start} on; start must be one of the {len(counts)} classes")
     if method == "none":
         if lds is not None or clip is not None:
             raise ValueError('lds and clip need a re-weighting method, not "none"')
         return np.ones(len(counts))
-    density = counts
+    density = counts[start:]
     if clip is not None:
         low, high = clip
         if not 0 <= low <= high or high == 0:
@@ -93,6 +97,7 @@ def class_weights(
         if lds.truncate:
             density = np.floor(density)
     weights = 1 / np.where(density > 0, density, density[density > 0].min())
+    weights = np.concatenate([np.full(start, weights[0]), weights])
     return weights * counts.sum() / (counts @ weights)
 
 

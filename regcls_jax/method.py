@@ -6,7 +6,7 @@ from typing import Any
 from regcls_jax import optimizer as optimizers
 from regcls_jax.binning import ROUNDINGS
 from regcls_jax.checks import check_fields, check_integer, choice, not_negative, positive, whole
-from regcls_jax.imbalance import KERNELS, METHODS
+from regcls_jax.imbalance import BOUNDARIES, KERNELS, METHODS
 from regcls_jax.losses.registry import AUXILIARY, HYPERPARAMETERS, REGRESSION, AuxiliaryLoss, RegressionLoss
 
 OUTPUTS = ("target", "standardised")
@@ -44,6 +44,7 @@ class Method(_Hyperparameters):
     noise_sigma: float = positive(1.0)  # Balanced MSE: initial noise scale (target units)
     noise_learning_rate: float = not_negative(1e-2)  # Balanced MSE: for the noise scale (its own Adam); 0: fixed
     components: int = whole(8, 1)  # Gaussians in the mixture fitted to p~(y)
+    mixture_per: int = whole(1, 1)  # training targets that one value stands for which it is fitted to (NYUD2: 1000000)
 
     # Classes
     classes: int = whole(0, 0)  # 0: plain regression; else classes of the class head, before equalisation
@@ -60,6 +61,7 @@ class Method(_Hyperparameters):
     buckets: int = whole(100, 1)  # uniform buckets of the density histogram
     bucket_low: float | None = None  # lower end of the buckets (target units); None: smallest training target
     bucket_high: float | None = None  # upper end; None: largest training target
+    bucket_start: int = whole(0, 0)  # first bucket that counts; those before it are taken to be as full (NYUD2: 7)
     bucket_point: str = choice("centre", BUCKET_POINTS)  # BNI: where a bucket's mass is; "mean" suits whole years
     clip_low: float = not_negative(0.0)  # counts are limited to [clip_low, clip_high] ...
     clip_high: float = not_negative(0.0)  # ... if this is above 0
@@ -67,6 +69,7 @@ class Method(_Hyperparameters):
     lds_kernel: str = choice("gaussian", KERNELS)
     lds_size: int = whole(5, 1)  # buckets, odd
     lds_sigma: float = positive(2.0)  # buckets
+    lds_boundary: str = choice("constant", BOUNDARIES)  # beyond the buckets: zeros, or mirrored counts (NYUD2)
     lds_truncate: bool = False  # round smoothed counts down: published for "inverse", not for "sqrt_inv"
 
     # Optimisation
@@ -126,6 +129,8 @@ class Method(_Hyperparameters):
             )
         if self.lds_size % 2 == 0:
             raise ValueError(f"{where}: lds_size must be odd, got {self.lds_size}")
+        if self.bucket_start >= self.buckets:
+            raise ValueError(f"{where}: bucket_start {self.bucket_start} is none of the {self.buckets} buckets")
         if self.clip_low > self.clip_high:
             raise ValueError(f"{where}: clip_low {self.clip_low} is above clip_high {self.clip_high}")
         for low, high in (("low", "high"), ("bucket_low", "bucket_high")):

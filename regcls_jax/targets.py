@@ -132,9 +132,10 @@ def bucket_weights(method: Method, targets: Targets) -> np.ndarray:
     lds = None
     if method.lds:
         kernel = method.lds_kernel, method.lds_size, method.lds_sigma
-        lds = imbalance.LdsKernel(*kernel, truncate=method.lds_truncate)
+        lds = imbalance.LdsKernel(*kernel, boundary=method.lds_boundary, truncate=method.lds_truncate)
     clip = (method.clip_low, method.clip_high) if method.clip_high else None
-    return imbalance.class_weights(_counts(targets, bucket_edges(method, targets)), method.reweight, lds=lds, clip=clip)
+    counts = _counts(targets, bucket_edges(method, targets))
+    return imbalance.class_weights(counts, method.reweight, lds=lds, clip=clip, start=method.bucket_start)
 
 
 def sample_weights(method: Method, targets: np.ndarray) -> np.ndarray:
@@ -145,7 +146,10 @@ def sample_weights(method: Method, targets: np.ndarray) -> np.ndarray:
 def prior(method: Method, targets: Targets) -> MixturePrior | None:
     """p~(y) of Balanced MSE: a Gaussian mixture (GAI), or one point per bucket (BNI), a mixture of zero width."""
     if method.loss.prior == "mixture":
-        return mixture(targets, method.components)
+        if method.bucket_start:
+            edges = bucket_edges(method, targets)
+            targets = Histogram((edges[:-1] + edges[1:]) / 2, _filled(method, _counts(targets, edges)))
+        return mixture(targets, method.components, method.mixture_per)
     if method.loss.prior == "points":
         edges = bucket_edges(method, targets)
         counts = _counts(targets, edges)
@@ -154,8 +158,14 @@ def prior(method: Method, targets: Targets) -> MixturePrior | None:
             values, several = _histogram(targets)
             sums = np.bincount(binning.assign(values, edges), several * values.astype(np.float64), len(counts))
             points = np.divide(sums, counts, out=points, where=counts > 0)
+        counts = _filled(method, counts)
         return MixturePrior(points, np.zeros(len(counts)), counts / counts.sum())
     return None
+
+
+def _filled(method: Method, counts: np.ndarray) -> np.ndarray:
+    """The counts [K] of the buckets, those before `bucket_start` as full as that one."""
+    return np.concatenate([np.full(method.bucket_start, counts[method.bucket_start]), counts[method.bucket_start :]])
 
 
 @functools.lru_cache(maxsize=256)
@@ -163,9 +173,24 @@ def _mixture(targets: bytes, components: int) -> MixturePrior:
     return priors.fit_mixture(np.frombuffer(targets), components)
 
 
-def mixture(targets: Targets, components: int) -> MixturePrior:
-    """`priors.fit_mixture` in float64 (in float32 EM converges elsewhere); cached, because it takes a second."""
+# Values that EM is run on at most: a few minutes and 160 MB.
+MOST = 20_000_000
+
+
+def mixture(targets: Targets, components: int, per: int = 1) -> MixturePrior:
+    """`priors.fit_mixture` in float64 (in float32 EM converges elsewhere); cached, because it takes a second.
+
+    Of every distinct value, each whole `per` targets count as one: the pixels of a data set are too many for EM. As
+    published for NYUD2, 16 components are fitted to bucket centres, each repeated count // 1,000,000 times.
+
+    Raises ValueError where that leaves too many values, or fewer than components.
+    """
     values, counts = _histogram(targets)
+    total = int((counts := counts // per).sum())
+    if total > MOST:
+        raise ValueError(f"the mixture would be fitted to {total:,} targets; set mixture_per to {-(-total // 10**4):,}")
+    if total < components:
+        raise ValueError(f"mixture_per {per} leaves {total} values for a mixture of {components}; lower it")
     return _mixture(np.repeat(np.asarray(values, np.float64), counts).tobytes(), components)
 
 

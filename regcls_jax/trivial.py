@@ -5,7 +5,8 @@ import numpy.typing as npt
 
 from regcls_jax import binning
 
-TRIVIAL_PREDICTORS = ("constant", "median")
+# "pixel_mean" of maps: of each pixel over the training maps.
+TRIVIAL_PREDICTORS = ("constant", "median", "pixel_mean")
 
 
 def trivial_predictors(train_targets: npt.ArrayLike) -> dict[str, np.ndarray]:

@@ -13,7 +13,8 @@ from regcls_jax.study.runs import expand
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 IMAGES = [path for path in CONFIGS if path.stem in ("imdb_wiki", "own_images", "utkface")]
-FILES = [path for path in CONFIGS if path not in IMAGES]
+DEPTHS = [path for path in CONFIGS if path.stem in ("nyud2", "nyu_small")]
+FILES = [path for path in CONFIGS if path not in (*IMAGES, *DEPTHS)]
 # Not of the paper: no report of their own, and splits that depend on how often they are repeated.
 GENERIC = ("diabetes",)
 # The full grid of configs/capacity.py, 2.5 million runs, is not expanded; tests/test_capacity.py counts and checks it.
@@ -192,3 +193,67 @@ def test_nothing_of_ones_own_images_is_in_years():
         "lds": {"reweight": "sqrt_inv", "lds": True},
     }
     assert found == {arm: dataclasses.replace(plain, arm=arm, **settings) for arm, settings in differ.items()}
+
+
+@pytest.mark.parametrize("path", DEPTHS, ids=lambda path: path.stem)
+def test_a_depth_config_and_all_its_variants(path):
+    module = load(path)
+    full = image_runs(module, "full")
+    names = list(dict.fromkeys(run.candidate_for or run.arm for run in full))
+    more = ["published"] if path.stem == "nyud2" else []
+    assert sorted(variants(module)) == sorted(["full", "quick", "runlocal", *more, *names])
+    assert module.get_config() == module.get_config("full")
+    for name in variants(module):
+        assert module.get_config(name).name == path.stem
+        assert {(run.task, run.dataset) for run in image_runs(module, name)} == {("depth", path.stem)}
+    for name in ("full", "quick", "runlocal", *more):
+        assert command(path, name) in module.__doc__
+    for name in names:
+        of_arm = {run for run in full if name in (run.arm, run.candidate_for)}
+        assert set(image_runs(module, name)) == of_arm
+    for variant in ("quick", "runlocal"):
+        few = image_runs(module, variant)
+        assert len(few) <= 3
+        assert max(run.epochs for run in few) < full[0].epochs
+    assert {(run.layers, run.workers, run.seed) for run in image_runs(module, "runlocal")} == {(18, 0, 0)}
+
+
+def test_the_methods_of_table_2_and_4_are_the_published_ones():
+    found = arms(load(ROOT / "configs" / "nyud2.py"))
+    for classes, lam in ((2, 0.1), (10, 0.1), (100, 1.0)):  # recipes 5.3
+        for name, balanced in ((f"reg_cls_{classes}", False), (f"reg_cls_bal_{classes}", True)):
+            run = found[name]
+            assert (run.classes, run.balanced, run.rounding) == (classes, balanced, "round")
+            assert (run.lam, run.scale) == (lam, pytest.approx(1 / lam))
+            assert (run.batch_size, run.accumulate, run.epochs) == (32, 2, 5)
+    for name in ("balanced_data_reg", "balanced_data_reg_cls"):
+        assert (found[name].balanced_data, found[name].batch_size, found[name].accumulate) == (100, 32, 4)
+    assert (found["balanced_data_reg_cls"].classes, found["balanced_data_reg_cls"].balanced) == (100, True)
+    for name in ("lds", "lds_fds", "lds_fds_corrected"):
+        assert (found[name].reweight, found[name].lds, found[name].lds_size, found[name].lds_sigma) == (
+            *("inverse", True, 5, 2.0),
+        )
+    assert {name: found[name].fds for name in ("fds", "lds_fds", "fds_corrected")} == {
+        **{"fds": "published_depth", "lds_fds": "published_depth", "fds_corrected": "corrected"},
+    }
+    for name in ("gai", "bni"):
+        run = found[name]
+        assert (run.regression, run.noise_sigma, run.noise_learning_rate, run.least_depth) == (name, 1.0, 0.0, 0.7)
+    assert (found["gai"].components, found["gai"].mixture_per) == (16, 1_000_000)
+    for run in found.values():
+        assert (run.low, run.high, run.buckets, run.bucket_start, run.lds_boundary) == (0.0, 10.0, 100, 7, "reflect")
+        assert (run.learning_rate, run.weight_decay, run.counts) == (1e-4, 1e-4, "published")
+        assert (run.image_height, run.image_width, run.layers, run.width) == (228, 304, 50, 64)
+        assert (run.select, run.also_select, run.fds_clip_low, run.fds_clip_high) == ("rmse", "test", 0.2, 5.0)
+
+
+def test_every_class_arm_of_the_small_study_has_three_lambdas_to_choose_from():
+    runs = image_runs(load(ROOT / "configs" / "nyu_small.py"), "full")
+    assert len(runs) == 2 * (3 + 3 * 3)
+    for name in ("reg_cls_10", "reg_cls_100", "reg_cls_bal_10"):
+        candidates = [run for run in runs if run.candidate_for == name]
+        assert len({run.lam for run in candidates}) == 3
+        assert {run.seed for run in candidates} == {0, 1}
+        assert {dataclasses.replace(run, arm="", lam=1.0, seed=0) for run in candidates} == {
+            dataclasses.replace(candidates[0], arm="", lam=1.0, seed=0)
+        }

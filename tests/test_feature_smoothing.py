@@ -92,7 +92,11 @@ def test_when_each_mode_starts_to_smooth():
             changed[mode].append(bool(np.any(got != features)))
             state = update(state, statistics_of(features, buckets), epoch, config)
     # To the bit the identity until then; quirk 3 is why the published code is an epoch late.
-    assert changed == {"published": [False, False, True, True], "corrected": [False, True, True, True]}
+    assert changed == {
+        "published": [False, False, True, True],
+        "published_depth": [False, False, True, True],
+        "corrected": [False, True, True, True],
+    }
 
 
 def test_corrected_statistics_stand_still_with_the_features_and_smooth_onto_their_targets():
@@ -276,7 +280,7 @@ def test_buckets_of_arbitrary_edges():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "fixed"}, "unknown FDS mode 'fixed'; one of published, corrected"),
+        ({"mode": "fixed"}, "unknown FDS mode 'fixed'; one of published, published_depth, corrected"),
         ({"kernel": "box"}, "unknown kernel 'box'"),
         ({"size": 25}, "size 25 needs more than 12 buckets, got 12"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),

@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from nyud2 import nyud2_counts
+from sklearn.mixture import GaussianMixture
 
 from regcls_jax import binning, imbalance, targets
 from regcls_jax.method import Method
@@ -122,3 +124,67 @@ def test_smoothed_counts_are_rounded_down_on_request():
     np.testing.assert_allclose(targets.bucket_weights(method, values), expected, rtol=1e-12)
     other = targets.bucket_weights(dataclasses.replace(method, lds_truncate=False), values)
     assert abs(other / expected - 1).max() > 0.01
+
+
+def depth_histogram():
+    return Histogram(np.arange(0.05, 10, 0.1), nyud2_counts())
+
+
+NYUD2 = {"buckets": 100, "bucket_low": 0.0, "bucket_high": 10.0, "bucket_start": 7}
+
+
+@pytest.mark.parametrize("lds", [True, False])
+@pytest.mark.parametrize("reweight", ["inverse", "sqrt_inv"])
+def test_published_weights_of_depth(reweight, lds):
+    """An oracle from recipes 2.2, by loops: buckets 7 to 99 alone, mirrored, 0 to 6 copy bucket 7."""
+    counts = nyud2_counts().astype(float)
+    kept = [c**0.5 if reweight == "sqrt_inv" else c for c in counts[7:]]
+    window = [0.858285, 0.945828, 1.0, 0.945828, 0.858285]
+    smoothed = []
+    for place in range(93):
+        near = [place + offset for offset in range(-2, 3)]
+        mirrored = [-1 - i if i < 0 else 185 - i if i > 92 else i for i in near]
+        smoothed.append(sum(w * kept[i] for w, i in zip(window, mirrored, strict=True)) if lds else kept[place])
+    smoothed = np.array([smoothed[0]] * 7 + smoothed)
+    expected = counts.sum() / (counts / smoothed).sum() / smoothed
+    method = Method(reweight=reweight, lds=lds, lds_boundary="reflect", **NYUD2)
+    weights = targets.bucket_weights(method, depth_histogram())
+    np.testing.assert_allclose(weights, expected, rtol=1e-6 if lds else 1e-12)
+    assert np.average(weights, weights=counts) == pytest.approx(1)
+    other = targets.bucket_weights(dataclasses.replace(method, bucket_start=0), depth_histogram())
+    assert abs(other / weights - 1).max() > 0.5
+
+
+def test_published_prior_of_depth_by_buckets():
+    counts = nyud2_counts()
+    found = targets.prior(Method(regression="bni", **NYUD2), depth_histogram())
+    counts[:7] = counts[7]
+    np.testing.assert_allclose(found.means, 0.05 + 0.1 * np.arange(100))
+    np.testing.assert_allclose(found.weights, counts / counts.sum())
+
+
+def test_published_mixture_of_depth():
+    counts = nyud2_counts()
+    counts[:7] = counts[7]
+    edges = np.linspace(0, 10, 101)
+    values = [(edges[b] + edges[b + 1]) / 2 for b in range(100) for _ in range(counts[b] // 1_000_000)]
+    gai = Method(regression="gai", components=16, mixture_per=1_000_000, **NYUD2)
+    found = targets.prior(gai, depth_histogram())
+    fitted = GaussianMixture(16, random_state=0).fit(np.array(values)[:, None])
+    np.testing.assert_allclose(found.means, fitted.means_[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(found.weights, fitted.weights_, rtol=1e-9)
+    # The published program fits in float32, where EM ends elsewhere: as good a fit, to a thousandth.
+    single = GaussianMixture(16, random_state=0).fit(np.float32(values)[:, None])
+    assert fitted.score(np.array(values)[:, None]) == pytest.approx(single.score(np.float32(values)[:, None]), abs=2e-3)
+    with pytest.raises(ValueError, match=r"fitted to 3,694,227,493 targets; set mixture_per to 369,423"):
+        targets.prior(dataclasses.replace(gai, mixture_per=1), depth_histogram())
+    with pytest.raises(ValueError, match="mixture_per 1000000000 leaves 0 values for a mixture of 16; lower it"):
+        targets.prior(dataclasses.replace(gai, mixture_per=10**9), depth_histogram())
+
+
+def test_classes_from_the_published_counts_of_depth():
+    """Figures of recipes 4.2."""
+    balanced = Method(classes=100, low=0.0, high=10.0, balanced=True, rounding="round")
+    for rounding, classes, least in (("round", 49, 0.136), ("ceil", 50, 0.132)):
+        bins = targets.class_bins(dataclasses.replace(balanced, rounding=rounding), depth_histogram())
+        assert (bins.classes, round(bins.keep.min(), 3)) == (classes, least)

@@ -17,9 +17,11 @@ from orbax.checkpoint.checkpoint_managers import PolicyCheckpointInfo, Preservat
 from regcls_jax.store.files import digest, signed, verified
 
 METRIC = "selected"
+# The metric of a second selection, where a run has one.
+ALSO = "also_selected"
 # What a checkpoint takes beside its arrays, at most (bytes).
 SPARE = 2**19
-# What a position says besides: the metric, the digest of the arrays, and that of their names and shapes.
+# What a position says besides: the metrics, the digest of the arrays, and that of their names and shapes.
 SELECTED, DIGEST, NETWORK = "selected", "arrays", "network"
 
 
@@ -48,18 +50,22 @@ def _damaged(path: Any, error: Exception) -> OSError:
 
 @dataclasses.dataclass(kw_only=True)
 class _NewestAndBest(PreservationPolicy):
-    """Keeps the newest checkpoint and the first one with the lowest validation metric; one in mid-epoch has none."""
+    """Keeps the newest checkpoint and the first one with the lowest of each metric; one in mid-epoch has none."""
 
     def should_preserve(
         self, checkpoints: Sequence[PolicyCheckpointInfo], *, context: PreservationContext
     ) -> Sequence[bool]:
         newest = max(checkpoint.step for checkpoint in checkpoints)
-        best = _best({checkpoint.step: checkpoint.metrics for checkpoint in checkpoints if checkpoint.metrics})
-        return [checkpoint.step in (newest, best) for checkpoint in checkpoints]
+        metrics = {checkpoint.step: checkpoint.metrics or {} for checkpoint in checkpoints}
+        return [
+            checkpoint.step in (newest, *(_best(metrics, name) for name in (METRIC, ALSO)))
+            for checkpoint in checkpoints
+        ]
 
 
-def _best(metrics: dict[int, dict[str, float]]) -> int | None:
-    return min(metrics, key=lambda step: (metrics[step][METRIC], step)) if metrics else None
+def _best(metrics: dict[int, dict[str, float]], name: str) -> int | None:
+    having = [step for step, found in metrics.items() if found.get(name) is not None]
+    return min(having, key=lambda step: (metrics[step][name], step), default=None)
 
 
 class Checkpoints:
@@ -95,19 +101,24 @@ class Checkpoints:
         for step in self._manager.all_steps():
             self._position(step)
 
-    def save(self, step: int, state: Any, position: dict[str, Any], selected: float | None) -> None:
-        """Saves `state` (arrays) and `position` (JSON) at `step`; `selected`: the validation metric after an epoch.
+    def save(
+        self, step: int, state: Any, position: dict[str, Any], selected: float | None, also: float | None = None
+    ) -> None:
+        """Saves `state` (arrays) and `position` (JSON) at `step`.
 
-        Raises OSError where this one, or the one before it, cannot be written.
+        `selected`: the validation metric after an epoch; `also`: that of a second selection. Raises OSError where this
+        checkpoint, or the one before it, cannot be written.
         """
-        position = signed({**position, SELECTED: selected, DIGEST: _digest(state), NETWORK: _network(state)})
+        metrics = {name: value for name, value in ((METRIC, selected), (ALSO, also)) if value is not None}
+        about = {SELECTED: selected, **metrics, DIGEST: _digest(state), NETWORK: _network(state)}
+        position = signed({**position, **about})
         self.wait()
         with self._writing():
             self._check_room(state)
             self._manager.save(
                 step,
                 args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
-                metrics=None if selected is None else {METRIC: selected},
+                metrics=metrics or None,
             )
 
     def _check_room(self, state: Any) -> None:
@@ -139,16 +150,24 @@ class Checkpoints:
 
         Raises OSError, naming the folder, where a checkpoint is damaged.
         """
-        selected = {step: self._position(step)[SELECTED] for step in self._manager.all_steps()}
-        return _best({step: {METRIC: found} for step, found in selected.items() if found is not None})
+        return self._best_by(METRIC)
+
+    @property
+    def also_best(self) -> int | None:
+        """As `best`, by the metric of the second selection."""
+        return self._best_by(ALSO)
+
+    def _best_by(self, name: str) -> int | None:
+        return _best({step: self._position(step) for step in self._manager.all_steps()}, name)
 
     def _position(self, step: int) -> dict[str, Any]:
         found = self._read(step, position=ocp.args.JsonRestore())["position"]
         try:
             position = verified(found)
             # What decides which checkpoint is kept, and which is tested, is written twice.
-            if str(position[SELECTED]) != str((self._manager.metrics(step) or {}).get(METRIC)):  # NaN is NaN
-                raise ValueError("its validation metric is not the one it was saved with")
+            metrics = self._manager.metrics(step) or {}
+            if (str(position[SELECTED]), str(position.get(ALSO))) != (str(metrics.get(METRIC)), str(metrics.get(ALSO))):
+                raise ValueError("its validation metric is not the one it was saved with")  # as text: NaN is NaN
         except (ValueError, KeyError) as error:
             raise _damaged(self._manager.directory / str(step), error) from error
         return position
@@ -173,7 +192,8 @@ class Checkpoints:
         state = self._read(step, state=ocp.args.StandardRestore(like))["state"]
         if _digest(state) != position[DIGEST]:
             raise _damaged(self._manager.directory / str(step), ValueError("its arrays are not those that were saved"))
-        return state, {name: value for name, value in position.items() if name not in (SELECTED, DIGEST, NETWORK)}
+        about = (SELECTED, ALSO, DIGEST, NETWORK)
+        return state, {name: value for name, value in position.items() if name not in about}
 
     def wait(self) -> None:
         """Waits until everything is written; OSError where it cannot be."""

@@ -6,7 +6,7 @@ import functools
 import itertools
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ from jax.sharding import Mesh
 from regcls_jax import feature_smoothing
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.checkpoints import Checkpoints
-from regcls_jax.loop.evaluate import Evaluate, evaluator
+from regcls_jax.loop.evaluate import Evaluate, evaluator, predictor
 from regcls_jax.loop.mesh import IN_FLIGHT, check_batch_size, data_mesh, replicated, to_devices
-from regcls_jax.loop.results import write_results
+from regcls_jax.loop.results import also_selected, result_rows, write_results
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.start import check_data, starting_state, state_template
 from regcls_jax.loop.steps import Engine, TrainState, fds_config, make_engine, statistics_step, train_step
@@ -89,7 +89,7 @@ def train_run(
 ) -> None:
     """Trains `run` in `folder`, `<workdir>/<arm>/seed<k>`, from where it was stopped, and tests its best epoch.
 
-    Leaves rows.csv.gz and maybe predictions.npz (see `write_results`), metrics.jsonl and tensorboard/, checkpoints/
+    Leaves rows.csv.gz and predictions.npz (see `write_results`), metrics.jsonl and tensorboard/, checkpoints/
     (the newest and the best), meta.json. Every host of a multi-host run calls this; only the first one writes files of
     its own.
 
@@ -193,59 +193,86 @@ def train_epoch(training: Training, progress: Progress, save_minutes: float, sto
 
 
 def smooth_features(training: Training, progress: Progress) -> None:
-    """One more pass over the training set, for the statistics of FDS (recipes 2.3)."""
+    """One more pass over the training set, or what the task takes of it, for the statistics of FDS (recipes 2.3)."""
     number = jnp.int32(progress.done // training.engine.steps_per_epoch - 1)
     assert progress.state.fds is not None  # the run smooths features
     shape = progress.state.fds.running_mean.shape
     statistics = jax.device_put(feature_smoothing.empty_statistics(*shape), replicated(training.mesh))
-    for index in range(training.engine.steps_per_epoch):
-        _, batch = _next(training)
-        progress.state, statistics = training.programs.add_statistics(progress.state, statistics, batch, number)
-        if index % IN_FLIGHT == 0:
-            jax.block_until_ready(statistics)
+    with contextlib.closing(_statistics_batches(training)) as batches:
+        for index, batch in enumerate(batches):
+            placed = to_devices(training.mesh, batch)
+            progress.state, statistics = training.programs.add_statistics(progress.state, statistics, placed, number)
+            if index % IN_FLIGHT == 0:
+                jax.block_until_ready(statistics)
     fds = training.programs.update_fds(progress.state.fds, statistics, number)
     progress.state = progress.state._replace(fds=fds)
 
 
+def _statistics_batches(training: Training) -> Generator[dict[str, np.ndarray], None, None]:
+    """The batches of one pass; of the training batches without closing them."""
+    engine = training.engine
+    if engine.task.statistics is None:
+        yield from itertools.islice(training.batches, engine.steps_per_epoch)
+        return
+    statistics = engine.task.statistics(engine.run, training.data, (jax.process_index(), jax.process_count()))
+    with contextlib.closing(statistics) as batches:
+        yield from batches
+
+
 def end_epoch(training: Training, progress: Progress) -> None:
-    """Validation, a line of metrics and a checkpoint."""
+    """Validation, and whatever else selects an epoch; a line of metrics and a checkpoint."""
     run, notes = training.engine.run, progress.notes
-    sums, _ = training.programs.evaluate(progress.state, training.data.splits["val"])
-    found = training.measure.metrics(sums)["all"]
+    found = {
+        split: training.measure.metrics(training.programs.evaluate(progress.state, training.data.splits[split]))["all"]
+        for split in ("val", run.also_select)
+        if split
+    }
     means = {f"train_{name}": total / notes.steps for name, total in notes.sums.items()}
-    validation = {f"val_{name}": value for name, value in found.items() if name != "count"}
+    evaluated = {
+        f"{split}_{name}": value for split, of in found.items() for name, value in of.items() if name != "count"
+    }
     seconds = notes.seconds + time.monotonic() - progress.noted
     speed = {f"{training.engine.task.samples}_per_second": round(progress.done * run.batch_size / seconds, 1)}
     epoch = progress.done // training.engine.steps_per_epoch
-    _write(training)(progress.done, {"epoch": epoch, **means, **validation, **speed})
-    training.bar.set_postfix({f"val_{run.select}": f"{found[run.select]:.3g}"})
+    _write(training)(progress.done, {"epoch": epoch, **means, **evaluated, **speed})
+    training.bar.set_postfix({f"val_{run.select}": f"{found['val'][run.select]:.3g}"})
     progress.notes = Notes(seconds=notes.seconds)
-    _save(training, progress, found[run.select])
+    _save(training, progress, *(of[run.select] for of in found.values()))
 
 
 def evaluate_best(training: Training, progress: Progress, folder: Path, command: str) -> None:
-    """Evaluates the best epoch on val and test and writes the results."""
-    engine, data = training.engine, training.data
+    """Evaluates the best epoch on val and test, a second best one on its split, and writes the results."""
+    engine, data, run = training.engine, training.data, training.engine.run
     training.checkpoints.wait()
-    best = training.checkpoints.best
+    best, also_best = training.checkpoints.best, training.checkpoints.also_best
     assert best is not None  # every epoch ends with a checkpoint that has a metric
     state, _ = training.checkpoints.restore(best, state_template(engine, training.mesh))
     found = {split: training.programs.evaluate(state, data.splits[split]) for split in ("val", "test")}
+    process = (jax.process_index(), jax.process_count())
+    arrays = training.measure.arrays(found, predictor(engine, state, training.mesh, process))
+    also, epochs = None, {"best_epoch": best // engine.steps_per_epoch}
+    if also_best is not None and (split := run.also_select):
+        state, _ = training.checkpoints.restore(also_best, state_template(engine, training.mesh))
+        also = {split: training.programs.evaluate(state, data.splits[split])}
+        epochs[f"best_epoch_on_{split}"] = also_best // engine.steps_per_epoch
     if jax.process_index() == 0:
         seconds = progress.notes.seconds
         meta = {
             **facts(command),
             **{"dataset": data.name, "target": data.target, "unit": data.unit, "digest": data.digest},
-            "epochs": engine.run.epochs,
-            "best_epoch": best // engine.steps_per_epoch,
+            "epochs": run.epochs,
+            **epochs,
             "seconds": round(seconds, 3),
-            f"{engine.task.samples}_per_second": round(progress.done * engine.run.batch_size / seconds, 1),
+            f"{engine.task.samples}_per_second": round(progress.done * run.batch_size / seconds, 1),
             "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}",
         }
         write_atomic(folder / "meta.json", to_json(meta))
-        write_results(folder, engine, data, training.measure, found)
+        rows = result_rows(run, data, training.measure, found)
+        if also is not None:
+            rows = also_selected(rows, result_rows(run, data, training.measure, also))
+        write_results(folder, rows, arrays)
     # The next run may start from these files.
-    multihost_utils.sync_global_devices(f"{engine.run.arm} seed {engine.run.seed} is written")
+    multihost_utils.sync_global_devices(f"{run.arm} seed {run.seed} is written")
 
 
 def _next(training: Training) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:
@@ -253,12 +280,12 @@ def _next(training: Training) -> tuple[dict[str, np.ndarray], dict[str, jax.Arra
     return batch, to_devices(training.mesh, batch)
 
 
-def _save(training: Training, progress: Progress, selected: float | None) -> None:
+def _save(training: Training, progress: Progress, selected: float | None, also: float | None = None) -> None:
     now = time.monotonic()
     progress.notes.seconds += now - progress.noted
     progress.noted = progress.saved = now
     position = {"progress": dataclasses.asdict(progress.notes), "input": training.batches.get_state()}
-    training.checkpoints.save(progress.done, progress.state, {**position, "data": training.data.digest}, selected)
+    training.checkpoints.save(progress.done, progress.state, {**position, "data": training.data.digest}, selected, also)
 
 
 def _write(training: Training) -> Callable[[int, Mapping[str, float]], None]:

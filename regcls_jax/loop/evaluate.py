@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax import Array
 from jax.sharding import Mesh
 
 from regcls_jax.data.prepared import Prepared
@@ -19,23 +20,23 @@ from regcls_jax.loop.results import result_rows
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.start import load_checkpoint, load_weights
 from regcls_jax.loop.steps import Engine, TrainState, eval_step, make_engine
-from regcls_jax.loop.task import Batch, Measure, Sums
+from regcls_jax.loop.task import Batch, Evaluation, Kept, Measure, Predict, Sums
 
-# (state, split) -> sums over the split, and predictions [n, ...] (None where the task keeps none).
-Evaluate = Callable[[TrainState, Any], tuple[Sums, np.ndarray | None]]
+# (state, split) -> evaluation of the whole split.
+Evaluate = Callable[[TrainState, Any], Evaluation]
 
 
 def evaluator(engine: Engine, measure: Measure, mesh: Mesh, process: tuple[int, int] = (0, 1)) -> Evaluate:
-    """A function of a state and a split: the sums of `measure` and the predictions in target units (float32).
+    """A function of a state and a split: the sums of `measure` and what it keeps of every example.
 
-    Every sample counts once, whatever the batch size; `process` is (index, count) of this host. Both results are the
+    Every sample counts once, whatever the batch size; `process` is (index, count) of this host. The result is the
     same on every host.
     """
     step = jax.jit(functools.partial(_add, engine, measure), out_shardings=replicated(mesh))
     # On the devices of the mesh: a sum kept elsewhere would be moved in every step.
     zeros = jax.device_put(measure.zeros, replicated(mesh))
 
-    def evaluate(state: TrainState, split: Any) -> tuple[Sums, np.ndarray | None]:
+    def evaluate(state: TrainState, split: Any) -> Evaluation:
         sums, parts = zeros, []
         with contextlib.closing(engine.task.eval_batches(engine.run, split, process)) as batches:
             for number, batch in enumerate(batches, start=1):
@@ -43,27 +44,44 @@ def evaluator(engine: Engine, measure: Measure, mesh: Mesh, process: tuple[int, 
                 parts.append(part)
                 if number % IN_FLIGHT == 0:
                     jax.block_until_ready(sums)
-        if engine.task.arrays is None:
-            return jax.device_get(sums), None
-        return jax.device_get(sums), _in_order(jax.device_get(parts), len(split.names))
+        return Evaluation(jax.device_get(sums), _in_order(jax.device_get(parts), len(split.names)))
 
     return evaluate
 
 
 def _add(
     engine: Engine, measure: Measure, params: dict[str, Any], batch_stats: Any, sums: Sums, batch: Batch
-) -> tuple[Sums, ...]:
-    """The sums with a batch added; its values with their indices and mask where the task keeps predictions."""
+) -> tuple[Sums, Kept, Array, Array]:
+    """The sums with a batch added; what is kept of its examples, their indices and mask."""
     value = eval_step(engine, params, batch_stats, batch)
     sums = jax.tree.map(jnp.add, sums, measure.add(batch, value))
-    return (sums,) if engine.task.arrays is None else (sums, value, batch["index"], batch["mask"])
+    return sums, measure.keep(batch, value), batch["index"], batch["mask"]
 
 
-def _in_order(parts: list[list[np.ndarray]], samples: int) -> np.ndarray:
-    predictions = np.full((samples, *parts[0][0].shape[1:]), np.nan, np.float32)
-    for value, index, mask in parts:
-        predictions[index[mask]] = value[mask]
-    return predictions
+def _in_order(parts: list[list[Any]], samples: int) -> Kept:
+    def ordered(*kept: np.ndarray) -> np.ndarray:
+        found = np.full((samples, *kept[0].shape[1:]), np.nan, np.float32)
+        for values, (_, index, mask) in zip(kept, parts, strict=True):
+            found[index[mask]] = values[mask]
+        return found
+
+    return jax.tree.map(ordered, *(kept for kept, *_ in parts))
+
+
+def predictor(engine: Engine, state: TrainState, mesh: Mesh, process: tuple[int, int] = (0, 1)) -> Predict:
+    """A function of a split: the values predicted for all its examples; arguments as `evaluator`."""
+    step = jax.jit(functools.partial(eval_step, engine), out_shardings=replicated(mesh))
+    rows = jax.jit(lambda batch: (batch["index"], batch["mask"]), out_shardings=replicated(mesh))
+
+    def predict(split: Any) -> np.ndarray:
+        parts = []
+        with contextlib.closing(engine.task.eval_batches(engine.run, split, process)) as batches:
+            for batch in batches:
+                placed = to_devices(mesh, batch)
+                parts.append([jax.device_get(step(state.params, state.batch_stats, placed)), *rows(placed)])
+        return _in_order(jax.device_get(parts), len(split.names))
+
+    return predict
 
 
 def evaluate_run(
@@ -72,19 +90,18 @@ def evaluate_run(
     split: str,
     source: Path,
     which: str = "best",
-) -> tuple[pd.DataFrame, np.ndarray | None]:
+) -> tuple[pd.DataFrame, Evaluation]:
     """Tests a run on a split, from its folder (the "best" or "newest" checkpoint) or from a file of PyTorch weights.
 
-    Returns the rows of the model and of the trivial predictors (as in rows.csv.gz) and the predictions [n, ...] in
-    target units, None where the task keeps none.
+    Returns the rows of the model and of the trivial predictors (as in rows.csv.gz) and the evaluation.
 
     Raises OSError or ValueError for a checkpoint or file that cannot be used.
     """
     check_batch_size(run.batch_size)
     engine, state = restore(run, data, source, which)
     measure = engine.task.measure(run, data)
-    sums, predictions = evaluator(engine, measure, data_mesh())(state, data.splits[split])
-    return result_rows(run, data, measure, {split: sums}), predictions
+    found = evaluator(engine, measure, data_mesh())(state, data.splits[split])
+    return result_rows(run, data, measure, {split: found}), found
 
 
 def restore(run: LoopRun, data: Prepared, source: Path, which: str = "best") -> tuple[Engine, TrainState]:

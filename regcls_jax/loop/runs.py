@@ -3,7 +3,7 @@
 import dataclasses
 
 from regcls_jax import feature_smoothing
-from regcls_jax.checks import check_integer, choice, whole
+from regcls_jax.checks import check_integer, choice, positive, whole
 from regcls_jax.losses.registry import REGRESSION
 from regcls_jax.method import Method
 from regcls_jax.models.resnet import DEPTHS
@@ -25,12 +25,19 @@ class LoopRun(Method):
     workers: int = whole(0, 0)  # processes that read examples; change no number
     balanced_data: int = whole(0, 0)  # draw the samples of *both* losses balanced over so many classes (Table 4)
 
+    # What arms are candidates for: of those of one name the report takes the one with the lowest validation metric.
+    candidate_for: str = ""
+
     # An arm of the same folder and seed whose best weights are the start, or a file of PyTorch weights.
     init_from: str = ""
     trainable: str = choice("all", ("all", "value_head"))  # "value_head": a fresh one on frozen features (RRT)
     fds: str = choice("none", ("none", *feature_smoothing.MODES))  # feature smoothing, with the kernel of LDS
+    fds_clip_low: float = positive(0.1)  # limits of the ratio of variances in feature smoothing
+    fds_clip_high: float = positive(10.0)
     accumulate: int = whole(1, 1)  # parts that a batch is taken in
     select: str = "mse"  # validation metric whose lowest value decides the epoch
+    # A split on which that metric decides a second time: its test rows stand beside the others (Table 2, "RMSE-test").
+    also_select: str = choice("", ("", "test"))
 
     @property
     def where(self) -> str:
@@ -43,6 +50,8 @@ class LoopRun(Method):
         check_integer(f"{where}: seed", self.seed, 0)
         if self.balanced_data == 1:
             raise ValueError(f"{where}: balanced_data must be 0 (none) or at least 2, got 1")
+        if self.fds_clip_low > self.fds_clip_high:
+            raise ValueError(f"{where}: fds_clip_low {self.fds_clip_low} is above fds_clip_high {self.fds_clip_high}")
         if self.trainable == "value_head" and not self.init_from:
             raise ValueError(f"{where}: trainable 'value_head' needs init_from, the weights of the frozen features")
         if self.trainable == "value_head" and (self.classes or self.fds != "none"):

@@ -17,7 +17,7 @@ from regcls_jax.data.images.unlabelled import read_unlabelled
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.fitted import other_classes
 from regcls_jax.loop.runs import ImageRun
-from regcls_jax.loop.task import Batch, Batches, Buckets, Heads, Measure, Task
+from regcls_jax.loop.task import Batch, Batches, Buckets, Evaluation, Heads, Measure, Task
 from regcls_jax.metrics.shots import ClassErrorSums, class_error_sums, shot_metrics
 from regcls_jax.models.resnet import ResNet, resnet
 from regcls_jax.prediction import Prediction
@@ -68,8 +68,8 @@ def _training(data: Prepared) -> np.ndarray:
     return data.splits["train"].targets
 
 
-def _heads(batch: Batch, _: Prediction) -> Heads:
-    return Heads(batch["target"], batch["mask"], batch["target"], batch["mask"])
+def _heads(_: ImageRun, batch: Batch, prediction: Prediction) -> Heads:
+    return Heads(prediction.value, batch["target"], batch["mask"], batch["target"], batch["mask"])
 
 
 def measure_over(edges: Edges, run: ImageRun, data: Prepared) -> Measure:
@@ -81,7 +81,7 @@ def measure_over(edges: Edges, run: ImageRun, data: Prepared) -> Measure:
     def sums(value: Array, target: Array, mask: Array) -> ClassErrorSums:
         return class_error_sums(value, target, binning.assign(target, parts), mask, len(counts))
 
-    def baselines(split: str) -> dict[str, ClassErrorSums]:
+    def baselines(split: str) -> dict[str, Evaluation]:
         """Without an image: constant, median, and the best that knows the class of the true target."""
         true = data.splits[split].targets
         found = {name: np.full(len(true), value) for name, value in trivial_predictors(train).items()}
@@ -90,13 +90,18 @@ def measure_over(edges: Edges, run: ImageRun, data: Prepared) -> Measure:
         assert bins is not None  # classes > 0
         found[f"oracle_bin_{classes}"] = oracle_bin(true, bins.edges, train)
         everyone = jnp.ones(len(true), bool)
-        return {name: sums(jnp.float32(value), jnp.asarray(true), everyone) for name, value in found.items()}
+        return {
+            name: Evaluation(sums(jnp.float32(value), jnp.asarray(true), everyone), value)
+            for name, value in found.items()
+        }
 
     return Measure(
         zeros=ClassErrorSums(*jnp.zeros((len(ClassErrorSums._fields), len(counts)))),
         add=lambda batch, value: sums(value, batch["target"], batch["mask"]),
-        metrics=lambda sums: shot_metrics(sums, counts),
+        keep=lambda _, value: value,
+        metrics=lambda found: shot_metrics(found.sums, counts),
         baselines=baselines,
+        arrays=lambda found, _: _arrays(edges(run, data), data, found),
     )
 
 
@@ -105,17 +110,14 @@ def train_counts(edges: np.ndarray, data: Prepared) -> np.ndarray:
     return np.bincount(binning.assign(_training(data), edges), minlength=len(edges) - 1)
 
 
-def _arrays(
-    edges: Edges, run: ImageRun, data: Prepared, predictions: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    parts = edges(run, data)
+def _arrays(parts: np.ndarray, data: Prepared, found: Mapping[str, Evaluation]) -> dict[str, np.ndarray]:
     arrays = {
         "train_counts": train_counts(parts, data),
         "bucket_edges": parts,
         "train_median": np.median(_training(data)),
     }
-    for split, values in predictions.items():
-        arrays |= {f"{split}_target": data.splits[split].targets, f"{split}_prediction": values}
+    for split, evaluation in found.items():
+        arrays |= {f"{split}_target": data.splits[split].targets, f"{split}_prediction": evaluation.kept}
     return arrays
 
 
@@ -154,11 +156,12 @@ def scalar_task(run: type[ImageRun], edges: Edges, buckets: Callable[[Any, Prepa
         network=_network,
         input_shape=lambda run: (run.image_size, run.image_size, 3),
         inputs=normalise,
-        targets=_training,
+        targets=lambda _, data: _training(data),
         heads=_heads,
         buckets=buckets,
+        statistics=None,
         measure=functools.partial(measure_over, edges),
-        arrays=functools.partial(_arrays, edges),
+        labelled=None,
         unlabelled=read_unlabelled,
         write=_write,
     )

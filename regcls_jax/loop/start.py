@@ -52,13 +52,15 @@ def check_data(folder: Path, position: dict[str, Any], data: Prepared) -> None:
 def load_checkpoint(
     folder: Path, engine: Engine, mesh: Mesh, which: str = "best", data: Prepared | None = None
 ) -> tuple[TrainState, int]:
-    """State and step of the "best" or "newest" checkpoint of a run whose engine is given; OSError without one.
+    """State and step of the "best", "also_best" or "newest" checkpoint of a run whose engine is given.
+
+    OSError without one.
 
     With `data`, OSError also where it was trained on another data set.
     """
     checkpoints = Checkpoints(folder, read_only=True)
     try:
-        step = checkpoints.best if which == "best" else checkpoints.newest
+        step = getattr(checkpoints, which)
         if step is None:
             raise OSError(f"{folder}: there is no {which} checkpoint yet")
         state, position = checkpoints.restore(step, state_template(engine, mesh))

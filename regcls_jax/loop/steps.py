@@ -86,7 +86,7 @@ def _optimizer(run: LoopRun, steps_per_epoch: int) -> optax.GradientTransformati
 def make_engine(run: LoopRun, data: Prepared) -> Engine:
     """Network and optimiser of a run; the class head has as many outputs as there are (equalised) classes."""
     task = task_of(run)
-    fitted = fit(run, task.targets(data), f"{data.name} training targets")
+    fitted = fit(run, task.targets(run, data), f"{data.name} training targets")
     model = task.network(run, 0 if fitted.edges is None else len(fitted.edges) - 1)
     buckets = task.buckets(run, data) if run.fds != "none" else None
     steps_per_epoch = -(-len(data.splits["train"].names) // run.batch_size)
@@ -95,7 +95,8 @@ def make_engine(run: LoopRun, data: Prepared) -> Engine:
 
 def fds_config(run: LoopRun) -> FdsConfig:
     """How a run smooths features: the kernel is that of LDS, the rest as published."""
-    return FdsConfig(kernel=run.lds_kernel, size=run.lds_size, sigma=run.lds_sigma, mode=run.fds)
+    clip = (run.fds_clip_low, run.fds_clip_high)
+    return FdsConfig(kernel=run.lds_kernel, size=run.lds_size, sigma=run.lds_sigma, clip=clip, mode=run.fds)
 
 
 def init_state(engine: Engine, variables: Mapping[str, Any] | None = None) -> TrainState:
@@ -157,7 +158,8 @@ def _loss(
         frozen = jax.tree.map(jax.lax.stop_gradient, params["model"])
         params = {**params, "model": {**frozen, "value_head": params["model"]["value_head"]}}
     prediction, batch_stats = _forward(engine, state, params, batch, epoch)
-    target, mask, class_target, class_mask = engine.task.heads(batch, prediction)
+    value, target, mask, class_target, class_mask = engine.task.heads(run, batch, prediction)
+    prediction = prediction._replace(value=value)
     if fitted.data_edges is not None:
         edges, keep = fitted.data_edges, jnp.asarray(fitted.data_keep)
         mask = mask & keep_mask(key, binning.assign(target, edges), keep)
@@ -250,17 +252,16 @@ def statistics_step(
 ) -> tuple[TrainState, feature_smoothing.Statistics]:
     """Adds the features of a batch to the statistics of FDS (recipes 2.3), in training mode.
 
-    "published" collects features that are smoothed already and moves BatchNorm's running statistics along; "corrected"
-    collects them before smoothing and leaves the model alone.
+    "published" collects features that are smoothed already and moves BatchNorm's running statistics along, which
+    "published_depth" does, too; "corrected" leaves the model alone. These two collect features before smoothing.
     """
-    published = engine.run.fds == "published"
-    seen = state if published else state._replace(fds=None)
+    seen = state if engine.run.fds == "published" else state._replace(fds=None)
     prediction, batch_stats = _forward(engine, seen, state.params, batch, epoch)
     assert engine.buckets is not None  # the run smooths features
     assert prediction.features is not None  # which its network returns
     buckets = engine.buckets.of(batch, True)
     new = feature_smoothing.batch_statistics(prediction.features, buckets, buckets >= 0, engine.buckets.count)
-    if published:
+    if engine.run.fds != "corrected":
         state = state._replace(batch_stats=batch_stats)
     return state, feature_smoothing.merge(statistics, new)
 

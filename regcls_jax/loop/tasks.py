@@ -1,23 +1,27 @@
 """The tasks by name, and from a config to the runs that it asks for."""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from regcls_jax.config import NAME, check_arms, check_keys, check_name, check_runs
+from regcls_jax.config import NAME, check_arms, check_keys, check_name, check_runs, combinations, values
 from regcls_jax.loop.age import AGE
+from regcls_jax.loop.depth import DEPTH
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.scalar import SCALAR
 from regcls_jax.loop.task import Task
 from regcls_jax.models.torch_files import TORCH_SUFFIXES
 from regcls_jax.store.files import read_json
 
-TASKS: dict[str, Task] = {"age": AGE, "scalar": SCALAR}
+TASKS: dict[str, Task] = {"age": AGE, "scalar": SCALAR, "depth": DEPTH}
 # Of runs that name none, such as those of versions that knew no other.
 DEFAULT = "age"
 SECTIONS = ("name", "run", "arms", "seeds")
+# Fields that are tuples themselves.
+TUPLES = ("boundaries",)
 # The folder of a work directory that no arm has.
 REPORT = "report"
 
@@ -47,7 +51,9 @@ def every_field() -> dict[str, Any]:
 def expand(config: Mapping[str, Any]) -> list[LoopRun]:
     """The runs of a config: `run` the defaults, `arms[name]` what an arm sets, every arm with each of `seeds`.
 
-    Arms that start from another one come after it.
+    An arm whose field lists several values (a tuple) is trained with each, as the arms <name>_<field>_<value>; all are
+    its candidates, of which the report takes the one with the lowest validation metric. Arms that start from another
+    one come after it.
 
     Raises:
       ValueError: an unknown key, a value that makes no sense, or a start that cannot be (`arms_before`).
@@ -63,7 +69,8 @@ def expand(config: Mapping[str, Any]) -> list[LoopRun]:
     if not isinstance(config["seeds"], tuple | list):
         raise ValueError(f"config key seeds must be a tuple, such as (0, 1, 2), got {config['seeds']!r}")
     runs: list[LoopRun] = []
-    for name, arm in config["arms"].items():
+    for name, arm in itertools.chain.from_iterable(_candidates(*item) for item in config["arms"].items()):
+        check_name("an arm", name)
         settings = {**config["run"], **arm}
         task = task_named(settings.get("task", DEFAULT), f"arm {name!r}")
         check_keys(f"arms.{name}.", settings, arm_fields(task))
@@ -71,10 +78,24 @@ def expand(config: Mapping[str, Any]) -> list[LoopRun]:
             settings["boundaries"] = tuple(settings["boundaries"])
         runs.extend(task.run(arm=name, seed=seed, **settings) for seed in config["seeds"])
     starts = {run.arm: run.init_from for run in runs}
+    for run in runs:
+        if run.candidate_for in starts:
+            raise ValueError(f"{run.where}: candidate_for {run.candidate_for!r} is the name of an arm; choose another")
     before = {arm: len(arms_before(arm, starts)) for arm in starts}
     runs.sort(key=lambda run: before[run.arm])
     check_runs(runs)
     return runs
+
+
+def _candidates(name: str, arm: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The arm itself, or if fields list several values an arm for every combination of them, by name."""
+    listed = {field: value for field, value in arm.items() if field not in TUPLES and isinstance(value, tuple | list)}
+    if not listed:
+        yield name, dict(arm)
+        return
+    for chosen in combinations({field: values(field, value, ()) for field, value in listed.items()}):
+        suffix = "_".join(f"{field}_{value}" for field, value in chosen.items())
+        yield f"{name}_{suffix}", {**arm, **chosen, "candidate_for": name}
 
 
 def arms_before(arm: str, starts: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from regcls_jax.report import tables
 from regcls_jax.report.drawing import render
-from regcls_jax.report.images.report import image_report, is_image_study
+from regcls_jax.report.kinds import kind_of
 from regcls_jax.report.paper.published import CELL
 from regcls_jax.report.studies import choose
 from regcls_jax.report.tables import Report
@@ -108,8 +108,8 @@ def build(
       ValueError: the study is not finished, rows are malformed, or runs that should pair up do not.
     """
     workdir = Path(workdir)
-    if is_image_study(workdir):
-        return image_report(workdir, unfinished=unfinished, figures=figures)
+    if kind := kind_of(workdir):
+        return kind.report(workdir, unfinished=unfinished, figures=figures)
     config = read_json(workdir / "config.json")
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_meta(workdir)

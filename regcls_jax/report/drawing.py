@@ -31,16 +31,19 @@ PAPER = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 FONTS: dict[Any, Any] = {"font.size": 11, "axes.titlesize": 12, "axes.labelsize": 11, "svg.fonttype": "none"}
 
 
-def render(figure: Figure) -> dict[str, bytes]:
+METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
+
+def render(figure: Figure, kinds: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
     """The figure as {"png": …, "svg": …} (150 dpi); equal figures give equal bytes (no date, no ids).
 
     Render a figure once: its layout is solved anew by every drawing and may move by a fraction of a pixel.
     """
     files = {}
     with matplotlib.rc_context(FONTS | {"svg.hashsalt": "regcls_jax"}):
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        for kind in kinds:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+            figure.savefig(buffer, format=kind, dpi=150, metadata=METADATA[kind])
             files[kind] = buffer.getvalue()
     return files
 

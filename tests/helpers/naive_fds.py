@@ -21,7 +21,7 @@ def over_buckets(values, seen, config):
 
 
 class NaiveFds:
-    """recipes 2.3 in loops and float64: "published", or "corrected" as `fds.update` says."""
+    """recipes 2.3 in loops and float64: "published" of ages or of depth, or "corrected" as `fds.update` says."""
 
     def __init__(self, config, buckets, features):
         self.config, self.epoch, self.seen = config, config.start_update, np.zeros(buckets, int)
@@ -47,6 +47,8 @@ class NaiveFds:
             if epoch == self.epoch + 1:
                 self.epoch += 1
                 self.last = self.running  # the same arrays, as published
+                if self.config.mode == "published_depth":
+                    self.last = [buffer.copy() for buffer in self.running]
                 self.smoothed = [
                     over_buckets(buffer, np.ones(len(self.seen), bool), self.config) for buffer in self.running
                 ]

@@ -1,7 +1,8 @@
 """A task that is none of the package's: a map of numbers for every picture, with two resolutions and holes.
 
 As in depth from images: the value head predicts every second pixel, the class head all of them; unmeasured pixels are
-NaN; nothing but sums is kept of an evaluation. The target is a smooth function of the picture's brightness.
+NaN; an evaluation keeps the sums of every scene, and the whole prediction of two. The target is a smooth function of
+the picture's brightness.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from jax import Array
 from regcls_jax import binning
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.runs import LoopRun
-from regcls_jax.loop.task import Buckets, Heads, Measure, Task
+from regcls_jax.loop.task import Buckets, Evaluation, Heads, Measure, Task
 from regcls_jax.prediction import Prediction
 from regcls_jax.targets import Histogram
 
@@ -112,9 +113,13 @@ class PixelNetwork(nn.Module):
         return Prediction(value, logits, features)
 
 
-def heads(batch, prediction: Prediction) -> Heads:
+def heads(run: PixelRun, batch, prediction: Prediction) -> Heads:
+    """Where the data are balanced the value is repeated, so that both heads see the same draw of all pixels."""
     valid = batch["valid"] & batch["mask"][:, None, None]
-    return Heads(batch["target"][:, ::2, ::2], valid[:, ::2, ::2], batch["target"], valid)
+    if run.balanced_data:
+        value = prediction.value.repeat(2, 1).repeat(2, 2)
+        return Heads(value, batch["target"], valid, batch["target"], valid)
+    return Heads(prediction.value, batch["target"][:, ::2, ::2], valid[:, ::2, ::2], batch["target"], valid)
 
 
 def measure(run: PixelRun, data: Prepared) -> Measure:
@@ -123,40 +128,37 @@ def measure(run: PixelRun, data: Prepared) -> Measure:
 
     def sums(value: Array, target: Array, valid: Array) -> dict[str, Array]:
         error = jnp.where(valid, value - target, 0)
-        return {
-            "squared": jnp.square(error).sum(),
-            "absolute": jnp.abs(error).sum(),
-            "count": valid.sum(dtype=jnp.float32),
-        }
+        terms = {"squared": jnp.square(error), "absolute": jnp.abs(error), "count": valid.astype(jnp.float32)}
+        return {name: term.sum((1, 2)) for name, term in terms.items()}
 
-    def add(batch, value):
+    def keep(batch, value):
         valid = batch["valid"] & batch["mask"][:, None, None]
         return sums(value.repeat(2, 1).repeat(2, 2), batch["target"], valid)
 
     def metrics(found):
-        mse = float(found["squared"] / found["count"])
-        return {
-            "all": {
-                "mse": mse,
-                "rmse": mse**0.5,
-                "mae": float(found["absolute"] / found["count"]),
-                "count": int(found["count"]),
-            }
-        }
+        squared, absolute, count = (found.kept[name].sum(dtype=float) for name in ("squared", "absolute", "count"))
+        mse = squared / count
+        return {"all": {"mse": mse, "rmse": mse**0.5, "mae": absolute / count, "count": int(count)}}
 
     def baselines(split):
         target = data.splits[split].maps
-        return {"constant": jax.device_get(sums(jnp.full(target.shape, mean), target, np.isfinite(target)))}
+        kept = jax.device_get(sums(jnp.full(target.shape, mean), target, np.isfinite(target)))
+        return {"constant": Evaluation((), kept)}
 
-    return Measure(dict.fromkeys(("squared", "absolute", "count"), jnp.float32(0)), add, metrics, baselines)
+    def arrays(found, predict):
+        kept = {f"{split}_{name}": values for split, of in found.items() for name, values in of.kept.items()}
+        first = PixelSplit(*(values[:2] for values in data.splits["test"]))
+        return kept | {"two_predictions": predict(first)}
+
+    return Measure((), lambda *_: (), keep, metrics, baselines, arrays)
 
 
 def buckets(run: PixelRun, data: Prepared) -> Buckets:
     edges = np.linspace(LOW, HIGH, 9, dtype=np.float32)
 
     def of(batch, whole):
-        target, valid, *_ = heads(batch, None)
-        return jnp.where(valid, binning.assign(target, edges), -1)
+        valid = batch["valid"] & batch["mask"][:, None, None]
+        return jnp.where(valid, binning.assign(batch["target"], edges), -1)[:, ::2, ::2]
 
     return Buckets(8, of)
 
@@ -165,7 +167,12 @@ def no_prediction(*_):
     raise NotImplementedError
 
 
-def training_histogram(data: Prepared) -> Histogram:
+def statistics(run: PixelRun, data: Prepared, process) -> PixelBatches:
+    """Of the first twenty scenes alone, in order."""
+    return PixelBatches(run, PixelSplit(*(values[:20] for values in data.splits["train"])), None)
+
+
+def training_histogram(run: PixelRun, data: Prepared) -> Histogram:
     """As of data sets whose pixels are too many to hold."""
     maps = data.splits["train"].maps
     return Histogram(*np.unique(maps[np.isfinite(maps)].round(2), return_counts=True))
@@ -183,8 +190,9 @@ PIXELS = Task(
     targets=training_histogram,
     heads=heads,
     buckets=buckets,
+    statistics=statistics,
     measure=measure,
-    arrays=None,
+    labelled=None,
     unlabelled=no_prediction,
     write=no_prediction,
 )

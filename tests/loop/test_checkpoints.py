@@ -56,6 +56,18 @@ def test_the_newest_and_the_best_are_kept(tmp_path, selected, best, kept):
     checkpoints.close()
 
 
+def test_a_second_selection_keeps_its_own_best(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step, metrics in enumerate([(3.0, 1.0), (1.0, 3.0), (2.0, 2.0), (None, None), (4.0, 4.0)], 1):
+        checkpoints.save(step, state_of(step), {}, *metrics)
+    checkpoints.close()
+    assert steps_in(tmp_path) == [1, 2, 5]
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    assert (checkpoints.newest, checkpoints.best, checkpoints.also_best) == (5, 2, 1)
+    assert checkpoints.restore(1, template())[1] == {}
+    checkpoints.close()
+
+
 def test_what_is_best_is_remembered_by_the_next_process(tmp_path):
     save_all(tmp_path, [2.0, 1.0])
     checkpoints = Checkpoints(tmp_path)

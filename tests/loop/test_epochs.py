@@ -26,6 +26,7 @@ from regcls_jax.loop.evaluate import evaluate_run
 from regcls_jax.loop.mesh import check_batch_size
 from regcls_jax.loop.results import result_rows
 from regcls_jax.loop.steps import make_engine
+from regcls_jax.loop.task import Evaluation
 from regcls_jax.loop.tasks import task_of
 from regcls_jax.metrics.shots import class_error_sums
 from regcls_jax.store.files import from_json
@@ -71,7 +72,8 @@ def test_what_a_run_leaves(faces, finished):
 @pytest.mark.parametrize("batch_size", [16, 20])  # of 48 test images: three whole batches; two and a partial one
 def test_rows_are_the_metrics_of_all_samples(faces, finished, batch_size):
     folder = finished / "reg" / "seed0"
-    rows, predictions = evaluate_run(small_run(batch_size=batch_size), faces, "test", folder)
+    rows, found = evaluate_run(small_run(batch_size=batch_size), faces, "test", folder)
+    predictions = found.kept
     assert predictions.shape == (48,)
     assert np.isfinite(predictions).all()
     assert len(np.unique(predictions)) > 40, "of different images"
@@ -116,7 +118,7 @@ def test_the_oracle_has_the_classes_of_its_run(faces):
     middle = train_ages[(train_ages == 25) | (train_ages == 40)].mean(dtype=np.float64)
     sums = class_error_sums(ages + 1, ages, ages.astype(int), np.ones(48, bool), 71)
     run = small_run(classes=4)
-    rows = result_rows(run, faces, task_of(run).measure(run, faces), {"test": sums})
+    rows = result_rows(run, faces, task_of(run).measure(run, faces), {"test": Evaluation(sums, None)})
     assert set(SHARED) <= set(rows)
     oracle = rows[rows["arm"] == "oracle_bin_4"]
     assert_rows_follow_from_predictions(oracle, ages, np.where((ages == 5) | (ages == 70), ages, middle), train_ages)
@@ -145,7 +147,7 @@ def test_the_epoch_with_the_lowest_selected_metric_is_tested(faces, tmp_path, mo
     assert steps == [best * STEPS, 4 * STEPS]
     with np.load(folder / "predictions.npz") as stored:
         tested = stored["test_prediction"]
-    of_best, of_newest = (evaluate_run(run, faces, "test", folder, which)[1] for which in ("best", "newest"))
+    of_best, of_newest = (evaluate_run(run, faces, "test", folder, which)[1].kept for which in ("best", "newest"))
     np.testing.assert_array_equal(of_best, tested)
     assert np.abs(of_newest - tested).max() > 0.01
 

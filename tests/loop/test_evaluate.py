@@ -89,12 +89,12 @@ def test_weights_in_a_file_are_tested_as_the_run_is(study, faces, tmp_path, arm,
     run = read_run(folder)
     path = tmp_path / "weights.safetensors"
     save_torch(path, checkpoint(run, faces, folder)[0])
-    rows, predictions = evaluate_run(run, faces, split, folder)
-    assert len(predictions) == len(faces.splits[split].targets)
-    weights_rows, weights_predictions = evaluate_run(run, faces, split, path)
-    np.testing.assert_array_equal(weights_predictions, predictions)
+    rows, found = evaluate_run(run, faces, split, folder)
+    assert len(found.kept) == len(faces.splits[split].targets)
+    weights_rows, weights_found = evaluate_run(run, faces, split, path)
+    np.testing.assert_array_equal(weights_found.kept, found.kept)
     numbers = ["mae", "mse", "rmse", "gm", "bmae", "count"]
-    of_model = [found[found["arm"] == arm][numbers].to_numpy() for found in (rows, weights_rows)]
+    of_model = [table[table["arm"] == arm][numbers].to_numpy() for table in (rows, weights_rows)]
     np.testing.assert_array_equal(*of_model)
     if split != "train":
         stored = read_rows(folder)
@@ -108,7 +108,7 @@ def test_predictions_batch_by_batch_are_those_of_the_evaluation(study, faces):
     engine, state = restore(run, faces, folder)
     rows, values = zip(*predict(engine, state, faces.splits["test"]), strict=True)
     np.testing.assert_array_equal(np.concatenate(rows), np.arange(48))
-    np.testing.assert_array_equal(np.concatenate(values), evaluate_run(run, faces, "test", folder)[1])
+    np.testing.assert_array_equal(np.concatenate(values), evaluate_run(run, faces, "test", folder)[1].kept)
     with pytest.raises(OSError, match="cls/seed0 was trained on other data than utkface is now"):
         restore(run, faces._replace(digest="another"), folder)
 

@@ -223,3 +223,18 @@ def test_feature_smoothing_starts_where_it_was_published_for_the_data_set():
     runs = [AgeRun(arm="a", seed=0, dataset=name) for name in ("imdb_wiki_dir", "agedb_dir", "mine")]
     assert [first_fds_year(run) for run in runs] == [0, 3, 0]
     assert first_fds_year(AgeRun(arm="a", seed=0, dataset="agedb_dir", fds_start=0)) == 0
+
+
+def test_an_arm_that_lists_several_values_is_trained_with_each():
+    config = {"arms": {"reg": {}, "cls": {"classes": 4, "lam": (0.5, 2), "boundaries": (3, 5)}}, "seeds": (0,)}
+    runs = {run.arm: run for run in expand(config)}
+    assert list(runs) == ["reg", "cls_lam_0.5", "cls_lam_2"]
+    assert [(run.lam, run.candidate_for, run.boundaries) for run in runs.values()][1:] == [
+        (0.5, "cls", (3, 5)),
+        (2, "cls", (3, 5)),
+    ]
+    assert runs["reg"].candidate_for == ""
+    with pytest.raises(ValueError, match="lam lists no value to try"):
+        expand({**config, "arms": {"cls": {"lam": ()}}})
+    with pytest.raises(ValueError, match="arm 'a': candidate_for 'reg' is the name of an arm; choose another"):
+        expand({**config, "arms": {"reg": {}, "a": {"candidate_for": "reg"}}})

@@ -10,15 +10,10 @@ from matplotlib.figure import Figure
 from regcls_jax.report.drawing import render
 from regcls_jax.report.images.export import export_files, is_export, read_export
 from regcls_jax.report.images.figures import curve_figure, error_figure, prediction_figure
-from regcls_jax.report.images.rows import has_trainings, read_trainings
+from regcls_jax.report.images.rows import read_trainings
 from regcls_jax.report.images.study import TRIVIAL_SEED, ImageStudy
 from regcls_jax.report.images.tables import image_tables, signs
 from regcls_jax.report.tables import Report
-
-
-def is_image_study(workdir: str | os.PathLike) -> bool:
-    """Whether a folder holds trainings on images, or is the export of such a study."""
-    return is_export(workdir) or has_trainings(workdir)
 
 
 def read_study(workdir: str | os.PathLike) -> ImageStudy:

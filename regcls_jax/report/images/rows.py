@@ -73,7 +73,7 @@ def with_defaults(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {**defaults, **settings}
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     config = with_defaults(read_json(path), str(path))
     if missing := [name for name in ("arm", "seed") if name not in config]:
@@ -117,7 +117,7 @@ def _distinct(metas: Mapping[Any, Mapping[str, Any]], key: str) -> list[Any]:
     return found
 
 
-def _meta(metas: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[str, Any]:
+def study_meta(metas: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[str, Any]:
     """What the page tells of a study: how it was trained, and the seconds of each arm over all its seeds."""
     found: dict[str, Any] = {"command": "\n".join(_distinct(metas, "command")), "trainings": len(metas)}
     found["seconds"] = round(sum(meta.get("seconds", 0.0) for meta in metas.values()), 3)
@@ -157,7 +157,7 @@ def read_trainings(workdir: str | os.PathLike) -> ImageStudy:
       ValueError: a file of rows lacks a column, has text for numbers, or no training is finished.
     """
     workdir = Path(workdir)
-    started = {path.parent: _config(path.parent) for path in sorted(workdir.glob("*/seed*/config.json"))}
+    started = {path.parent: read_config(path.parent) for path in sorted(workdir.glob("*/seed*/config.json"))}
     finished = {folder: config for folder, config in started.items() if (folder / "rows.csv.gz").exists()}
     finished = dict(sorted(finished.items(), key=lambda item: (arm_order(item[1]), item[1]["seed"])))
     if not finished:
@@ -168,7 +168,7 @@ def read_trainings(workdir: str | os.PathLike) -> ImageStudy:
     rows = pd.concat([_rows(folder, config) for folder, config in finished.items()], ignore_index=True)
     _one_set(rows, arrays)
     runs = {(config["arm"], config["seed"]): folder for folder, config in finished.items()}
-    meta = _meta({run: read_json(folder / "meta.json") for run, folder in runs.items()})
+    meta = study_meta({run: read_json(folder / "meta.json") for run, folder in runs.items()})
     first = next(iter(arrays.values()))
     target, values = _target(first, meta), first["test_target"].astype(float)
     found = {}

@@ -5,7 +5,7 @@
 one by one, because the released code is not the one that wrote them (recipes 4.1-16): compare distributions.
 `numbers/tab1.csv` is Table 1 as printed; the released code cannot make it (recipes 4.1-12).
 `numbers/imdb_wiki.csv` is Table 3 and the age half of Table 4 as printed, and the numbers that the authors of LDS,
-FDS and Balanced MSE give (recipes 2.17).
+FDS and Balanced MSE give (recipes 2.17); `numbers/nyud2.csv` likewise Table 2 and the depth half of Table 4.
 """
 
 from importlib import resources
@@ -83,3 +83,8 @@ def published_imdb_wiki() -> pd.DataFrame:
     One line per number; std (over 3 repetitions) is NaN where none is given.
     """
     return _shipped("imdb_wiki.csv")
+
+
+def published_nyud2() -> pd.DataFrame:
+    """Published test RMSE on NYUD2-DIR (m): source, arm, selected_on (val or test), shot, mean, std; as above."""
+    return _shipped("nyud2.csv")

@@ -1,0 +1,65 @@
+"""Depth from real pictures on a laptop: 363 pairs of NYU, from scratch, and whether classes help there.
+
+    python launch/prepare.py --depth_images=../shared/data/nyu_depth_363pairs.tar --depth_scale=1/25.5 --name=nyu_small
+    python launch/train.py --config=configs/nyu_small.py:quick --workdir=runs/nyu_small-quick    # three arms, short
+    python launch/train.py --config=configs/nyu_small.py --workdir=runs/nyu_small                # all, two seeds
+    python launch/train.py --config=configs/nyu_small.py:runlocal --workdir=runs/nyu_small-local # does it run?
+    python launch/report.py --workdir=runs/nyu_small
+
+The network of configs/nyud2.py on a ResNet-18 at an eighth of its width, at half the resolution (116 x 152, depths at
+58 x 76), because 254 pictures and two cores allow no more; Adam 1e-3 without decay, batch 16, rate x .1 twice near the
+end. Classes over [0, 10] m; classes, weights and shots from the pixels of the training pictures. Train, val and test
+are drawn by picture, with a seed.
+Start the command once per core: the processes share the trainings, and one core each is the fastest way to use two.
+
+Arms: reg; reg_std, whose value head predicts standard deviations around the training mean; reg_cls_10, reg_cls_100 and
+reg_cls_bal_10 with classes on top of that, each trained with three lambda, of which the report takes the one with the
+lowest validation error; lds, weights by the smoothed density. What each has to beat is pixel_mean, for every pixel the
+mean over the training pictures.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from regcls_jax.config import check_variant
+
+STANDARDISED = {"output": "standardised", "loss_in": "std"}
+CLASSES: dict[str, Any] = {"lam": (0.1, 1.0, 10.0), **STANDARDISED}
+ARMS: dict[str, dict[str, Any]] = {
+    "reg": {},
+    "reg_std": STANDARDISED,
+    "reg_cls_10": {"classes": 10, **CLASSES},
+    "reg_cls_100": {"classes": 100, **CLASSES},
+    "reg_cls_bal_10": {"classes": 10, "balanced": True, **CLASSES},
+    "lds": {"reweight": "sqrt_inv", "lds": True, **STANDARDISED},
+}
+
+
+def get_config(variant: str = "full") -> ConfigDict:
+    """The config of one variant: full, quick, runlocal, or one arm by its name."""
+    check_variant(__file__, variant, ("full", "quick", "runlocal", *ARMS))
+    config = ConfigDict()
+    config.name = "nyu_small"
+    config.seeds = (0, 1)
+    config.run = {
+        **{"task": "depth", "dataset": "nyu_small", "counts": "own", "workers": 0},
+        **{"image_height": 116, "image_width": 152, "augment": True},
+        **{"layers": 18, "width": 8, "dtype": "float32", "init_from": ""},
+        **{"regression": "squared_error", "low": 0.0, "high": 10.0, "rounding": "round"},
+        **{"buckets": 100, "bucket_low": 0.0, "bucket_high": 10.0, "lds_boundary": "reflect"},
+        **{"optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "boundaries": (14, 18)},
+        **{"batch_size": 16, "accumulate": 1, "epochs": 20, "select": "rmse"},
+    }
+    config.arms = ARMS
+    if variant in ARMS:
+        config.arms = {variant: ARMS[variant]}
+    elif variant == "quick":
+        config.seeds = (0,)
+        config.run.update({"epochs": 6, "boundaries": (5,)})
+        config.arms = {"reg": ARMS["reg"], "reg_std": ARMS["reg_std"], "reg_cls_10": {**ARMS["reg_cls_10"], "lam": 1.0}}
+    elif variant == "runlocal":
+        config.seeds = (0,)
+        config.run.update({"width": 4, "image_height": 64, "image_width": 84, "epochs": 2, "boundaries": ()})
+        config.arms = {"reg": ARMS["reg"], "reg_cls_10": {**ARMS["reg_cls_10"], "lam": 1.0}}
+    return config

@@ -1,0 +1,1 @@
+"""Reports of trainings on images with depth maps."""
