@@ -13,13 +13,15 @@ reg+cls with 4, 16 and 64 classes, imbalanced and balanced. 10 functions x 3 rep
 two busy cores, half of it BMC and BNI.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import fig3
 from regcls_jax.config import check_variant
 
 CLASSES = (4, 16, 64)
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "reg": {},
     "gai": {"regression": "gai"},
     "bni": {"regression": "bni"},

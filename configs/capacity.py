@@ -23,6 +23,8 @@ s x lambda of reg+cls lies in them, or beyond, where reg stays the same (Adam) o
 because their grids differ.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import fig3
@@ -31,16 +33,16 @@ from regcls_jax.config import check_variant
 SIZES = (4, 8, 16, 32, 64)
 RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 POWERS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)  # of s, and of lambda
-GRIDS = {
+GRIDS: dict[str, dict[str, Any]] = {
     "reg": {"lam": 1.0, "learning_rate": RATES, "scale": POWERS},
     "reg_cls": {"classes": fig3.CLASSES, "learning_rate": RATES, "scale": POWERS, "lam": POWERS},
 }
-FULL = {
+FULL: dict[str, dict[str, Any]] = {
     f"{arm}{suffix}": {"optimizer": optimizer, **grid}
     for optimizer, suffix in (("adam", ""), ("sgd", "_sgd"))
     for arm, grid in GRIDS.items()
 }
-THINNED = {
+THINNED: dict[str, dict[str, Any]] = {
     "reg": {"learning_rate": RATES[2:], "scale": POWERS[4:]},
     "reg_cls": {"classes": 16, "learning_rate": RATES[2:4], "scale": (1.0, 1e2), "lam": POWERS[4:]},
     "reg_sgd": {"learning_rate": RATES[:4], "scale": POWERS[4:]},

@@ -21,6 +21,8 @@ Expected (Table 3, MAE): reg 8.09, reg_cls_100 7.61, reg_cls_bal_100 7.59, Focal
 8.12; Table 4: 7.74 and 7.71. Not run here: needs the images and a GPU; benchmarks/resnet50.py computes the time.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from regcls_jax.config import check_variant
@@ -36,7 +38,7 @@ BALANCED_MSE = {
     **{"noise_sigma": 10.0, "noise_learning_rate": 1e-2},
 }
 BALANCED_DATA = {"balanced_data": 100, "learning_rate": 1e-4}
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "reg": {},
     "reg_mse": {"regression": "squared_error"},
     "reg_upstream": UPSTREAM,

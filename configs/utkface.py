@@ -20,6 +20,8 @@ reg_std 12.33, reg_cls_100_std 12.09, lds 10.80; tables in results/utkface/, wha
 two cores with tests beside it; `quick` (180,000 images) 4 minutes, computed from that rate.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import imdb_wiki
@@ -27,7 +29,7 @@ from regcls_jax.config import check_variant
 
 STANDARDISED = {"output": "standardised"}
 PUBLISHED = imdb_wiki.METHODS
-ARMS = {
+ARMS: dict[str, dict[str, Any]] = {
     "reg": {},
     "reg_cls_100": PUBLISHED["reg_cls_100"],
     "reg_cls_bal_100": PUBLISHED["reg_cls_bal_100"],

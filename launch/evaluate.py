@@ -48,9 +48,12 @@ def main() -> None:
     rows, predictions = evaluate_run(run, data, SPLIT.value, source, CHECKPOINT.value)
     metrics = rows.columns[list(rows.columns).index("shot") :].drop("n")
     print(markdown(rows[["arm", *metrics]].round(3)))
+    make_arrays = task_of(run).arrays
+    if make_arrays is None or predictions is None:
+        return  # the figures are of single numbers
     folder = Path(FIGURES.value) if FIGURES.value else (source if RUN.value else source.parent) / "report"
     split = data.splits[SPLIT.value]
-    arrays = task_of(run).arrays(run, data, {SPLIT.value: predictions})
+    arrays = make_arrays(run, data, {SPLIT.value: predictions})
     save_run_figures(
         folder,
         arm=run.arm,

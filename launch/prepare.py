@@ -10,6 +10,8 @@ A stopped preparation goes on with the check of the images, its slow part, where
 A finished one only prints its summary again, and refuses data that have changed since: --overwrite prepares them again.
 """
 
+from typing import Any
+
 from absl import flags
 
 from regcls_jax import cli
@@ -46,15 +48,15 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Prepare again what was prepar
 
 def main() -> None:
     published, own = [DATASET.value, MANUAL_DIR.value], [TABLE.value, IMAGES.value, TARGET.value, NAME.value]
-    if not ((DATASET.value and not any(own)) or (all(own) and not any(published))):
+    name, data_dir = DATASET.value or NAME.value, DATA_DIR.value
+    if name is None or not ((DATASET.value and not any(own)) or (all(own) and not any(published))):
         raise ValueError("give either --dataset and --manual_dir, or --table, --images, --target and --name")
 
     from regcls_jax.data.images.prepare import prepare, prepare_own  # slow imports: --help must not wait for them
     from regcls_jax.data.images.splits import findings, folder_of, load_images
     from regcls_jax.report.images.data_summary import summary
 
-    name, data_dir = DATASET.value or NAME.value, DATA_DIR.value
-    options = {
+    options: dict[str, Any] = {
         "max_skipped": MAX_SKIPPED.value,
         "drop_duplicates": DROP_DUPLICATES.value,
         "overwrite": OVERWRITE.value,
@@ -62,8 +64,8 @@ def main() -> None:
     if DATASET.value:
         made = prepare(name, MANUAL_DIR.value, data_dir, **options)
     else:
-        own_options = {"target": TARGET.value, "unit": UNIT.value, "path_column": PATH_COLUMN.value, "seed": SEED.value}
-        made = prepare_own(name, TABLE.value, IMAGES.value, data_dir, **own_options, **options)
+        options |= {"target": TARGET.value, "unit": UNIT.value, "path_column": PATH_COLUMN.value, "seed": SEED.value}
+        made = prepare_own(name, TABLE.value, IMAGES.value, data_dir, **options)
     print(f"{'Prepared' if made else 'Prepared before'}: {folder_of(name, data_dir)}")
     print(summary(load_images(name, data_dir), findings(name, data_dir)))
 

@@ -3,15 +3,17 @@
 Edges are made once, on the host, from the training targets; `assign` works on NumPy arrays and inside jit alike.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import jax
 
 # JAX is not imported at run time: code that only prepares data can use bins and weights without it.
-ArrayT = TypeVar("ArrayT", np.ndarray, "jax.Array")
+Listed = np.ndarray | Sequence[Any]  # what NumPy comes out for
 DECODINGS = ("expectation", "argmax", "median")
 
 ROUNDINGS = ("ceil", "round", "floor")
@@ -49,7 +51,11 @@ def _namespace(values: Any) -> tuple[Any, Any]:
     return np, np.asarray(values)
 
 
-def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) -> ArrayT:
+@overload
+def assign(targets: Listed, edges: npt.ArrayLike, classes: npt.ArrayLike | None = None) -> np.ndarray: ...
+@overload
+def assign(targets: "jax.Array", edges: npt.ArrayLike, classes: npt.ArrayLike | None = None) -> "jax.Array": ...
+def assign(targets: Any, edges: Any, classes: Any = None) -> Any:
     """Labels int32 [...] of `targets` [...]: bin k holds edges[k] <= y < edges[k + 1]; the last edge is inclusive.
 
     Targets outside the edges go to the nearest class, so a label is always in [0, classes) (recipes 4.2). `edges` may
@@ -73,7 +79,11 @@ def assign(targets: ArrayT, edges: ArrayT, classes: ArrayT | int | None = None) 
     return labels
 
 
-def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> ArrayT:
+@overload
+def decode(probabilities: Listed, edges: npt.ArrayLike, rule: str = "expectation") -> np.ndarray: ...
+@overload
+def decode(probabilities: "jax.Array", edges: npt.ArrayLike, rule: str = "expectation") -> "jax.Array": ...
+def decode(probabilities: Any, edges: Any, rule: str = "expectation") -> Any:
     """Values [...] in target units from class `probabilities` [..., C] over `edges` [C + 1].
 
     rule: "expectation", the mean of the class centres; "argmax", the centre of the most probable class; "median", where
@@ -103,7 +113,7 @@ def decode(probabilities: ArrayT, edges: ArrayT, rule: str = "expectation") -> A
     return edges[median] + share * (edges[median + 1] - edges[median])
 
 
-def _check_counts(counts: np.ndarray) -> np.ndarray:
+def _check_counts(counts: npt.ArrayLike) -> np.ndarray:
     """`counts` as an array. Raises ValueError unless it is a histogram [C]: whole numbers of at least 0, not all 0."""
     counts = np.asarray(counts)
     whole = counts.ndim == 1 and np.all(np.isfinite(counts)) and np.array_equal(counts, np.round(counts))
@@ -112,7 +122,7 @@ def _check_counts(counts: np.ndarray) -> np.ndarray:
     return counts
 
 
-def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> tuple[np.ndarray, np.ndarray]:
+def equalize(counts: npt.ArrayLike, edges: npt.ArrayLike, rounding: str = "ceil") -> tuple[np.ndarray, np.ndarray]:
     """Merges neighbouring bins so that their counts become as equal as possible (Eq. 12).
 
     counts [C], edges [C + 1] -> new edges [C' + 1], new counts [C'], C' <= C. Bin k goes to the new class
@@ -145,7 +155,7 @@ def equalize(counts: np.ndarray, edges: np.ndarray, rounding: str = "ceil") -> t
     return new_edges, np.add.reduceat(counts, starts)
 
 
-def keep_probabilities(counts: np.ndarray) -> np.ndarray:
+def keep_probabilities(counts: npt.ArrayLike) -> np.ndarray:
     """rho(k) = min_j counts_j / counts_k (Eq. 13) [C] -> [C]; the minimum is over non-empty classes.
 
     An empty class gets 1: training never draws from it, and a sample of it that turns up later is always kept.
@@ -156,7 +166,7 @@ def keep_probabilities(counts: np.ndarray) -> np.ndarray:
     return smallest / np.where(counts > 0, counts, smallest)
 
 
-def check_targets(targets: np.ndarray, name: str = "targets") -> np.ndarray:
+def check_targets(targets: npt.ArrayLike, name: str = "targets") -> np.ndarray:
     """`targets` as an array. Raises ValueError if it is empty, or naming the first row that is NaN or infinite."""
     targets = np.asarray(targets)
     if targets.size == 0:
@@ -168,29 +178,30 @@ def check_targets(targets: np.ndarray, name: str = "targets") -> np.ndarray:
     return targets
 
 
-def from_edges(targets: np.ndarray, edges: np.ndarray, *, balanced: bool = False, rounding: str = "ceil") -> Bins:
+def from_edges(targets: npt.ArrayLike, edges: npt.ArrayLike, *, balanced: bool = False, rounding: str = "ceil") -> Bins:
     """The classes of training `targets` [n] over given `edges` [C + 1].
 
     Not balanced: those edges, and every sample is kept (keep = 1). Balanced: equalised edges (Eq. 12) with the keep
     probabilities of Eq. 13. Where equalisation leaves fewer than two classes (one bin holds nearly everything), the
     given edges stay and only the keep probabilities balance them, as in the published image code (recipes 4.2).
     """
-    labels = assign(check_targets(targets), edges)
+    labels, edges = assign(check_targets(targets), edges), np.asarray(edges)
     return from_histogram(np.bincount(labels.ravel(), minlength=len(edges) - 1), edges, balanced, rounding)
 
 
-def from_histogram(counts: np.ndarray, edges: np.ndarray, balanced: bool = False, rounding: str = "ceil") -> Bins:
+def from_histogram(counts: npt.ArrayLike, edges: npt.ArrayLike, balanced: bool = False, rounding: str = "ceil") -> Bins:
     """As `from_edges`, from the histogram [C] of the training targets over `edges` [C + 1]."""
+    counts, edges = np.asarray(counts), np.asarray(edges)
     if not balanced:
-        return Bins(np.asarray(edges), np.asarray(counts), np.ones(len(counts)))
+        return Bins(edges, counts, np.ones(len(counts)))
     new_edges, new_counts = equalize(counts, edges, rounding)
     if len(new_counts) < 2:
-        new_edges, new_counts = np.asarray(edges), np.asarray(counts)
+        new_edges, new_counts = edges, counts
     return Bins(new_edges, new_counts, keep_probabilities(new_counts))
 
 
 def fit(
-    targets: np.ndarray,
+    targets: npt.ArrayLike,
     classes: int,
     *,
     balanced: bool = False,

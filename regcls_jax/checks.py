@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeGuard
 
 
@@ -37,7 +37,7 @@ def not_negative(default: float) -> Any:
     return dataclasses.field(default=default, metadata={"positive": False})
 
 
-def choice(default: Any, known: Sequence[Any]) -> Any:
+def choice(default: Any, known: Iterable[Any]) -> Any:
     """A dataclass field: one of the `known` values."""
     return dataclasses.field(default=default, metadata={"known": tuple(known)})
 
@@ -70,7 +70,7 @@ def check_fields(where: str, described: Any) -> None:
     Raises:
       ValueError: naming `where`, field and value.
     """
-    for name, kind, known, sign, least in _checks(type(described)):
+    for name, kind, known, sign, least in _checks(described.__class__):
         value = getattr(described, name)
         # 1.0 and True equal 1, but are not what a reader of the field expects.
         if known is not None and (value not in known or type(value) not in map(type, known)):

@@ -97,8 +97,8 @@ def run(main: Callable[[], None]) -> None:
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: unknown argument {argv[1]!r}; try --help")
-        if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.ERROR)  # Orbax logs a lot below this level
+        if not flags.FLAGS["verbosity"].present and not DEBUG.value:
+            logging.set_verbosity(logging.FATAL)  # Orbax logs a lot, and every error that it raises with its traceback
         try:
             main()
         except (OSError, ValueError) as error:

@@ -27,6 +27,7 @@ def load(given: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ValueError(f"config file {path} does not exist; --config is <path>.py or <path>.py:<variant>")
     loader = importlib.machinery.SourceFileLoader("config_file", path)
+    # A spec made of a name alone is never None.
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("config_file", loader))  # type: ignore[arg-type]
     try:
         loader.exec_module(module)

@@ -42,7 +42,7 @@ def start(platform: str = "any", cpu_devices: int | None = None, connect: Callab
       One line: what the program runs on.
 
     Raises:
-      ValueError: JAX finds nothing, or something else than `platform`.
+      ValueError: JAX finds nothing, or something else than `platform`, or the processes cannot be joined.
     """
     configure_cpu(cpu_devices)
     # A GPU that JAX cannot use is a warning of JAX's, which the programs' log level would hide.
@@ -52,8 +52,11 @@ def start(platform: str = "any", cpu_devices: int | None = None, connect: Callab
     if platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
     if connect is not None:
-        connect()
-    told = jax.config.jax_platforms or ""  # type: ignore[attr-defined]
+        try:
+            connect()
+        except RuntimeError as error:
+            raise ValueError(f"the processes cannot be joined: {error}") from error
+    told = jax.config.jax_platforms or ""  # type: ignore[attr-defined]  # JAX declares no option
     try:
         devices, found = jax.devices(), jax.default_backend()
     except RuntimeError as error:

@@ -45,7 +45,7 @@ class FdsConfig(NamedTuple):
 class Statistics(NamedTuple):
     """Count [K], mean [K, F] and sum of squared deviations from it, `squares` [K, F], per bucket; float32."""
 
-    count: Array
+    count: Array  # type: ignore[assignment]  # hides tuple.count
     mean: Array
     squares: Array
 
@@ -62,7 +62,7 @@ class State(NamedTuple):
     last_var: Array
     smoothed_mean: Array
     smoothed_var: Array
-    count: Array
+    count: Array  # type: ignore[assignment]  # hides tuple.count
     epoch: Array
 
 
@@ -82,7 +82,7 @@ def init(buckets: int, features: int, config: FdsConfig) -> State:
         raise ValueError(f"FDS clip must be 0 < low <= high, got {config.clip}")
     # One array per buffer: a donated state may not hold the same one twice.
     moments = [make((buckets, features)) for _ in range(3) for make in (jnp.zeros, jnp.ones)]
-    return State(*moments, jnp.zeros(buckets), jnp.int32(config.start_update))
+    return State._make([*moments, jnp.zeros(buckets), jnp.int32(config.start_update)])
 
 
 def age_buckets(
@@ -190,7 +190,7 @@ def update(state: State, statistics: Statistics, epoch: ArrayLike, config: FdsCo
     mean = (1 - momentum) * statistics.mean + momentum * state.running_mean
     var = (1 - momentum) * variance + momentum * state.running_var
     count = state.count + statistics.count
-    kernel = _kernel_matrix(len(count), config)
+    kernel: Array | np.ndarray = _kernel_matrix(len(count), config)
 
     if corrected:
         seen = count > 0

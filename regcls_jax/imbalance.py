@@ -6,6 +6,7 @@ NumPy in, NumPy out; nothing here needs a model or a trainer. Targets are any fl
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage, signal
 
 from regcls_jax import binning
@@ -54,7 +55,7 @@ def lds_kernel(kernel: str, size: int, sigma: float, normalization: str = "max")
 
 
 def class_weights(
-    counts: np.ndarray,
+    counts: npt.ArrayLike,
     method: str,
     *,
     lds: LdsKernel | None = None,
@@ -96,8 +97,8 @@ def class_weights(
 
 
 def label_weights(
-    targets: np.ndarray,
-    edges: np.ndarray,
+    targets: npt.ArrayLike,
+    edges: npt.ArrayLike,
     method: str,
     *,
     lds: LdsKernel | None = None,

@@ -1,6 +1,7 @@
 """The settings of a training that both engines share: loss, classes, sample weights and optimisation."""
 
 import dataclasses
+from typing import Any
 
 from regcls_jax import optimizer as optimizers
 from regcls_jax.binning import ROUNDINGS
@@ -11,8 +12,8 @@ from regcls_jax.losses.registry import AUXILIARY, HYPERPARAMETERS, REGRESSION, A
 OUTPUTS = ("target", "standardised")
 BUCKET_POINTS = ("centre", "mean")
 
-# One field per hyperparameter of the registered losses, so that a new loss adds its own.
-_Hyperparameters = dataclasses.make_dataclass(
+# One field per hyperparameter of the registered losses, so that a new loss adds its own. Any: made at run time.
+_Hyperparameters: Any = dataclasses.make_dataclass(
     "_Hyperparameters",
     [
         (name, float, (not_negative if hyperparameter.zero else positive)(hyperparameter.default))

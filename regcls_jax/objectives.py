@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy.typing as npt
 from jax import Array
 
 from regcls_jax import losses
@@ -10,7 +11,7 @@ from regcls_jax.losses.registry import Loss
 from regcls_jax.prediction import Prediction
 
 
-def _fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+def _fitted(name: str, array: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
     """`array` in the given `shape`: as it is, or [B] repeated over the components of vector targets [B, t]."""
     array = jnp.asarray(array)
     if array.shape == shape:
@@ -20,27 +21,28 @@ def _fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
     raise ValueError(f"{name} {array.shape} and values {shape} differ in shape")
 
 
-def _mask(name: str, mask: Array, shape: tuple[int, ...]) -> Array:
+def _mask(name: str, mask: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
     mask = _fitted(name, mask, shape)
     if mask.dtype != bool:
         raise ValueError(f"{name} must be bool (True: the example counts), got {mask.dtype}; pass numbers as weights")
     return mask
 
 
-def masked_mean(values: Array, mask: Array | None = None) -> Array:
+def masked_mean(values: npt.ArrayLike, mask: npt.ArrayLike | None = None) -> Array:
     """The mean of `values` [...] where the bool `mask` [...] is True: sum(mask * values) / max(sum(mask), 1).
 
     Without a mask the plain mean. If nothing is kept, the result is 0 with a zero gradient, not NaN. A mask [B] fits
     values [B, t].
     """
+    values = jnp.asarray(values)
     if mask is None:
-        return jnp.mean(jnp.asarray(values))
-    mask = _mask("mask", mask, jnp.shape(values))
+        return jnp.mean(values)
+    mask = _mask("mask", mask, values.shape)
     # where() rather than a product: an excluded value may be inf or NaN.
-    return jnp.sum(jnp.where(mask, jnp.asarray(values), 0)) / jnp.maximum(jnp.sum(mask), 1)
+    return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)
 
 
-def keep_mask(key: Array, labels: Array, keep: Array) -> Array:
+def keep_mask(key: Array, labels: npt.ArrayLike, keep: npt.ArrayLike) -> Array:
     """Draws which samples count in the class loss (Eq. 13): labels int [...], keep [C] -> bool [...].
 
     True where U(0, 1) < keep[label]. Draw a new mask in every step, from `fold_in(key, step)`: the published code draws
@@ -53,17 +55,17 @@ def keep_mask(key: Array, labels: Array, keep: Array) -> Array:
 
 def objective(
     prediction: Prediction,
-    targets: Array,
-    labels: Array | None = None,
+    targets: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
     *,
     given: Given | None = None,
     lam: Array | float = 1.0,
     scale: Array | float = 1.0,
     regression: Loss = losses.squared_error,
     auxiliary: Auxiliary = classification,
-    weights: Array | None = None,
-    mask: Array | None = None,
-    class_mask: Array | None = None,
+    weights: npt.ArrayLike | None = None,
+    mask: npt.ArrayLike | None = None,
+    class_mask: npt.ArrayLike | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """scale * (lam * mean regression loss + mean auxiliary loss), and its two terms before weighting (Eq. 3 and 4).
 
@@ -108,7 +110,7 @@ def objective(
     if labels is not None:
         if given is not None:
             raise ValueError("pass either labels or given, not both")
-        given = Given(targets, labels)
+        given = Given(targets, jnp.asarray(labels))
     if given is not None:
         kept = _kept(jnp.shape(given.targets), mask, class_mask)
         seen = _masked(prediction._replace(value=value), kept, given.axis)
@@ -123,7 +125,7 @@ def objective(
     return scale * total, terms
 
 
-def _kept(shape: tuple[int, ...], mask: Array | None, class_mask: Array | None) -> Array | None:
+def _kept(shape: tuple[int, ...], mask: npt.ArrayLike | None, class_mask: npt.ArrayLike | None) -> Array | None:
     """Which examples count in the auxiliary mean, in the `shape` of its targets; None: all."""
     kept = None if class_mask is None else _mask("class_mask", class_mask, shape)
     if mask is None:

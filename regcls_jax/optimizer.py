@@ -44,7 +44,7 @@ def make(
     learning_rate: Array | float | optax.Schedule,
     weight_decay: Array | float = 0.0,
     decay: str = "coupled",
-    momentum: float = 0.9,
+    momentum: Array | float = 0.9,
 ) -> optax.GradientTransformation:
     """Adam (.9, .999, 1e-8) or SGD with momentum, on all parameters, biases included.
 

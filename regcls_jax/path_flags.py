@@ -24,4 +24,4 @@ def define_path(name: str, default: str | None, help_text: str, **options: Any) 
 
 def define_paths(name: str, help_text: str, **options: Any) -> flags.FlagHolder:
     """As `define_path`, of a list that grows every time the flag is given."""
-    return flags.DEFINE_multi(_PathParser(), None, name, None, help_text, **options)
+    return flags.DEFINE_multi(_PathParser(), flags.ArgumentSerializer(), name, None, help_text, **options)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax import Array
 from jax.scipy.special import erf
 from jax.scipy.stats import norm
@@ -31,22 +32,22 @@ class HistogramPrior(NamedTuple):
     As in `binning.assign`, `edges` may be padded at the end with +inf; the padded bins have probability 0.
     """
 
-    edges: ArrayLike
-    probabilities: ArrayLike
+    edges: Array | np.ndarray
+    probabilities: Array | np.ndarray
 
 
 class MixturePrior(NamedTuple):
     """A Gaussian mixture p~(y): `means`, `variances` (positive), `weights` (sum 1; 0 where padded), each [K]."""
 
-    means: ArrayLike
-    variances: ArrayLike
-    weights: ArrayLike
+    means: Array | np.ndarray
+    variances: Array | np.ndarray
+    weights: Array | np.ndarray
 
 
 Prior = HistogramPrior | MixturePrior
 
 
-def histogram_prior(targets: np.ndarray, edges: np.ndarray) -> HistogramPrior:
+def histogram_prior(targets: npt.ArrayLike, edges: npt.ArrayLike) -> HistogramPrior:
     """The prior of training `targets` [n] over increasing `edges` [C + 1] (target units), which must hold them all.
 
     Raises ValueError for a target outside: `binning.assign` puts it into the outermost class, a density cannot.
@@ -62,7 +63,7 @@ def histogram_prior(targets: np.ndarray, edges: np.ndarray) -> HistogramPrior:
     return HistogramPrior(edges, counts / targets.size)
 
 
-def mixture_prior(means: ArrayLike, variances: ArrayLike, weights: ArrayLike) -> MixturePrior:
+def mixture_prior(means: npt.ArrayLike, variances: npt.ArrayLike, weights: npt.ArrayLike) -> MixturePrior:
     """A checked MixturePrior from fitted parameters, each [K]; raises ValueError, naming the values, if invalid."""
     means, variances, weights = (np.asarray(values, np.float64) for values in (means, variances, weights))
     if means.ndim != 1 or not means.shape == variances.shape == weights.shape:
@@ -78,7 +79,7 @@ def mixture_prior(means: ArrayLike, variances: ArrayLike, weights: ArrayLike) ->
     return MixturePrior(means, variances, weights)
 
 
-def fit_mixture(targets: np.ndarray, components: int, seed: int = 0) -> MixturePrior:
+def fit_mixture(targets: npt.ArrayLike, components: int, seed: int = 0) -> MixturePrior:
     """The Gaussian mixture of training `targets` [...] with K = `components`, by scikit-learn's EM.
 
     Published for GAI (recipes 2.4): seed 0, K = 8 on the IMDB-WIKI ages; K = 16 on NYUD2, fitted to the
@@ -134,7 +135,7 @@ def _log_masses(edges: Array, mean: Array, variance: Array) -> Array:
     return jnp.where(empty, -jnp.inf, jnp.where(straddles, middle, _log_tail(distance, width)))
 
 
-def discretised_posterior(mean: Array, variance: ArrayLike, edges: ArrayLike) -> Array:
+def discretised_posterior(mean: npt.ArrayLike, variance: ArrayLike, edges: npt.ArrayLike) -> Array:
     """log P_k, the mass of N(y; mean, variance) in each bin: [...] and edges [C + 1] -> [..., C]; -inf in an empty bin.
 
     As the logits of Eq. 9 it shows what coarsening alone costs. Let bin k have width w_k, prior mass q_k, Z = sum P_k:
@@ -151,7 +152,7 @@ def discretised_posterior(mean: Array, variance: ArrayLike, edges: ArrayLike) ->
     return masses(mean, variance)
 
 
-def _log_mixture(prior: MixturePrior, targets: Array, noise: ArrayLike) -> Array:
+def _log_mixture(prior: MixturePrior, targets: npt.ArrayLike, noise: ArrayLike) -> Array:
     """log density of the mixture convolved with N(0, noise), [...] -> [...]."""
     means, variances, weights = map(jnp.asarray, prior)
 
@@ -168,7 +169,7 @@ def _bin_densities(prior: HistogramPrior) -> Array:
     return jnp.where(occupied, probabilities / jnp.where(occupied, jnp.diff(edges), 1), 0)
 
 
-def log_density(prior: Prior, targets: Array) -> Array:
+def log_density(prior: Prior, targets: npt.ArrayLike) -> Array:
     """log p~(y), [...] -> [...]; -inf where a histogram has no mass. Edges belong to bins as in `binning.assign`."""
     if isinstance(prior, MixturePrior):
         return _log_mixture(prior, targets, 0.0)
@@ -178,7 +179,7 @@ def log_density(prior: Prior, targets: Array) -> Array:
     return jnp.log(jnp.where((targets >= edges[0]) & (targets <= edges[classes]), density, 0))
 
 
-def log_evidence(prior: Prior, mean: Array, variance: ArrayLike) -> Array:
+def log_evidence(prior: Prior, mean: npt.ArrayLike, variance: ArrayLike) -> Array:
     """log of the integral of N(y'; mean, variance) p~(y') over y' (Eq. 5, 8), [...] -> [...], in closed form.
 
     Relative precision is kept, and the gradient is finite, until (mean - y')^2 / variance overflows (in float32 at

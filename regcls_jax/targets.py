@@ -175,7 +175,7 @@ def scale_of(values: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.n
     `counts` [n]: how often each occurs. In float64; rounding would leave a constant a deviation of 1e-16.
     """
     values = np.asarray(values, np.float64)
-    mean = np.average(values, 0, counts)
+    mean = np.asarray(np.average(values, 0, counts))
     std = np.sqrt(np.average((values - mean) ** 2, 0, counts))
     return mean, np.where(values.max(0) == values.min(0), 0.0, std)
 
@@ -186,7 +186,7 @@ def standardisation(method: Method, targets: Targets, name: str = "training targ
     Each [], or [t] for vector targets [n, t]. Raises ValueError, naming `name`, for constant targets.
     """
     if method.output == "target":
-        return np.float64(0), np.float64(1)
+        return np.zeros(()), np.ones(())
     values, counts = targets if isinstance(targets, Histogram) else (np.asarray(targets), None)
     mean, std = scale_of(binning.check_targets(values, name), counts)
     if not std.all():

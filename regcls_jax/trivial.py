@@ -1,18 +1,20 @@
 """Predictions without a model, which every table shows beside the models."""
 
 import numpy as np
+import numpy.typing as npt
 
 from regcls_jax import binning
 
 TRIVIAL_PREDICTORS = ("constant", "median")
 
 
-def trivial_predictors(train_targets: np.ndarray) -> dict[str, np.ndarray]:
+def trivial_predictors(train_targets: npt.ArrayLike) -> dict[str, np.ndarray]:
     """What every model has to beat: mean (best constant for MSE) and median (for MAE) of training targets [n(, t)]."""
+    train_targets = np.asarray(train_targets)
     return {"constant": np.mean(train_targets, 0), "median": np.median(train_targets, 0)}
 
 
-def oracle_bin(targets: np.ndarray, edges: np.ndarray, train_targets: np.ndarray) -> np.ndarray:
+def oracle_bin(targets: npt.ArrayLike, edges: npt.ArrayLike, train_targets: npt.ArrayLike) -> np.ndarray:
     """The predictions of a perfect classifier over `edges` [C + 1]: the value of each target's bin, [...] -> [...].
 
     That value is the mean of the `train_targets` [n] in the bin, the best constant for MSE, or the centre of an empty

@@ -11,10 +11,14 @@ import logging, sys
 from absl import logging as absl_logging
 from regcls_jax import devices
 absl_logging.use_absl_handler()
-absl_logging.set_verbosity(absl_logging.ERROR)  # as cli.run does
-try:
+absl_logging.set_verbosity(absl_logging.FATAL)  # as cli.run does
+def connect():
+    if sys.argv[1] == "alone":
+        raise RuntimeError("DEADLINE_EXCEEDED: no answer")
     warn = logging.getLogger("jax._src.xla_bridge").warning
-    print(devices.start(sys.argv[1], 2, lambda: warn("a GPU may be present")))
+    warn("a GPU may be present")
+try:
+    print(devices.start(sys.argv[1], 2, connect))
 except ValueError as error:
     print("error:", error)
 """
@@ -53,3 +57,8 @@ def test_an_accelerator_is_named_by_its_kind():
     assert described([Device()], "gpu", "") == "1 NVIDIA H100 80GB HBM3 (gpu)"
     assert described([Device()] * 8, "gpu", "") == "8 NVIDIA H100 80GB HBM3 (gpu)"
     assert described([Device()], "cpu", "") == "1 CPU device (no GPU or TPU was found)"
+
+
+def test_processes_that_cannot_be_joined_are_one_line():
+    done = subprocess.run([sys.executable, "-c", SAY, "alone"], capture_output=True, text=True)
+    assert done.stdout == "error: the processes cannot be joined: DEADLINE_EXCEEDED: no answer\n"

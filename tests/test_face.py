@@ -42,6 +42,33 @@ def test_lists_numpy_pandas_and_jax_alike(kind):
     )
 
 
+@pytest.mark.parametrize("kind", [list, np.asarray, jnp.asarray])
+def test_what_has_classes_takes_lists_numpy_and_jax_alike(kind):
+    prior, logits, labels = kind([0.0, -1.0]), kind([[1.0, 2.0], [3.0, 0.0]]), kind([0, 1])
+    given = (jnp.array([0.0, -1.0]), jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([0, 1]))
+    for function in (rc.theory.l_extra_softmax, rc.theory.assumption_gap):
+        np.testing.assert_array_equal(function(prior, logits, labels), function(*given))
+    soft = rc.losses.memberships(kind([0.5, 1.5]), kind([0.0, 1.0, 2.0]), 1.0)
+    np.testing.assert_allclose(soft, soft[::-1, ::-1], rtol=1e-6)
+    sums = rc.metrics.class_error_sums(kind([1.0, 2.0]), kind([0.0, 4.0]), labels, kind([True, True]), 2)
+    assert np.asarray(sums.absolute).tolist() == [1, 2]
+
+
+def listed(values: list[float]) -> rc.bins.Bins:
+    """What a type checker has to accept, and know the result of."""
+    edges: np.ndarray = rc.bins.fit(values, 2).edges
+    labels: np.ndarray = rc.bins.assign(values, [0.0, 1.0, 2.0])
+    on_device: jax.Array = rc.bins.assign(jnp.asarray(values), edges)
+    errors: jax.Array = rc.losses.huber(values, np.asarray(values)) + rc.losses.cross_entropy([[0.0, 1.0]] * 2, labels)
+    total, _ = rc.objective(rc.Prediction(errors), values, mask=np.asarray(on_device) >= 0, weights=[1.0, 2.0])
+    assert total.dtype == jnp.float32
+    return rc.bins.from_edges(values, edges)
+
+
+def test_types_are_those_that_are_annotated():
+    assert listed([0.5, 1.5]).counts.tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("namespace", [np, jnp])
 @pytest.mark.parametrize(
     ("rule", "expected"),

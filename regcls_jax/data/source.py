@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 
-class Spec(Protocol):
+class Spec(Hashable, Protocol):
     """What determines one problem: small, frozen, hashable.
 
     `name` is used in messages; `scenario` is the key of the config's section `scenario` that applies to it ("": none);

@@ -1,8 +1,11 @@
 """Checkpoints of a training with Orbax: the newest one, to continue from, and the best one, to test."""
 
+import contextlib
 import dataclasses
+import hashlib
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,10 @@ from orbax.checkpoint.checkpoint_managers import PolicyCheckpointInfo, Preservat
 from regcls_jax.store.files import digest, signed, verified
 
 METRIC = "selected"
-# What a position says besides: the metric, and the digest of the arrays.
-SELECTED, DIGEST = "selected", "arrays"
+# What a checkpoint takes beside its arrays, at most (bytes).
+SPARE = 2**19
+# What a position says besides: the metric, the digest of the arrays, and that of their names and shapes.
+SELECTED, DIGEST, NETWORK = "selected", "arrays", "network"
 
 
 def _digest(state: Any) -> str:
@@ -23,11 +28,21 @@ def _digest(state: Any) -> str:
     return digest(*(np.asarray(leaf.addressable_data(0)) for leaf in jax.tree.leaves(state)))
 
 
+def _network(state: Any) -> str:
+    """A digest of the names, types and shapes of the arrays of a state, whose leaves may be jax.ShapeDtypeStruct."""
+    leaves, _ = jax.tree.flatten_with_path(state)
+    named = [f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}" for path, leaf in leaves]
+    return hashlib.blake2b("\n".join(named).encode(), digest_size=8).hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def _damaged(path: Any, error: Exception) -> OSError:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
     return OSError(
-        f"{path} cannot be restored: {reason}; remove that folder to go on from the checkpoint before it, or the "
-        "folder of the run to train it again"
+        f"{path} cannot be restored: {_reason(error)}; remove that folder to go on from the checkpoint before "
+        "it, or the folder of the run to train it again"
     )
 
 
@@ -81,13 +96,37 @@ class Checkpoints:
             self._position(step)
 
     def save(self, step: int, state: Any, position: dict[str, Any], selected: float | None) -> None:
-        """Saves `state` (arrays) and `position` (JSON) at `step`; `selected`: the validation metric after an epoch."""
-        position = signed({**position, SELECTED: selected, DIGEST: _digest(state)})
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
-            metrics=None if selected is None else {METRIC: selected},
-        )
+        """Saves `state` (arrays) and `position` (JSON) at `step`; `selected`: the validation metric after an epoch.
+
+        Raises OSError where this one, or the one before it, cannot be written.
+        """
+        position = signed({**position, SELECTED: selected, DIGEST: _digest(state), NETWORK: _network(state)})
+        self.wait()
+        with self._writing():
+            self._check_room(state)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
+                metrics=None if selected is None else {METRIC: selected},
+            )
+
+    def _check_room(self, state: Any) -> None:
+        """Raises OSError where the disk has no room for `state`: on a disk that fills up, Orbax prints tracebacks."""
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + SPARE
+        free = shutil.disk_usage(self._manager.directory).free
+        if free < needed:
+            raise OSError(f"the disk has {free / 2**20:,.0f} MiB free, and it takes {needed / 2**20:,.0f}")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Makes an OSError of whatever goes wrong in writing: here, or in the background since the last call."""
+        try:
+            yield
+        except Exception as error:  # a full disk is a ValueError, an OSError or a RuntimeError, as it comes
+            raise OSError(
+                f"{self._manager.directory}: no checkpoint can be written: {_reason(error)}; once that is mended (is "
+                "the disk full?), the same command goes on from the last one"
+            ) from error
 
     @property
     def newest(self) -> int | None:
@@ -126,16 +165,22 @@ class Checkpoints:
         Raises OSError, naming the folder, where the checkpoint is damaged or of another model.
         """
         position = self._position(step)
+        if position.get(NETWORK, _network(like)) != _network(like):  # earlier versions did not note it
+            raise OSError(
+                f"{self._manager.directory / str(step)} is of another network than the run that it is read for: was "
+                "its config.json changed, or the folder copied?"
+            )
         state = self._read(step, state=ocp.args.StandardRestore(like))["state"]
         if _digest(state) != position[DIGEST]:
             raise _damaged(self._manager.directory / str(step), ValueError("its arrays are not those that were saved"))
-        return state, {name: value for name, value in position.items() if name not in (SELECTED, DIGEST)}
+        return state, {name: value for name, value in position.items() if name not in (SELECTED, DIGEST, NETWORK)}
 
     def wait(self) -> None:
-        """Waits until everything is written."""
-        self._manager.wait_until_finished()
+        """Waits until everything is written; OSError where it cannot be."""
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and lets go of the folder."""
-        self.wait()
-        self._manager.close()
+        """Waits, and lets go of the folder; OSError where something cannot be written."""
+        with self._writing():
+            self._manager.close()

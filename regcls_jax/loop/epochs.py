@@ -195,6 +195,7 @@ def train_epoch(training: Training, progress: Progress, save_minutes: float, sto
 def smooth_features(training: Training, progress: Progress) -> None:
     """One more pass over the training set, for the statistics of FDS (recipes 2.3)."""
     number = jnp.int32(progress.done // training.engine.steps_per_epoch - 1)
+    assert progress.state.fds is not None  # the run smooths features
     shape = progress.state.fds.running_mean.shape
     statistics = jax.device_put(feature_smoothing.empty_statistics(*shape), replicated(training.mesh))
     for index in range(training.engine.steps_per_epoch):
@@ -227,6 +228,7 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
     engine, data = training.engine, training.data
     training.checkpoints.wait()
     best = training.checkpoints.best
+    assert best is not None  # every epoch ends with a checkpoint that has a metric
     state, _ = training.checkpoints.restore(best, state_template(engine, training.mesh))
     found = {split: training.programs.evaluate(state, data.splits[split]) for split in ("val", "test")}
     if jax.process_index() == 0:

@@ -45,7 +45,7 @@ def fit(run: LoopRun, training: targets.Targets, name: str) -> FittedArrays:
         data = targets.class_bins(other_classes(run, run.balanced_data, balanced=True), training, name)
 
     def small(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else np.float32(values)
+        return None if values is None else values.astype(np.float32)
 
     return FittedArrays(
         edges=small(fitted.bins and fitted.bins.edges),

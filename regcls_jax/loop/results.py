@@ -50,9 +50,10 @@ def write_results(
     `found`: the evaluations by split.
     """
     if engine.task.arrays is not None:
-        predictions = {split: values for split, (_, values) in found.items()}
+        predictions = {split: values for split, (_, values) in found.items() if values is not None}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **engine.task.arrays(engine.run, data, predictions))
+        arrays: dict[str, Any] = engine.task.arrays(engine.run, data, predictions)
+        np.savez_compressed(buffer, **arrays)
         write_atomic(Path(folder) / "predictions.npz", buffer.getvalue())
     rows = result_rows(engine.run, data, measure, {split: sums for split, (sums, _) in found.items()})
     write_csv_atomic(rows, Path(folder) / "rows.csv.gz")

@@ -74,7 +74,7 @@ def _heads(batch: Batch, _: Prediction) -> Heads:
 
 def measure_over(edges: Edges, run: ImageRun, data: Prepared) -> Measure:
     """Errors by part of the target's range, those of "many", "medium" and "few" training images, and of all."""
-    parts = np.float32(edges(run, data))
+    parts = edges(run, data).astype(np.float32)
     train = _training(data)
     counts = train_counts(parts, data)
 
@@ -87,6 +87,7 @@ def measure_over(edges: Edges, run: ImageRun, data: Prepared) -> Measure:
         found = {name: np.full(len(true), value) for name, value in trivial_predictors(train).items()}
         classes = run.classes or min(ORACLE_CLASSES, len(train))
         bins = targets.class_bins(other_classes(run, classes, balanced=False), train)
+        assert bins is not None  # classes > 0
         found[f"oracle_bin_{classes}"] = oracle_bin(true, bins.edges, train)
         everyone = jnp.ones(len(true), bool)
         return {name: sums(jnp.float32(value), jnp.asarray(true), everyone) for name, value in found.items()}
@@ -101,7 +102,7 @@ def measure_over(edges: Edges, run: ImageRun, data: Prepared) -> Measure:
 
 def train_counts(edges: np.ndarray, data: Prepared) -> np.ndarray:
     """Training images in each part, int64 [K], of the target's range."""
-    return np.bincount(binning.assign(_training(data), np.float32(edges)), minlength=len(edges) - 1)
+    return np.bincount(binning.assign(_training(data), edges), minlength=len(edges) - 1)
 
 
 def _arrays(
@@ -134,7 +135,7 @@ def bucket_edges(run: ImageRun, data: Prepared) -> np.ndarray:
 
 
 def _buckets(run: ImageRun, data: Prepared) -> Buckets:
-    edges = np.float32(bucket_edges(run, data))
+    edges = bucket_edges(run, data).astype(np.float32)
 
     def of(batch: Batch, _: bool) -> Array:
         return jnp.where(batch["mask"], binning.assign(batch["target"], edges), -1)

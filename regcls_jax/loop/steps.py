@@ -107,7 +107,7 @@ def init_state(engine: Engine, variables: Mapping[str, Any] | None = None) -> Tr
     if run.loss.noise:
         params["noise_sigma"] = jnp.float32(run.noise_sigma)
     fds = None
-    if run.fds != "none":
+    if engine.buckets is not None:
         features = variables["params"]["value_head"]["kernel"].shape[-2]
         fds = feature_smoothing.init(engine.buckets.count, features, fds_config(run))
     return TrainState(jnp.int32(0), params, variables["batch_stats"], engine.optimizer.init(params), fds)
@@ -124,12 +124,12 @@ def _forward(
     engine: Engine, state: TrainState, params: dict[str, Any], batch: Batch, epoch: Array
 ) -> tuple[Prediction, Any]:
     """The prediction in training mode, value in target units, and the moved running statistics of BatchNorm."""
-    transform = None
-    if state.fds is not None:
+    transform, fds = None, state.fds
+    if fds is not None and engine.buckets is not None:
         buckets, config = engine.buckets.of(batch, False), fds_config(engine.run)
 
         def transform(features: Array) -> Array:
-            return feature_smoothing.smooth(state.fds, features, buckets, epoch, config)
+            return feature_smoothing.smooth(fds, features, buckets, epoch, config)
 
     prediction, updates = engine.model.apply(
         {"params": params["model"], "batch_stats": state.batch_stats},
@@ -163,14 +163,14 @@ def _loss(
         mask = mask & keep_mask(key, binning.assign(target, edges), keep)
         class_mask = class_mask & keep_mask(key, binning.assign(class_target, edges), keep)
     given = Given(class_target) if run.auxiliary_loss else None
-    if fitted.edges is not None:
+    if given is not None and fitted.edges is not None:
         labels = binning.assign(class_target, fitted.edges)
         if run.balanced:
             # The key of the data's draw: where both are balanced alike, both losses see the same samples (Table 4).
             class_mask = class_mask & keep_mask(key, labels, jnp.asarray(fitted.keep))
         given = given._replace(labels=labels, edges=jnp.asarray(fitted.edges))
     weights = None
-    if fitted.bucket_weights is not None:
+    if fitted.bucket_weights is not None and fitted.bucket_edges is not None:
         weights = jnp.asarray(fitted.bucket_weights)[binning.assign(target, fitted.bucket_edges)]
     hyperparameters = run.hyperparameters()
     regression = run.loss.bind(
@@ -256,6 +256,8 @@ def statistics_step(
     published = engine.run.fds == "published"
     seen = state if published else state._replace(fds=None)
     prediction, batch_stats = _forward(engine, seen, state.params, batch, epoch)
+    assert engine.buckets is not None  # the run smooths features
+    assert prediction.features is not None  # which its network returns
     buckets = engine.buckets.of(batch, True)
     new = feature_smoothing.batch_statistics(prediction.features, buckets, buckets >= 0, engine.buckets.count)
     if published:
@@ -266,4 +268,5 @@ def statistics_step(
 def eval_step(engine: Engine, params: dict[str, Any], batch_stats: Any, batch: Batch) -> Array:
     """The values predicted for a batch, [B, ...] in target units."""
     variables = {"params": params["model"], "batch_stats": batch_stats}
-    return _in_target_units(engine, engine.model.apply(variables, engine.task.inputs(batch), train=False)).value
+    prediction: Any = engine.model.apply(variables, engine.task.inputs(batch), train=False)
+    return _in_target_units(engine, prediction).value

@@ -50,7 +50,7 @@ class Buckets(NamedTuple):
     without their last axis, -1 for what is left alone; `whole` in the pass over the training set.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     of: Callable[[Batch, bool], Array]
 
 

@@ -18,6 +18,8 @@ TASKS: dict[str, Task] = {"age": AGE, "scalar": SCALAR}
 # Of runs that name none, such as those of versions that knew no other.
 DEFAULT = "age"
 SECTIONS = ("name", "run", "arms", "seeds")
+# The folder of a work directory that no arm has.
+REPORT = "report"
 
 
 def task_named(name: Any, where: str) -> Task:
@@ -54,6 +56,8 @@ def expand(config: Mapping[str, Any]) -> list[LoopRun]:
     config = {"name": "study", "run": {}, "arms": {}, "seeds": (), **config}
     check_name("a study", config["name"])
     check_arms(config["arms"], every_field())
+    if REPORT in config["arms"]:
+        raise ValueError(f"an arm cannot be called {REPORT!r}: <workdir>/{REPORT} is the folder of the report")
     check_keys("run.", config["run"], every_field())
     check_keys("run.", config["run"], arm_fields(task_named(config["run"].get("task", DEFAULT), "run")))
     if not isinstance(config["seeds"], tuple | list):

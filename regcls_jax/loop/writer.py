@@ -1,5 +1,6 @@
 """Scalars of a training as JSON lines and for TensorBoard, consistent with the checkpoint that a run continues from."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ class MetricsWriter:
 
         Raises OSError, naming file and line, where it is damaged.
         """
-        path = Path(folder) / LINES
+        self._path = path = Path(folder) / LINES
         if path.exists():
             lines = _lines(path, whole=False)
             write_atomic(path, "".join(f"{line}\n" for line, found in lines if found["step"] <= step))
@@ -28,15 +29,24 @@ class MetricsWriter:
         self._board = tensorboardX.SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """One line and one point per scalar."""
-        self._file.write(to_json({"step": step, **scalars}, indent=None))
+        """One line and one point per scalar. Raises OSError, naming the file, where it cannot be written."""
+        with self._writing():
+            self._file.write(to_json({"step": step, **scalars}, indent=None))
         for name, value in scalars.items():
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Flushes both."""
-        self._file.close()
-        self._board.close()
+        """Flushes both; raises as `write`."""
+        with self._writing():
+            self._board.close()
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, f"cannot be written: {error.strerror or error}", str(self._path)) from error
 
 
 def _lines(path: Path, whole: bool) -> Iterator[tuple[str, dict[str, Any]]]:

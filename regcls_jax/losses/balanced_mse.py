@@ -10,6 +10,7 @@ They model balanced targets: the loss may fall while the MSE on data distributed
 
 import jax
 import jax.numpy as jnp
+import numpy.typing as npt
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -30,8 +31,8 @@ def _points(prior: priors.HistogramPrior) -> priors.MixturePrior:
 
 
 def gai(
-    predictions: ArrayLike,
-    targets: ArrayLike,
+    predictions: npt.ArrayLike,
+    targets: npt.ArrayLike,
     *,
     prior: priors.Prior,
     noise_sigma: ArrayLike,
@@ -51,8 +52,8 @@ def gai(
 
 
 def bni(
-    predictions: ArrayLike,
-    targets: ArrayLike,
+    predictions: npt.ArrayLike,
+    targets: npt.ArrayLike,
     *,
     prior: priors.HistogramPrior,
     noise_sigma: ArrayLike,
@@ -77,11 +78,11 @@ def bni(
 
 
 def bmc(
-    predictions: ArrayLike,
-    targets: ArrayLike,
+    predictions: npt.ArrayLike,
+    targets: npt.ArrayLike,
     *,
     noise_sigma: ArrayLike,
-    mask: Array | None = None,
+    mask: npt.ArrayLike | None = None,
     scaled: bool = True,
 ) -> Array:
     """Balanced MSE by Monte Carlo over the batch (BMC): [B], or vectors [B, D] under N(p, s^2 I), -> [B].

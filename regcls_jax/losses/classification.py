@@ -2,13 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+import numpy.typing as npt
 from jax import Array
-from jax.typing import ArrayLike
 
 from regcls_jax.losses.regression import squared_error
 
 
-def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:
+def cross_entropy(
+    logits: npt.ArrayLike, labels: npt.ArrayLike, *, classes: Array | int | None = None, axis: int = -1
+) -> Array:
     """-log softmax(logits)[label]: logits [..., C], labels int [...] in [0, C) -> [...] in nats.
 
     `axis` is the axis of the classes in `logits`. `classes` (may be traced): only the first `classes` logits are
@@ -31,19 +33,20 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, classes: Array | int 
     return (jax.nn.logsumexp(logits, axis) - chosen) * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
 
 
-def memberships(targets: Array, edges: Array, sigma: float) -> Array:
+def memberships(targets: npt.ArrayLike, edges: npt.ArrayLike, sigma: Array | float) -> Array:
     """Soft class memberships [..., C] of `targets` [...], summing to 1: the mass of N(target, sigma^2) in each class.
 
     As in HL-Gauss (recipes 2.11): mass beyond the `edges` [C + 1] is dropped and the rest normalised; a target outside
     is moved to the nearest edge. `sigma` > 0 in target units, published: twice the width of a class.
     """
+    targets, edges = jnp.asarray(targets), jnp.asarray(edges)
     targets = jnp.clip(targets, edges[0], edges[-1])
     distances = jnp.expand_dims(edges, tuple(range(targets.ndim))) - jnp.expand_dims(targets, -1)
     below = jax.scipy.special.ndtr(distances / sigma)
     return jnp.diff(below, axis=-1) / (below[..., -1:] - below[..., :1])
 
 
-def membership_error(outputs: Array, memberships: Array, *, axis: int = -1) -> Array:
+def membership_error(outputs: npt.ArrayLike, memberships: npt.ArrayLike, *, axis: int = -1) -> Array:
     """Sum over classes (on `axis`) of (output - membership)^2, [..., C] and [..., C] -> [...].
 
     Trains a class head to *regress* `memberships` instead of classifying: a control (see `auxiliary.membership`).

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from regcls_jax.losses import auxiliary, balanced_mse, regression
 from regcls_jax.priors import MixturePrior
@@ -40,7 +41,7 @@ class RegressionLoss(NamedTuple):
         prior: MixturePrior | None = None,
         noise_sigma: Array | None = None,
         mask: Array | None = None,
-        unit: Array | float | None = None,
+        unit: ArrayLike | None = None,
     ) -> Loss:
         """The loss as a function of predictions and targets alone; arguments it does not take are ignored.
 
@@ -98,8 +99,7 @@ AUXILIARY: dict[str, AuxiliaryLoss] = {
         {"membership_sigma": Hyperparameter(2.0, "sigma")},  # target units
     ),
 }
+_LOSSES: tuple[RegressionLoss | AuxiliaryLoss, ...] = (*REGRESSION.values(), *AUXILIARY.values())
 HYPERPARAMETERS: dict[str, Hyperparameter] = {
-    name: hyperparameter
-    for loss in (*REGRESSION.values(), *AUXILIARY.values())
-    for name, hyperparameter in loss.hyperparameters.items()
+    name: hyperparameter for loss in _LOSSES for name, hyperparameter in loss.hyperparameters.items()
 }

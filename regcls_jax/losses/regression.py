@@ -1,13 +1,14 @@
 """Losses of a predicted value, optax style: per-example values [...]; the caller reduces once (objectives.py)."""
 
 import jax.numpy as jnp
+import numpy.typing as npt
 from jax import Array
 from jax.typing import ArrayLike
 
 FOCAL_ACTIVATIONS = ("sigmoid", "tanh")
 
 
-def check_pair(predictions: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
+def check_pair(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Array, Array]:
     """Both as JAX arrays: the one check of every loss of a prediction and a target.
 
     Raises ValueError for different shapes (nothing is broadcast) or predictions that are not floating point.
@@ -20,13 +21,13 @@ def check_pair(predictions: ArrayLike, targets: ArrayLike) -> tuple[Array, Array
     return predictions, targets
 
 
-def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
+def squared_error(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
     """(p - y)^2, [...] -> [...] (Eq. 3), in squared target units."""
     predictions, targets = check_pair(predictions, targets)
     return jnp.square(predictions - targets)
 
 
-def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
+def absolute_error(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
     """|p - y|, [...] -> [...], in target units. The gradient at p = y is 0."""
     predictions, targets = check_pair(predictions, targets)
     error = predictions - targets
@@ -34,7 +35,7 @@ def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     return jnp.where(error == 0, 0, jnp.abs(error))
 
 
-def huber(predictions: ArrayLike, targets: ArrayLike, *, beta: float = 1.0) -> Array:
+def huber(predictions: npt.ArrayLike, targets: npt.ArrayLike, *, beta: ArrayLike = 1.0) -> Array:
     """Smooth L1, [...] -> [...]: a^2 / (2 beta) for a = |p - y| < beta, else a - beta / 2 (recipes 2.1).
 
     `beta` in target units. This is optax.huber_loss(delta=beta) / beta, so that it tends to |p - y| for small beta.
@@ -45,7 +46,7 @@ def huber(predictions: ArrayLike, targets: ArrayLike, *, beta: float = 1.0) -> A
     return jnp.where(error < beta, jnp.square(jnp.minimum(error, beta)) / (2 * beta), error - beta / 2)
 
 
-def gaussian_nll(predictions: ArrayLike, targets: ArrayLike, variance: ArrayLike) -> Array:
+def gaussian_nll(predictions: npt.ArrayLike, targets: npt.ArrayLike, variance: ArrayLike) -> Array:
     """-log N(y; p, variance) (Eq. 2), [...] -> [...] in nats; `variance` (scalar or [...]) in squared target units."""
     return (squared_error(predictions, targets) / variance + jnp.log(2 * jnp.pi * variance)) / 2
 
@@ -62,8 +63,8 @@ def _focal_factor(predictions: Array, targets: Array, beta: ArrayLike, gamma: Ar
 
 
 def focal_squared_error(
-    predictions: ArrayLike,
-    targets: ArrayLike,
+    predictions: npt.ArrayLike,
+    targets: npt.ArrayLike,
     *,
     beta: ArrayLike = 0.2,
     gamma: ArrayLike = 1.0,
@@ -80,8 +81,8 @@ def focal_squared_error(
 
 
 def focal_absolute_error(
-    predictions: ArrayLike,
-    targets: ArrayLike,
+    predictions: npt.ArrayLike,
+    targets: npt.ArrayLike,
     *,
     beta: ArrayLike = 0.2,
     gamma: ArrayLike = 1.0,

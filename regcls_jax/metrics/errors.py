@@ -3,18 +3,20 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 from jax import Array
 
 
 class ErrorSums(NamedTuple):
     """Sums over evaluated samples: squared error, absolute error (target units), number of samples."""
 
-    squared: Array
-    absolute: Array
-    count: Array
+    squared: Array | np.ndarray
+    absolute: Array | np.ndarray
+    count: Array | np.ndarray  # type: ignore[assignment]  # hides tuple.count
 
 
-def error_sums(predictions: Array, targets: Array, mask: Array) -> ErrorSums:
+def error_sums(predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike) -> ErrorSums:
     """Sums over the samples where `mask` [n] is True; predictions and targets [n] or [n, t].
 
     Errors of vectors are averaged over their components. Masked-out entries may hold anything.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax import Array
 
 SHOTS = ("many", "medium", "few")
@@ -21,18 +22,21 @@ class ClassErrorSums(NamedTuple):
     `log_absolute` -inf, as it makes the geometric mean 0.
     """
 
-    squared: Array
-    absolute: Array
-    log_absolute: Array
-    count: Array
+    squared: Array | np.ndarray
+    absolute: Array | np.ndarray
+    log_absolute: Array | np.ndarray
+    count: Array | np.ndarray  # type: ignore[assignment]  # hides tuple.count
 
 
-def class_error_sums(predictions: Array, targets: Array, labels: Array, mask: Array, classes: int) -> ClassErrorSums:
+def class_error_sums(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, labels: npt.ArrayLike, mask: npt.ArrayLike, classes: int
+) -> ClassErrorSums:
     """Sums over the samples [...] where `mask` is True, by `labels` int [...] (integer ages), K = `classes`; float32.
 
     Masked-out entries may hold anything. A label outside [0, classes) makes all sums NaN, which `shot_metrics`
     reports: no sample is left out silently. For ages, `classes` is the largest test age + 1, or more.
     """
+    predictions, targets, labels, mask = map(jnp.asarray, (predictions, targets, labels, mask))
     mask = mask.reshape(-1)
     labels = jnp.where(mask, labels.reshape(-1), 0)
     error = jnp.abs(jnp.where(mask, predictions.reshape(-1) - targets.reshape(-1), 1)).astype(jnp.float32)
@@ -46,7 +50,7 @@ def class_error_sums(predictions: Array, targets: Array, labels: Array, mask: Ar
     return ClassErrorSums(*map(total, terms))
 
 
-def shot_groups(train_counts: np.ndarray, many: int = 100, few: int = 20) -> dict[str, np.ndarray]:
+def shot_groups(train_counts: npt.ArrayLike, many: int = 100, few: int = 20) -> dict[str, np.ndarray]:
     """Which classes [K] are "many" (training count > `many`), "few" (< `few`, so 0 too) and "medium" (the rest).
 
     Raises ValueError where the two limits cross or a count is negative.
@@ -75,7 +79,7 @@ def _metrics(sums: ClassErrorSums) -> dict[str, float]:
 
 
 def shot_metrics(
-    sums: ClassErrorSums, train_counts: np.ndarray, many: int = 100, few: int = 20
+    sums: ClassErrorSums, train_counts: npt.ArrayLike, many: int = 100, few: int = 20
 ) -> dict[str, dict[str, float]]:
     """Metrics of "all", "many", "medium" and "few" from the sums [K] of a whole test set.
 

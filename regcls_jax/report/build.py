@@ -18,7 +18,7 @@ from regcls_jax.report.studies import choose
 from regcls_jax.report.tables import Report
 from regcls_jax.store.files import read_json, to_json, write_atomic
 from regcls_jax.store.meta import read_meta
-from regcls_jax.store.rows import METRICS, diverged, read_rows, run_columns, write_csv_atomic
+from regcls_jax.store.rows import METRICS, diverged, read_rows, run_columns, with_diverged, write_csv_atomic
 from regcls_jax.store.traces import export_files, read_trace
 from regcls_jax.study.runs import Run, expand
 
@@ -35,8 +35,8 @@ def _diverged_note(rows: pd.DataFrame) -> str:
         by = ["arm", *(name for name in ("dataset", *CELL) if name in lost)]
         listed = lost.groupby(by).size().rename("diverged").reset_index()
     return (
-        f"**{len(lost)} run(s) diverged** (NaN or infinite error). They lose every comparison and are "
-        f"left out of means:\n\n{tables.markdown(listed)}"
+        f"**{len(lost)} run(s) diverged** (an error that is NaN, infinite, or over a million times that of the "
+        f"constant predictor). They lose every comparison and are left out of means:\n\n{tables.markdown(listed)}"
     )
 
 
@@ -119,11 +119,12 @@ def build(
         if not (rows["split"] == split).any():
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")
     reported = export_rows(rows, study.splits)  # so that an export has the same report to the last digit
+    counted = with_diverged(reported)
     trace = read_trace(workdir, set(rows.loc[rows["run"] >= 0, "run"])) if study.traced else None
     unseen = ""
     if trace is None and (workdir / "trace").exists():
         unseen = f"A trace was recorded ({workdir / 'trace'}); only the report of configs/theory.py shows one."
-    given = (reported,) if trace is None else (reported, trace)
+    given = (counted,) if trace is None else (counted, trace)
     made = study.tables(*given)
     drawn = study.figures if figures else {}
     return Report(
@@ -134,7 +135,7 @@ def build(
         trace={} if trace is None else export_files(trace, study.splits),
         signs=study.signs,
         models=len(rows.drop_duplicates(run_columns(rows))),
-        remarks="\n\n".join(filter(None, (missing, _diverged_note(rows), unseen))),
+        remarks="\n\n".join(filter(None, (missing, _diverged_note(with_diverged(rows)), unseen))),
         tables=made,
         figures={
             f"{stem}.{kind}": data

@@ -47,10 +47,10 @@ def effect_figure(
         tall = (0.16 + 0.1 * len(names)) * most + 0.8
         figure = Figure(figsize=(4.6 * across + 0.8, tall * down + 0.7), layout="constrained")
         grid = figure.subplots(down, across, sharex="row", squeeze=False)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_axis_off()
-        for (row, column), (title, found) in zip(np.ndindex(grid.shape), panels.items(), strict=False):
-            axes = grid[row, column]
+        for unused in grid.flat[len(panels) :]:
+            unused.set_axis_off()
+        drawn = zip(np.ndindex(grid.shape), grid.flat, panels.items(), strict=False)
+        for (row, column), axes, (title, found) in drawn:
             places = {name: place for place, name in enumerate(dict.fromkeys(map(line, found)))}
             axes.axvline(0.0, color=STYLES["constant"]["color"], linewidth=1.0)
             for effect in found:

@@ -19,11 +19,12 @@ from regcls_jax.report.effects import (
     groups_by,
     mean_lines,
 )
+from regcls_jax.report.statistics import FOLD
 from regcls_jax.report.tables import TRIVIAL, Table, label
 from regcls_jax.store.rows import COLUMNS, METRICS
 
 # Of the columns of a source: draws of the data that a mean is taken over. Any other one tells data sets apart.
-DRAWS = ("function", "fold", "repetition")
+DRAWS = ("function", FOLD, "repetition")
 # Columns of a row that are no setting of the training.
 NOT_SETTINGS = ("run", "arm", "seed", "split", "n", "classes_kept", *METRICS)
 
@@ -136,9 +137,10 @@ def generic_tables(rows: pd.DataFrame) -> list[Table]:
     means = Table(f"Every arm in every setting{of}", note, frame, frame)
     found = generic_effects(rows)
     lines = effect_lines(found, classes=True)
+    by = "training sets of folds overlap: Nadeau and Bengio's t" if FOLD in draws else "two-way"
     note = (
         f"Arm − {label(_reference(rows))} in test MSE, paired by {', '.join(draws) or 'data'}; intervals are "
-        f"over {' and '.join(draws[:2]) or 'nothing'} (two-way) or take runs as independent, which is too narrow. "
+        f"over {' and '.join(draws[:2]) or 'nothing'} ({by}) or take runs as independent, which is too narrow. "
         "Constant and median: their test MSE."
     )
     shown = first_lines(lines) if found else None

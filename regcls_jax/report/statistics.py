@@ -13,6 +13,7 @@ from scipy import stats
 
 KEYS = ("scenario", "sampling", "noise", "function", "repetition", "seed")
 FACTORS = ("function", "repetition")  # what runs share that are not independent
+FOLD = "fold"  # the factor of cross-validation, whose training sets overlap
 LEVEL = 0.95
 
 
@@ -213,27 +214,40 @@ def paired(
     return pairs.assign(baseline=right[metric].to_numpy()[partners])
 
 
-def _mean(values: np.ndarray, labels: Sequence[np.ndarray]) -> _Mean:
+def _resampled(values: np.ndarray, labels: Sequence[np.ndarray]) -> _Mean:
+    cells = pd.Series(values).groupby(list(labels)).mean().to_numpy()
+    folds = len(np.unique(labels[0]))
+    if folds < 2:
+        return _UNKNOWN
+    return _Mean(float(cells.mean()), float(cells.var(ddof=1)) * (1 / cells.size + 1 / (folds - 1)), cells.size - 1)
+
+
+def _mean(values: np.ndarray, labels: Sequence[np.ndarray], folds: bool) -> _Mean:
+    if folds:
+        return _resampled(values, labels)
     if len(labels) == 1:
         return _independent(pd.Series(values).groupby(labels[0]).mean().to_numpy())
     return _two_way(values, *labels)
 
 
-def interval(values: np.ndarray, labels: Sequence[np.ndarray]) -> Interval:
+def interval(values: np.ndarray, labels: Sequence[np.ndarray], *, folds: bool = False) -> Interval:
     """95 % interval of the mean of values `[n]` that share one or two factors, the `labels` `[n]` of each.
 
-    The one place where this is decided: `two_way_interval` of two factors, `mean_interval` of the levels of one.
+    The one place where this is decided: `two_way_interval` of two factors, `mean_interval` of the levels of one. With
+    `folds`, the first factor are those of a cross-validation and the second, if any, its repetitions, each with folds
+    of its own: Nadeau and Bengio's (2003) t interval, whose variance s^2 (1 / J + 1 / (K - 1)) of J test folds, K a
+    repetition, allows for training sets that overlap.
     """
-    return _mean(values, labels).interval
+    return _mean(values, labels, folds).interval
 
 
-def rate_interval(wins: np.ndarray, labels: Sequence[np.ndarray]) -> Interval:
+def rate_interval(wins: np.ndarray, labels: Sequence[np.ndarray], *, folds: bool = False) -> Interval:
     """95 % interval of the share of `wins` (bool `[n]`): Wilson's, for as many trials as its variance is worth.
 
     The variance and its degrees of freedom are those of `interval`; p (1 - p) over the variance is the number of
     independent trials. Where all agree there is none to go by, and the trials are the levels of the smaller factor.
     """
-    share, variance, _ = mean = _mean(np.asarray(wins, float), labels)
+    share, variance, _ = mean = _mean(np.asarray(wins, float), labels, folds)
     if not np.isfinite(share):
         return UNKNOWN
     if variance == 0:
@@ -249,14 +263,14 @@ def mean_difference(pairs: pd.DataFrame, factors: Sequence[str] = FACTORS) -> tu
 
     Args:
       pairs: what `paired` returns.
-      factors: one or two columns; pairs with an equal value of one are not independent.
+      factors: one or two columns; pairs with an equal value of one are not independent. `FOLD` comes first.
     """
     differences = (pairs["arm"] - pairs["baseline"]).to_numpy(float)
     finite = np.isfinite(differences)
     if not finite.any():
         return float("nan"), UNKNOWN
     labels = [pairs[name].to_numpy()[finite] for name in factors]
-    return float(differences[finite].mean()), interval(differences[finite], labels)
+    return float(differences[finite].mean()), interval(differences[finite], labels, folds=FOLD in factors)
 
 
 def compare(pairs: pd.DataFrame, factors: Sequence[str] = FACTORS) -> Comparison:
@@ -272,7 +286,7 @@ def compare(pairs: pd.DataFrame, factors: Sequence[str] = FACTORS) -> Comparison
         wins=wins,
         rate=rate,
         wilson=wilson,
-        rate_two_way=rate_interval(won(arm, baseline), labels),
+        rate_two_way=rate_interval(won(arm, baseline), labels, folds=FOLD in factors),
         difference=difference,
         independent=mean_interval((arm - baseline)[finite]),
         two_way=two_way,

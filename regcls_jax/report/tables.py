@@ -131,8 +131,9 @@ def comparison_cells(result: Comparison) -> dict[str, str]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A frame of text as a Markdown table, padded so that the source reads as well as the page."""
-    lines = [list(table.columns), *table.astype(str).to_numpy().tolist()]
+    """A frame as a Markdown table, padded so that the source reads as well as the page; a dash for what is missing."""
+    # Since pandas 3, astype(str) leaves NaN a number.
+    lines = [list(table.columns), *table.astype(object).where(table.notna(), "–").astype(str).to_numpy().tolist()]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)

@@ -12,6 +12,8 @@ import pandas as pd
 from regcls_jax.store.files import write_atomic
 
 METRICS = ("mse", "mae")
+# An MSE of so many times that of the mean of the targets is one of a diverged run.
+DIVERGED = 1e6
 # The file of the trivial predictors among the rows of a study.
 TRIVIAL_FILE = "trivial.csv.gz"
 # What to do about a damaged file.
@@ -110,6 +112,17 @@ def read_rows(workdir: str | os.PathLike) -> pd.DataFrame:
     if trained.all():
         raise OSError(f"{workdir} lacks the rows of the trivial predictors ({TRIVIAL_FILE}); {WRITES_AGAIN}")
     return rows
+
+
+def with_diverged(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which the metrics of a run that diverged to a finite number, such as an MSE of 1e29, are infinite.
+
+    That is one whose MSE is over a million times the largest one of `constant` in the same split: no model that has
+    learned anything has it, and one would hide all others in a mean.
+    """
+    limits = frame[frame["arm"] == "constant"].groupby("split")["mse"].max() * DIVERGED
+    lost = (frame["run"] >= 0) & (frame["mse"] > frame["split"].map(limits))
+    return frame.assign(**{name: frame[name].where(~lost, np.inf) for name in METRICS})
 
 
 def diverged(frame: pd.DataFrame) -> pd.DataFrame:

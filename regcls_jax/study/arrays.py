@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,11 @@ from regcls_jax.priors import MixturePrior
 from regcls_jax.study.plan import Order, Part, Sized, order_of, orders_of
 from regcls_jax.study.runs import Run, TrainingSet
 from regcls_jax.study.trace import TraceArrays
-from regcls_jax.study.train import SEPARATE_MODEL, Arrays, RunArrays, Shape
+from regcls_jax.study.train import SEPARATE_MODEL, TRACED, Arrays, RunArrays, Shape
 
-Read = Callable[[Spec], Problem]
+Read = Callable[[Any], Problem]  # of the specs of one source
 Sizes = Mapping[TrainingSet, Sized]
+KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 class Padding(NamedTuple):
@@ -96,7 +97,7 @@ class _Places(NamedTuple):
 def _places(part: Part, runs: Sequence[Run], sizes: Sizes) -> _Places:
     members = [runs[n] for n in part.runs]
 
-    def numbered(values: Sequence[Hashable]) -> dict[Hashable, int]:
+    def numbered(values: Sequence[KeyT]) -> dict[KeyT, int]:
         return {value: place for place, value in enumerate(dict.fromkeys(values))}
 
     return _Places(
@@ -110,7 +111,7 @@ def _places(part: Part, runs: Sequence[Run], sizes: Sizes) -> _Places:
 
 def build(
     part: Part, padding: Padding, runs: Sequence[Run], sizes: Sizes, read: Read, devices: int
-) -> tuple[RunArrays, np.ndarray, Arrays]:
+) -> tuple[RunArrays[np.ndarray], np.ndarray, Arrays[np.ndarray]]:
     """The arguments of `train.train_runs`: runs [length, chunk], batches per epoch [length], arrays.
 
     Missing runs repeat one of the part; missing chunks get 0 batches. Chunk i has the index
@@ -135,7 +136,7 @@ def chunk_places(part: Part, devices: int) -> np.ndarray:
     return np.arange(part.length).reshape(devices, -1).T.ravel()[: len(part.chunks)]
 
 
-def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) -> Arrays:
+def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) -> Arrays[np.ndarray]:
     """Zeros of the padded size, filled row by row: one copy of every array."""
     problems = {spec: read(spec) for spec in at.problems}
     first = next(iter(problems.values()))
@@ -178,7 +179,7 @@ def input_scale(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(std > 0, std, 1)
 
 
-def _fill_problem(arrays: Arrays, place: int, data: int, problem: Problem) -> None:
+def _fill_problem(arrays: Arrays[np.ndarray], place: int, data: int, problem: Problem) -> None:
     rows = len(problem.targets)
     arrays.inputs[data, :rows], arrays.targets[data, :rows] = problem.inputs, problem.targets
     arrays.data[place] = data
@@ -190,7 +191,7 @@ def _fill_problem(arrays: Arrays, place: int, data: int, problem: Problem) -> No
 
 
 def _fill_set(
-    arrays: Arrays,
+    arrays: Arrays[np.ndarray],
     shape: Shape,
     place: int,
     trained_on: TrainingSet,
@@ -207,17 +208,21 @@ def _fill_set(
             arrays.edges[place] = np.pad(bins.edges, (0, shape.classes - bins.classes), mode="edge")
     if shape.weighted:
         arrays.weights[place, train] = targets.sample_weights(method, train_targets)
-    if shape.points:
-        for array, values in zip(arrays.prior, targets.prior(method, train_targets), strict=True):
-            array[place] = values
+    if (prior := targets.prior(method, train_targets)) is not None:
+        _fill_prior(arrays.prior, place, prior)
     if shape.output == "standardised":
         name = f"{trained_on.data.name}, training targets"
         arrays.mean[place], arrays.std[place] = targets.standardisation(method, train_targets, name)
 
 
+def _fill_prior(arrays: MixturePrior, place: int, prior: MixturePrior) -> None:
+    for array, values in zip(arrays, prior, strict=True):
+        np.asarray(array)[place] = values  # no copy: these arrays are NumPy's
+
+
 def _trace_arrays(
     shape: Shape, size: Padding, at: _Places, problems: Mapping[Spec, Problem], sizes: Sizes
-) -> TraceArrays | None:
+) -> TraceArrays[np.ndarray] | None:
     """What the trace needs of every training set besides its evaluation splits; None without a trace."""
     if shape.trace == "none":
         return None
@@ -231,8 +236,7 @@ def _trace_arrays(
     for trained_on, place in at.sets.items():
         problem = problems[trained_on.data]
         mixture = targets.mixture(problem.train_targets, trained_on.method.components)
-        for array, values in zip(trace.prior, mixture, strict=True):
-            array[place] = values
+        _fill_prior(trace.prior, place, mixture)
         if (bins := sizes[trained_on].bins) is not None:
             shares = bins.counts / bins.counts.sum()
             trace.class_log_prior[place, : bins.classes] = np.log(
@@ -243,7 +247,9 @@ def _trace_arrays(
     return trace
 
 
-def _run_arrays(part: Part, places: np.ndarray, at: _Places, runs: Sequence[Run], sizes: Sizes) -> RunArrays:
+def _run_arrays(
+    part: Part, places: np.ndarray, at: _Places, runs: Sequence[Run], sizes: Sizes
+) -> RunArrays[np.ndarray]:
     shape = part.length, part.chunk
     numbers = np.full(shape, part.chunks[0][0])
     for place, chunk in zip(places, part.chunks, strict=True):
@@ -253,7 +259,7 @@ def _run_arrays(part: Part, places: np.ndarray, at: _Places, runs: Sequence[Run]
     def array(values: Sequence[float], dtype: type = np.float32) -> np.ndarray:
         return np.array(values, dtype).reshape(shape)
 
-    traced = (*RunArrays.TRACED, *members[0].hyperparameters())
+    traced = (*TRACED, *members[0].hyperparameters())
     return RunArrays(
         training_set=array([at.sets[run.trained_on] for run in members], np.int32),
         order=array([at.orders[order_of(run, sizes[run.trained_on])] for run in members], np.int32),

@@ -1,7 +1,7 @@
 """Training in memory: returns models that can predict, writes nothing to disk."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ class Fitted(NamedTuple):
     """A trained model; its scales are 0 and 1 where nothing is standardised."""
 
     run: Run
-    errors: dict[str, dict[str, float]]  # "mse", "mae" and "n" by split
+    errors: dict[str, dict[str, np.number]]  # "mse", "mae" and "n" by split
     params: optax.Params
     shape: Shape
     bins: Bins | None  # the classes
@@ -51,15 +51,15 @@ def fit(runs: Sequence[Run], read: Read, *, chunk: int = 0) -> list[Fitted]:
         for number, at in made.members():
             run, sized = runs[number], sizes[runs[number].trained_on]
             problem = read(run.data)
-            squared, absolute, count = (values[at] for values in made.trained.errors)
+            squared, absolute, count = (np.asarray(values)[at] for values in made.trained.errors)
             errors = {
                 name: {"mse": squared[i] / count[i], "mae": absolute[i] / count[i], "n": count[i]}
                 for i, name in enumerate(sized.splits)
             }
             params = jax.tree.map(lambda values, at=at: values[at], made.trained.params)
-            scale = input_scale(problem) if run.inputs == "standardised" else (np.zeros(1), np.ones(1))
-            standard = targets.standardisation(run, problem.train_targets)
-            found[number] = Fitted(run, errors, params, shape_of(run, sized), sized.bins, *scale, *standard)
+            centre, spread = input_scale(problem) if run.inputs == "standardised" else (np.zeros(1), np.ones(1))
+            mean, std = targets.standardisation(run, problem.train_targets)
+            found[number] = Fitted(run, errors, params, shape_of(run, sized), sized.bins, centre, spread, mean, std)
     return [found[number] for number in range(len(runs))]
 
 
@@ -73,7 +73,8 @@ def predict(fitted: Fitted, inputs: np.ndarray) -> Prediction:
     if inputs.ndim != 2 or inputs.shape[1] != width:
         raise ValueError(f"inputs must be [n, {width}], got {inputs.shape}")
     scaled = (inputs - np.float32(fitted.centre)) / np.float32(fitted.spread)
-    value, logits, features = network(fitted.shape).apply({"params": fitted.params}, scaled.T)
+    prediction: Any = network(fitted.shape).apply({"params": fitted.params}, scaled.T)
+    value, logits, features = prediction
     if logits is not None and fitted.bins is not None:
         logits = logits[: fitted.bins.classes].T
     mean, std = (scale[None] if fitted.shape.outputs else scale for scale in (fitted.mean, fitted.std))

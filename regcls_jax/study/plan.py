@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def measure(trained_on: TrainingSet, problem: Problem) -> Sized:
         raise ValueError(f"{name}: classes, weights and priors need one target, not vectors of {outputs}")
     return Sized(
         samples=len(problem.splits["train"]),
-        train_rows=hashlib.blake2b(np.ascontiguousarray(problem.splits["train"], np.int32), digest_size=8).hexdigest(),
+        train_rows=hashlib.blake2b(np.asarray(problem.splits["train"], np.int32).tobytes(), digest_size=8).hexdigest(),
         rows=len(problem.targets),
         width=problem.inputs.shape[1] + max(outputs, 1),
         outputs=outputs,
@@ -121,7 +121,7 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         raise ValueError(f"{run.where}: a trace needs one target, not vectors of {sized.outputs}")
     if run.best_on and run.best_on not in sized.splits:
         raise ValueError(f"{run.where}: unknown best_on {run.best_on!r}; the splits are {', '.join(sized.splits)}")
-    derived = {
+    derived: dict[str, Any] = {
         "outputs": sized.outputs,
         "classes": padded_classes(sized.bins.classes) if run.balanced and sized.bins else run.classes,
         "weighted": run.reweight != "none",
@@ -188,7 +188,7 @@ def _plan_shape(
 ) -> list[Part]:
     batches = {n: batches_per_epoch(runs[n], sizes[runs[n].trained_on]) for n in numbers}
     in_order = sorted(numbers, key=lambda n: (batches[n], order_of(runs[n], sizes[runs[n].trained_on])))
-    chunks = []
+    chunks: list[tuple[int, ...]] = []
     for _, group in itertools.groupby(in_order, key=batches.get):
         same = tuple(group)
         chunks.extend(same[start : start + chunk] for start in range(0, len(same), chunk))

@@ -37,7 +37,8 @@ class TrainingSet:
     @functools.cached_property
     def method(self) -> Method:
         """A method with these fields, for `targets.fit`."""
-        return Method(**dict(zip(TARGET_FIELDS, self.values, strict=True)), regression=self.regression)
+        fields: dict[str, Any] = dict(zip(TARGET_FIELDS, self.values, strict=True))
+        return Method(**fields, regression=self.regression)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,11 @@
 """The quantities of section 2.2 (Eq. 5-11) of a model in training: one run, every evaluation split, pure functions."""
 
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -13,6 +14,8 @@ from regcls_jax.objectives import masked_mean
 
 # Which sigma^2 the Gaussian likelihood has: the model's own MSE on its training split, or Eq. 3's 1 / (2 lambda).
 TRACES = ("none", "mse", "lambda")
+# Of the arrays of a study: filled by NumPy, read by JAX.
+ArrayT = TypeVar("ArrayT", np.ndarray, Array)
 
 
 class Trace(NamedTuple):
@@ -35,16 +38,16 @@ class Trace(NamedTuple):
     unseen: Array  # share of samples in classes without any training target
 
 
-class TraceArrays(NamedTuple):
+class TraceArrays(NamedTuple, Generic[ArrayT]):
     """What runs share besides the evaluation splits: T training sets, S splits, m samples, C classes (with padding).
 
     The functions below take the arrays of one training set, without the axis T.
     """
 
-    labels: Array  # int32 [T, S, m]; [T, S, 0] without classes
-    class_log_prior: Array  # [T, C], log of the classes' shares of the training targets; -inf where empty or padded
+    labels: ArrayT  # int32 [T, S, m]; [T, S, 0] without classes
+    class_log_prior: ArrayT  # [T, C], log of the classes' shares of the training targets; -inf where empty or padded
     prior: priors.MixturePrior  # the mixture p~(y) of Eq. 8, three [T, K]
-    train_split: Array  # [T], index of the training split among the S
+    train_split: ArrayT  # [T], index of the training split among the S
 
 
 def watch(
@@ -53,7 +56,7 @@ def watch(
     inputs: Array,
     targets: Array,
     sizes: Array,
-    own: TraceArrays,
+    own: TraceArrays[Array],
     *,
     variance: Array | None,
     classes: Array | None = None,
@@ -113,7 +116,7 @@ def _correlation(a: Array, b: Array, mask: Array) -> Array:
 
 
 def _predict(
-    model: nn.Module, params: optax.Params, inputs: Array, own: TraceArrays, classes: Array | None, block: int
+    model: nn.Module, params: optax.Params, inputs: Array, own: TraceArrays[Array], classes: Array | None, block: int
 ) -> tuple[Array, Array | None, Array | None]:
     """Predicted value, Eq. 11 and assumption gap of every sample, each [S, m] (the last two None without classes).
 
@@ -127,7 +130,7 @@ def _predict(
         return filled.reshape(-1, block, *flat.shape[1:])
 
     def one(rows: tuple[Array, Array | None]) -> tuple[Array, Array | None, Array | None]:
-        prediction = model.apply({"params": params}, rows[0].T)
+        prediction: Any = model.apply({"params": params}, rows[0].T)
         if rows[1] is None:
             return prediction.value, None, None
         # As theory.l_extra_cross_entropy and theory.assumption_gap, but with the classes first: half the time.

@@ -7,7 +7,7 @@ compiles nothing new.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from regcls_jax.objectives import keep_mask, objective
 from regcls_jax.prediction import Prediction
 from regcls_jax.priors import MixturePrior
 from regcls_jax.study.step import State, init_state, train_step
-from regcls_jax.study.trace import Trace, TraceArrays, watch
+from regcls_jax.study.trace import ArrayT, Trace, TraceArrays, watch
 
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
@@ -57,43 +57,44 @@ class Shape(NamedTuple):
     trace_points: int  # components of the prior of the trace; 0: none
 
 
-class RunArrays(NamedTuple):
+class RunArrays(NamedTuple, Generic[ArrayT]):
     """What may differ between the runs of one program, each [...] over runs."""
 
-    training_set: Array  # index into the arrays
-    order: Array  # index into the arrays
+    training_set: ArrayT  # index into the arrays
+    order: ArrayT  # index into the arrays
     key: Array  # random key
-    numbers: dict[str, Array]  # by field of a run
-
-    # The fields of a run in `numbers`, besides the hyperparameters of its losses.
-    TRACED = ("lam", "scale", "learning_rate", "weight_decay", "momentum", "noise_sigma", "noise_learning_rate")
+    numbers: dict[str, ArrayT]  # by field of a run
 
 
-class Arrays(NamedTuple):
+# The fields of a run in `RunArrays.numbers`, besides the hyperparameters of its losses.
+TRACED = ("lam", "scale", "learning_rate", "weight_decay", "momentum", "noise_sigma", "noise_learning_rate")
+
+
+class Arrays(NamedTuple, Generic[ArrayT]):
     """What runs share, padded to the largest: every data set, problem, training set and order once.
 
     P data sets; F problems, the splits of a data set as row numbers; T training sets, problems with classes and
     weights; O orders.
     """
 
-    inputs: Array  # [P, n, D]
-    targets: Array  # [P, n] or [P, n, t]
-    data: Array  # [F], index of the problem's data set
-    centre: Array  # [F, D], mean of the training inputs; [F, 0] where inputs are not standardised
-    spread: Array  # [F, D] or [F, 0], their standard deviation
-    eval_rows: Array  # [F, S, m], row numbers of the S splits
-    eval_sizes: Array  # [F, S], how many of these are real
-    problem: Array  # [T], index of the training set's problem
-    labels: Array  # int32 [T, n], of the training rows; [T, 0] without classes
-    weights: Array  # [T, n], of the training rows; [T, 0] without weights
-    classes: Array  # [T], real classes
-    keep: Array  # [T, C], keep probabilities
-    edges: Array  # [T, C + 1]; [T, 0] where the auxiliary loss needs none
+    inputs: ArrayT  # [P, n, D]
+    targets: ArrayT  # [P, n] or [P, n, t]
+    data: ArrayT  # [F], index of the problem's data set
+    centre: ArrayT  # [F, D], mean of the training inputs; [F, 0] where inputs are not standardised
+    spread: ArrayT  # [F, D] or [F, 0], their standard deviation
+    eval_rows: ArrayT  # [F, S, m], row numbers of the S splits
+    eval_sizes: ArrayT  # [F, S], how many of these are real
+    problem: ArrayT  # [T], index of the training set's problem
+    labels: ArrayT  # int32 [T, n], of the training rows; [T, 0] without classes
+    weights: ArrayT  # [T, n], of the training rows; [T, 0] without weights
+    classes: ArrayT  # [T], real classes
+    keep: ArrayT  # [T, C], keep probabilities
+    edges: ArrayT  # [T, C + 1]; [T, 0] where the auxiliary loss needs none
     prior: MixturePrior  # three [T, K]
-    mean: Array  # [T] or [T, t], of the targets
-    std: Array  # [T] or [T, t]
-    orders: Array  # [O, epochs, s], row numbers of the s training samples, in a new order each epoch
-    trace: TraceArrays | None
+    mean: ArrayT  # [T] or [T, t], of the targets
+    std: ArrayT  # [T] or [T, t]
+    orders: ArrayT  # [O, epochs, s], row numbers of the s training samples, in a new order each epoch
+    trace: TraceArrays[ArrayT] | None
 
 
 class Trained(NamedTuple):
@@ -119,13 +120,13 @@ def network(shape: Shape, classes: bool = True) -> MLP:
 class Own(NamedTuple):
     """The shared arrays, and the indices of one run in them. Rows are read epoch by epoch."""
 
-    arrays: Arrays
+    arrays: Arrays[Array]
     set: Array
     problem: Array
     data: Array
 
     @classmethod
-    def of(cls, arrays: Arrays, run: RunArrays) -> "Own":
+    def of(cls, arrays: Arrays[Array], run: RunArrays[Array]) -> "Own":
         """Looks up the indices once, not in every step."""
         problem = arrays.problem[run.training_set]
         return cls(arrays, run.training_set, problem, arrays.data[problem])
@@ -166,7 +167,7 @@ def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> opt
     return params
 
 
-def _optimizer(shape: Shape, run: RunArrays, batches: Array) -> optax.GradientTransformation:
+def _optimizer(shape: Shape, run: RunArrays[Array], batches: Array) -> optax.GradientTransformation:
     """The optimiser of all parameters; the noise scale of Balanced MSE has an Adam of its own, without decay."""
     rate = optimizers.learning_rate(
         run.numbers["learning_rate"],
@@ -191,7 +192,7 @@ def _optimizer(shape: Shape, run: RunArrays, batches: Array) -> optax.GradientTr
     return optax.partition({"model": model, "noise_sigma": noise}, {"model": "model", "noise_sigma": "noise_sigma"})
 
 
-def _watch(shape: Shape, own: Own, run: RunArrays, params: optax.Params) -> Trace | None:
+def _watch(shape: Shape, own: Own, run: RunArrays[Array], params: optax.Params) -> Trace | None:
     """The quantities of section 2.2 on every evaluation split, if the run asks for them."""
     arrays = own.arrays
     if arrays.trace is None:
@@ -230,11 +231,11 @@ def _gather(shape: Shape, own: Own, rows: Array) -> Batch:
 
 
 def _loss(
-    shape: Shape, own: Own, run: RunArrays, batch: Batch, key: Array, params: optax.Params
+    shape: Shape, own: Own, run: RunArrays[Array], batch: Batch, key: Array, params: optax.Params
 ) -> tuple[Array, dict[str, Array]]:
     """The objective of a batch; `key` draws its class masks."""
     arrays, auxiliary = own.arrays, AUXILIARY[shape.auxiliary]
-    prediction = network(shape).apply({"params": params["model"]}, batch.inputs.T)
+    prediction: Any = network(shape).apply({"params": params["model"]}, batch.inputs.T)
     given = class_mask = None
     if not auxiliary.classes:
         given = Given(batch.targets, axis=0)
@@ -270,7 +271,9 @@ class _Best(NamedTuple):
     params: optax.Params
 
 
-def _train(shape: Shape, arrays: Arrays, batches: Array, run: RunArrays) -> tuple[optax.Params, Trace | None]:
+def _train(
+    shape: Shape, arrays: Arrays[Array], batches: Array, run: RunArrays[Array]
+) -> tuple[optax.Params, Trace | None]:
     """One whole training: `shape.epochs` passes of `batches` batches each (the remainder of a pass is dropped).
 
     Returns the parameters of the "model" and, for Balanced MSE, "noise_sigma", after the epoch that counts. The trace
@@ -323,12 +326,12 @@ def _split_errors(shape: Shape, own: Own, params: optax.Params, split: Array | i
     arrays = own.arrays
     rows = arrays.eval_rows[own.problem, split]
     trunk = {name: layer for name, layer in params.items() if name != "class_head"}
-    prediction = network(shape, classes=False).apply({"params": trunk}, own.inputs(rows).T)
+    prediction: Any = network(shape, classes=False).apply({"params": trunk}, own.inputs(rows).T)
     real = jnp.arange(len(rows)) < arrays.eval_sizes[own.problem, split]
     return error_sums(own.value(shape, prediction), own.targets(rows), real)
 
 
-def _evaluate(shape: Shape, arrays: Arrays, run: RunArrays, params: optax.Params) -> ErrorSums:
+def _evaluate(shape: Shape, arrays: Arrays[Array], run: RunArrays[Array], params: optax.Params) -> ErrorSums:
     """Error sums [S] of the value head on every evaluation split."""
     own = Own.of(arrays, run)
     return jax.vmap(functools.partial(_split_errors, shape, own, params))(jnp.arange(arrays.eval_rows.shape[1]))
@@ -336,7 +339,13 @@ def _evaluate(shape: Shape, arrays: Arrays, run: RunArrays, params: optax.Params
 
 @functools.partial(jax.jit, static_argnames=("shape", "mesh", "keep_params"))
 def train_runs(
-    runs: RunArrays, batches: Array, arrays: Arrays, *, shape: Shape, mesh: Mesh, keep_params: bool = False
+    runs: RunArrays[Array],
+    batches: Array,
+    arrays: Arrays[Array],
+    *,
+    shape: Shape,
+    mesh: Mesh,
+    keep_params: bool = False,
 ) -> Trained:
     """Trains and evaluates runs [chunks, chunk]; every leaf of the result is [chunks, chunk, ...].
 
@@ -349,10 +358,10 @@ def train_runs(
       keep_params: whether to return the parameters, for a caller who wants to predict.
     """
 
-    def chunk(arrays: Arrays, runs_and_batches: tuple[RunArrays, Array]) -> Trained:
+    def chunk(arrays: Arrays[Array], runs_and_batches: tuple[RunArrays[Array], Array]) -> Trained:
         runs, batches = runs_and_batches
 
-        def trained(runs: RunArrays) -> Trained:
+        def trained(runs: RunArrays[Array]) -> Trained:
             params, trace = jax.vmap(functools.partial(_train, shape, arrays, batches))(runs)
             # One run at a time: predictions on whole splits take most of the memory here.
             errors = jax.lax.map(lambda one: _evaluate(shape, arrays, *one), (runs, params["model"]))
@@ -361,7 +370,7 @@ def train_runs(
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(trained, runs))
         return jax.lax.cond(batches > 0, trained, lambda runs: nothing, runs)
 
-    def share(runs: RunArrays, batches: Array, arrays: Arrays) -> Trained:
+    def share(runs: RunArrays[Array], batches: Array, arrays: Arrays[Array]) -> Trained:
         return jax.lax.map(functools.partial(chunk, arrays), (runs, batches))
 
     split, whole = PartitionSpec("data"), PartitionSpec()

@@ -148,3 +148,34 @@ def test_no_damage_of_a_checkpoint_restores_other_values(tmp_path):
             jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(state_of(2)))
     assert len(refused) > 5
     assert all(len(line.splitlines()) == 1 and "remove that folder" in line for line in refused)
+
+
+def test_a_full_disk_is_one_line_before_anything_is_written(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state_of(1), {}, None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**30, 2**30 - 1, 1))
+    with pytest.raises(OSError, match=r"checkpoints: no checkpoint can be written: the disk has 0 MiB free.*goes on"):
+        checkpoints.save(2, state_of(2), {}, None)
+    checkpoints.close()
+    assert steps_in(tmp_path) == [1]
+
+
+def test_what_fails_in_the_background_names_the_folder(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+
+    def refused():
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device\nand more")
+
+    monkeypatch.setattr(checkpoints._manager, "wait_until_finished", refused)
+    with pytest.raises(OSError, match=r"checkpoints: .*No space left on device; once that is mended"):
+        checkpoints.wait()
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_no_one_is_told_to_remove_it(tmp_path):
+    save_all(tmp_path, [1.0])
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    narrower = {**template(), "weights": jax.ShapeDtypeStruct((3, 2), np.float32)}
+    with pytest.raises(OSError, match=r"checkpoints/1 is of another network") as caught:
+        checkpoints.restore(1, narrower)
+    assert "remove" not in str(caught.value)
+    checkpoints.close()

@@ -68,6 +68,7 @@ def test_arms_that_start_from_another_one_come_last():
         ({"run": {"seed": 3}}, "unknown config key run.'seed'"),
         ({"arms": {"reg": {"arm": "x"}}}, "unknown config key arms.reg.'arm'"),
         ({"arms": {"median": {}}}, "an arm cannot be called 'median': that is a trivial predictor"),
+        ({"arms": {"report": {}}}, "an arm cannot be called 'report': <workdir>/report is the folder"),
         ({"arms": {}}, "asks for no training"),
         ({"seeds": ()}, "asks for no training"),
         ({"seeds": (0, 1, 0)}, "arm 'reg' asks for the same training twice"),

@@ -230,3 +230,22 @@ def test_shadings_against_loops():
 
 def test_the_gap_hides_the_sign():
     assert gap(np.array([1.0, 1.0]), np.array([1.5, 0.5])) == 0.5
+
+
+@pytest.mark.parametrize("repetitions", [1, 4])
+def test_folds_get_the_corrected_resampled_interval(repetitions):
+    """Nadeau and Bengio (2003), Eq. 9: the variance of the mean of J folds, n_test / n_train = 1 / (K - 1)."""
+    folds = 5
+    rng = np.random.default_rng(repetitions)
+    values = rng.normal(1.0, 2.0, (repetitions, folds))
+    fold, repetition = np.tile(np.arange(folds), repetitions), np.repeat(np.arange(repetitions), folds)
+    labels = [fold, repetition] if repetitions > 1 else [fold]
+    several = np.repeat(values.ravel(), 3)  # class counts are averaged
+    found = interval(several, [np.repeat(each, 3) for each in labels], folds=True)
+    half = stats.t.ppf(0.975, values.size - 1) * (values.var(ddof=1) * (1 / values.size + 1 / (folds - 1))) ** 0.5
+    np.testing.assert_allclose(found, (values.mean() - half, values.mean() + half), rtol=1e-12)
+    frame = pd.DataFrame({"fold": fold, "repetition": repetition, "arm": values.ravel(), "baseline": 0.0})
+    factors = ("fold", "repetition")[: len(labels)]
+    np.testing.assert_allclose(compare(frame, factors).two_way, found, rtol=1e-12)
+    # It is wider than that of independent folds, and does not vanish with many repetitions.
+    assert found.high - found.low > 1.4 * np.ptp(mean_interval(values.ravel()))

@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regcls_jax.store.rows import COLUMNS, TRIVIAL_FILE, diverged, read_rows, runs_of_file, write_csv_atomic
+from regcls_jax.store.rows import (
+    COLUMNS,
+    TRIVIAL_FILE,
+    diverged,
+    read_rows,
+    runs_of_file,
+    with_diverged,
+    write_csv_atomic,
+)
 
 
 def frame_of(count, **columns):
@@ -113,6 +121,17 @@ def test_diverged_runs_are_kept_and_listed_once(tmp_path):
     assert lost["function"].tolist() == [1, 2]
     assert lost["splits"].tolist() == ["test train"] * 2
     assert diverged(frame_of(3)).empty
+
+
+def test_a_run_that_diverged_to_a_finite_error_counts_as_diverged():
+    rows = frame_of(4, mse=[9.99e29, 0.5, 2.0, 1.0], run=[0, 1, 2, -1], arm=["reg", "reg", "reg", "constant"])
+    counted = with_diverged(rows)
+    assert counted["mse"].tolist() == [np.inf, 0.5, 2.0, 1.0]
+    assert diverged(counted)["run"].tolist() == [0]
+    pd.testing.assert_frame_equal(with_diverged(rows[1:]), rows[1:])
+    # In units in which errors are large, they are no divergence.
+    large = rows.assign(mse=rows["mse"] * 1e6)
+    assert diverged(with_diverged(large[1:])).empty
 
 
 def test_an_arm_called_none_keeps_its_name(tmp_path):

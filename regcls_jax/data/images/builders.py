@@ -99,7 +99,7 @@ class Selection(NamedTuple):
     duplicates: Duplicates
 
 
-class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # of untyped TFDS
     """Stores images as they are, without re-encoding, in the order of their table."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -148,8 +148,9 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         check_splits(table, "the images that can be used")
         parts = {name: table.split(name) for name in SPLITS}
         buffer = io.BytesIO()
-        arrays = {f"{name}_targets": part.targets for name, part in parts.items()}
-        np.savez(buffer, **arrays, **{f"{name}_names": part.paths for name, part in parts.items()})
+        arrays: dict[str, Any] = {f"{name}_targets": part.targets for name, part in parts.items()}
+        arrays |= {f"{name}_names": part.paths for name, part in parts.items()}
+        np.savez(buffer, **arrays)
         # TFDS renames the whole folder when everything in it is complete.
         folder, config = Path(self.data_path), self.builder_config
         write_atomic(folder / LABELS, buffer.getbuffer())
@@ -171,7 +172,7 @@ def digest_of(table: ImageTable) -> str:
     return digest({name: (part.paths, part.targets) for name, part in parts.items()})
 
 
-class TableImages(ImageBuilder, skip_registration=True):
+class TableImages(ImageBuilder, skip_registration=True):  # type: ignore[call-arg]  # of untyped TFDS
     """Images of a table: `manual_dir` holds them, in a folder or in archives."""
 
     def _select(self, folder: Path) -> Selection:

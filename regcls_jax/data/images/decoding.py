@@ -37,7 +37,7 @@ def decode_rgb(data: bytes, size: int | None = None, *, mirror: bool = False) ->
     if not resize and not mirror:
         return pixels
     image = Image.fromarray(pixels)
-    if resize:
+    if size is not None and resize:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     if mirror:  # by Pillow: a reversed NumPy view is copied 3 bytes at a time, 10 times as slowly
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

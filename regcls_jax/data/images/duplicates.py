@@ -45,5 +45,6 @@ def find_duplicates(
 
 def groups_across_splits(table: ImageTable, digests: Mapping[str, str]) -> int:
     """How many groups of identical images of a table with splits lie in more than one of them."""
+    assert table.splits is not None
     pairs = {(digests[name], split) for name, split in zip(table.paths.tolist(), table.splits.tolist(), strict=True)}
     return int(np.count_nonzero(np.unique([digest for digest, _ in pairs], return_counts=True)[1] > 1))

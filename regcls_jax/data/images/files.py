@@ -3,6 +3,7 @@
 import bz2
 import functools
 import gzip
+import io
 import lzma
 import os
 import posixpath
@@ -20,7 +21,11 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # The folder, in small letters, of what macOS adds to an archive.
 MACOS = "__macosx"
 # What compressed files start with, and what opens them.
-COMPRESSED: dict[bytes, Callable[[Path], IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+COMPRESSED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZ": bz2.open,
+    b"\xfd7": lzma.open,
+}
 
 
 class Member(NamedTuple):

@@ -196,17 +196,20 @@ class _BatchIterator(grain.DatasetIterator[Batch]):
         self._next = 0
 
     def __next__(self) -> Batch:
-        self.start_prefetch()
-        batch = next(self._running)
+        batch = next(self._started())
         self._next += 1
         return batch
 
     def start_prefetch(self) -> None:
+        self._started()
+
+    def _started(self) -> grain.DatasetIterator[Batch]:
         if self._closed:
             raise ValueError("the batches were closed")
         if self._running is None:
             self._running = self._start()
             self._running.start_prefetch()
+        return self._running
 
     def _start(self) -> grain.DatasetIterator[Batch]:
         batches = grain.MapDataset.range(self._next, self._end).map(self._batches)

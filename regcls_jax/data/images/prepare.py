@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from regcls_jax.checks import check_integer
 from regcls_jax.data.images.builders import (
@@ -60,8 +61,10 @@ def prepare(
     _check_folder(manual_dir, folder)
     if manual_dir is None and (overwrite or not _is_prepared(folder)):
         raise ValueError(f"give --manual_dir, the folder of the images, to prepare {dataset} in {data_dir}")
-    options = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
-    if _make_once(folder, lambda: build(kind, name, manual_dir, data_dir, **options), overwrite):
+    options: dict[str, Any] = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
+    if manual_dir is not None and _make_once(
+        folder, lambda: build(kind, name, manual_dir, data_dir, **options), overwrite
+    ):
         return True
     data, found, config = load_images(dataset, data_dir), findings(dataset, data_dir), kind.builder_configs[name]
     if isinstance(config, TableConfig):
@@ -119,7 +122,7 @@ def prepare_own(
         path_column=path_column,
         seed=seed,
     )
-    options = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
+    options: dict[str, Any] = {"max_skipped": max_skipped, "drop_duplicates": drop_duplicates}
     _check_folder(images, folder)
     if _make_once(folder, lambda: build(OwnImages, config, images, data_dir, **options), overwrite):
         return True

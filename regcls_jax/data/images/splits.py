@@ -5,7 +5,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
@@ -32,6 +32,13 @@ BEFORE_FACTS = {"target": "age", "unit": "years"}
 REMEDY = "prepare it again with --overwrite"
 
 
+class Images(Protocol):
+    """Image files by number: how many, and the content of several."""
+
+    def __len__(self) -> int: ...
+    def read(self, indices: Sequence[int]) -> list[bytes]: ...
+
+
 class EncodedImages:
     """The images of a split as the bytes of their files. Pickles into worker processes, without content."""
 
@@ -39,7 +46,7 @@ class EncodedImages:
         """Takes ArrayRecord files with one TFDS example per record, in order. Raises OSError if one is damaged."""
         self._files = ", ".join(files)
         try:
-            self._records = ArrayRecordDataSource(files)
+            self._records: Any = ArrayRecordDataSource(files) if files else []
         except RuntimeError as error:
             raise self._damaged(error) from error
 
@@ -69,7 +76,7 @@ class EncodedImages:
 class ImageSplit(NamedTuple):
     """n images (encoded), their targets (float32 [n]) and the names of their files (str [n])."""
 
-    images: EncodedImages
+    images: Images
     targets: np.ndarray
     names: np.ndarray
 
@@ -117,7 +124,7 @@ def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
     splits = {}
     for name, (names, targets) in labels.items():
         files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
-        images = EncodedImages(files) if files else []
+        images = EncodedImages(files)
         if len(images) != len(names):
             raise OSError(f"{folder}: {len(images)} images but {len(names)} targets of {name}; {REMEDY}")
         splits[name] = ImageSplit(images, targets, names)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -35,10 +36,13 @@ class ImageTable(NamedTuple):
 
     def rows(self, mask: np.ndarray) -> Self:
         """The rows where `mask` [n] (bool) holds, in their order."""
-        return type(self)(*(None if column is None else column[mask] for column in self))
+        splits = None if self.splits is None else self.splits[mask]
+        return type(self)(self.paths[mask], self.targets[mask], splits)
 
     def split(self, name: str) -> Self:
-        """The rows of one split, in their order."""
+        """The rows of one split, in their order. Raises ValueError if the table is not split."""
+        if self.splits is None:
+            raise ValueError("the table has no splits")
         return self.rows(self.splits == name)
 
 
@@ -134,7 +138,7 @@ def split_by_target(table: ImageTable, source: str | os.PathLike, seed: int) -> 
 def check_splits(table: ImageTable, source: str | os.PathLike) -> None:
     """Raises ValueError, naming `source`, where a split has no row."""
     for name in SPLITS:
-        if not (table.splits == name).any():
+        if not len(table.split(name).targets):
             raise ValueError(f"{source}, column 'split': no row is {name!r}")
 
 
@@ -155,7 +159,9 @@ def _read_rows(path: Path) -> pd.DataFrame:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
             lines = [(reader.line_num, [field.strip() for field in row]) for row in reader]
         (_, header), *rows = [(line, row) for line, row in lines if any(row)]
-    except (csv.Error, EOFError, ValueError) as error:  # of encoding, or no header
+    except FileNotFoundError:
+        raise
+    except (csv.Error, EOFError, OSError, ValueError, zlib.error) as error:  # of encoding, or no header
         raise ValueError(f"{path} is no CSV table: {error}") from error
     for line, row in rows:
         if any(row[len(header) :]):

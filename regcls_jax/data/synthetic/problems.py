@@ -65,7 +65,8 @@ def read(spec: DataSpec, cache_dir: str | os.PathLike) -> Problem:
     `val` follows the sampling under study, `val_balanced` is the validation set of the uniform sampling of the same
     scenario, function and repetition: the two ways of choosing a hyperparameter.
     """
-    return assemble(_read_set(spec, cache_dir), _read_set(uniform_spec(spec), cache_dir))
+    folder = os.fspath(cache_dir)
+    return assemble(_read_set(spec, folder), _read_set(uniform_spec(spec), folder))
 
 
 def assemble(own: Dataset, uniform: Dataset) -> Problem:

@@ -99,7 +99,7 @@ def _one_set(rows: pd.DataFrame, arrays: Mapping[Path, Mapping[str, np.ndarray]]
     first = next(iter(arrays))
     for folder, found in arrays.items():
         for name in {*arrays[first], *found} - {"test_prediction"}:
-            if not np.array_equal(found.get(name), arrays[first].get(name)):
+            if not (name in found and name in arrays[first] and np.array_equal(found[name], arrays[first][name])):
                 raise OSError(f"{folder / 'predictions.npz'}: {name} differs from that of {first}")
     trivial = rows[rows["seed"] == TRIVIAL_SEED].groupby(EVALUATION)[list(IMAGE_METRICS)]
     low, high = trivial.min(), trivial.max()

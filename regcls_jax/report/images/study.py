@@ -60,7 +60,7 @@ class Target(NamedTuple):
 
     def buckets(self, values: np.ndarray) -> np.ndarray:
         """The bucket of every value [n], int; what lies outside belongs to the first or the last."""
-        return binning.assign(np.float32(values), np.float32(self.edges))
+        return binning.assign(np.asarray(values), self.edges)
 
     def groups(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Which of the values [n] are in each of `GROUPS`."""
@@ -81,12 +81,12 @@ def target_of(
 
     Args:
       counts: training images per bucket [K].
-      values: the targets that are tested on [n]; they may exceed the training's.
-      edges: of the buckets [K + 1]; None for whole units from 0.
+      values: the targets that are tested on [n].
+      edges: of the buckets [K + 1]; None for whole units from 0 to the largest of the values, as earlier versions had.
       median: of the training targets; None takes it from the buckets, exact for whole numbers.
       **named: name and unit.
     """
-    if edges is None or np.array_equal(edges, np.arange(len(edges))):
+    if edges is None:
         counts = np.pad(counts, (0, max(0, int(values.max()) + 1 - len(counts))))
         edges = np.arange(len(counts) + 1)
     made = Target(np.asarray(edges, float), counts, float("nan"), **named)

@@ -135,7 +135,7 @@ def difference_tables(study: ImageStudy) -> list[Table]:
         "images and the seeds that both have, with the 95 % interval over seeds and test images (crossed variance "
         f"components with Satterthwaite's t; no interval for one seed). bMAE: over seeds and {name}s."
     )
-    tables = []
+    tables: list[Table] = []
     for title, pairs in _pairs(study):
         frame = difference_frame(study, pairs)
         if len(frame):

@@ -43,7 +43,7 @@ CLASSES: Mapping[str, dict[str, Any]] = {
 def cumulative(prior: priors.Prior, at: np.ndarray) -> np.ndarray:
     """The mass of p~ below each of `at` [n]."""
     if isinstance(prior, priors.HistogramPrior):
-        return np.interp(at, prior.edges, np.concatenate([[0.0], np.cumsum(prior.probabilities)]))
+        return np.interp(at, np.asarray(prior.edges), np.concatenate([[0.0], np.cumsum(prior.probabilities)]))
     return stats.norm.cdf(at[:, None], prior.means, np.sqrt(prior.variances)) @ prior.weights
 
 

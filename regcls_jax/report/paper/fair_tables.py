@@ -11,7 +11,7 @@ from regcls_jax.report.paper.fair import BASELINE, FINE, PICKED_ON, SELECTION
 from regcls_jax.report.statistics import finite_mean
 from regcls_jax.report.tables import Table, label, number
 
-Trivial = dict[tuple[str, str], dict[str, str]]
+Trivial = dict[tuple[str, ...], dict[str, str]]
 LARGE_LAMBDA = 1e3  # the published λ of the noisy data
 
 

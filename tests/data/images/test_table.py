@@ -193,6 +193,13 @@ def test_what_cannot_be_split(targets):
         split_targets(np.float32(targets))
 
 
+def test_a_table_that_is_not_split_has_no_rows_of_a_split():
+    table = ImageTable(np.array(["a.jpg"]), np.zeros(1, np.float32))
+    assert table.rows(np.array([True])).splits is None
+    with pytest.raises(ValueError, match="no splits"):
+        table.split("train")
+
+
 def test_the_digest_is_of_names_targets_and_splits():
     parts = {"train": (np.array(["a", "b"]), np.float32([1, 2])), "val": (np.array(["c"]), np.float32([3]))}
     first = digest(parts)
