@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 # XLA:CPU sizes the pool that its collectives wait on by the core count: four devices deadlock on two cores without it.
 os.environ.setdefault("NPROC", "16")
@@ -11,6 +12,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import jax
 import pytest
+
+TESTS = Path(__file__).parent
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -25,6 +28,37 @@ jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+# Files that take longest come first, or else one worker of `pytest -n 2 --dist loadfile` is left alone with one of
+# them. (xdist itself starts with the files of most tests, and they are among the fastest.)
+LONGEST = (
+    "launch/test_train.py",
+    "study/test_engine.py",
+    "test_notebook.py",
+    "study/test_claims.py",
+    "launch/test_own_images.py",
+    "loop/test_task.py",
+    "models/test_resnet.py",
+    "benchmarks/test_resnet50.py",
+    "launch/test_study.py",
+    "study/test_trace.py",
+    "study/test_study_baselines.py",
+    "launch/test_prepare.py",
+    "loop/test_step_settings.py",
+    "benchmarks/test_study.py",
+    "study/test_fit.py",
+)
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def pytest_unconfigure():
     if MADE:
         shutil.rmtree(MADE, ignore_errors=True)
@@ -33,9 +67,7 @@ def pytest_unconfigure():
 @pytest.fixture
 def golden():
     """The folder of golden numbers (provenance: tests/golden/README.md)."""
-    from pathlib import Path
-
-    return Path(__file__).parent / "golden"
+    return TESTS / "golden"
 
 
 @pytest.fixture(scope="session")

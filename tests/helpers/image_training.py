@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import os
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -34,6 +36,12 @@ def four_layers():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(resnet.DEPTHS, 18, ((1,), resnet.BasicBlock))
         yield
+
+
+def four_layers_launched():
+    """The environment for programs that are to build the network of `four_layers`."""
+    folders = [str(Path(__file__).parent / "short_resnet"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 
 def small_run(arm="reg", seed=0, **changes):

@@ -1,12 +1,12 @@
 """Images of a user's own from the table to predictions, each step a program as a user starts it."""
 
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from image_training import four_layers_launched
 from own_images import picture, write_houses
 from paths import LAUNCH, ROOT
 
@@ -24,11 +24,7 @@ RUNNING = "Running on 1 CPU device (chosen by --platform or JAX_PLATFORMS)\n"
 def launch(tmp_path_factory):
     """Starts a program that must end well, on one data folder; returns its output."""
     folder = tmp_path_factory.mktemp("own")
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    environment = four_layers_launched()
 
     def run(program, *arguments, fails=False):
         command = [sys.executable, LAUNCH / program, f"--data_dir={folder}/data", *map(str, arguments)]

@@ -1,6 +1,5 @@
 """launch/train.py and launch/evaluate.py as a user meets them: killed, continued, shared, on several devices."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -10,7 +9,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from image_training import assert_same_results, checkpoint, lines, save_torch
+from image_training import assert_same_results, checkpoint, four_layers_launched, lines, save_torch
 from paths import LAUNCH
 
 from regcls_jax.data.images.splits import load_images
@@ -37,14 +36,10 @@ RUNNING = "Running on 1 CPU device (chosen by --platform or JAX_PLATFORMS)"
 
 @pytest.fixture(scope="module")
 def start(prepared_faces, tmp_path_factory):
-    """Starts launch/<program> on the prepared faces; the processes share compiled programs as a user's may."""
+    """Starts launch/<program> on the prepared faces, its network one of four layers."""
     folder = tmp_path_factory.mktemp("launch")
     (folder / "faces.py").write_text(CONFIG)
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    environment = four_layers_launched()
 
     def start_program(*arguments, program="train.py", config=f"{folder}/faces.py", arms="reg"):
         given = [f"--config={config}{'' if ':' in str(config) else f':{arms}'}"] if config else []
@@ -198,6 +193,7 @@ def test_sigterm_to_one_process_stops_both(start, tmp_path):
 FIGURES = {"prediction_versus_age.png", "error_by_age.png", "worst_errors.png"}
 
 
+@pytest.mark.usefixtures("small_network")
 def test_evaluate_prints_the_rows_and_draws(start, whole, prepared_faces, tmp_path):
     rows = pd.read_csv(whole / "rows.csv.gz")
     shown = ["arm", "shot", "mae", "mse", "rmse", "gm", "bmae", "count"]

@@ -232,10 +232,11 @@ def test_a_diverged_run_is_a_row_with_nan_not_a_crash(cache_dir, tmp_path):
 
 def test_sgd_and_two_hidden_layouts_train(cache_dir, tmp_path):
     arms = {"sgd": {"optimizer": "sgd", "lam": 1.0, "hidden": ((4,), (8, 8)), "learning_rate": 0.05}}
-    run_study(small(data={"repetitions": 1}, arms=arms), tmp_path, cache_dir, progress=False)
+    data = {"samplings": ("uniform",), "repetitions": 1}
+    run_study(small(data=data, arms=arms), tmp_path, cache_dir, progress=False)
     rows = rows_of(tmp_path)
-    test = rows[(rows["split"] == "test") & (rows["sampling"] == "uniform")].set_index(["arm", "hidden"])["mse"]
-    sgd = rows[(rows["arm"] == "sgd") & (rows["split"] == "train") & (rows["sampling"] == "uniform")]
+    test = rows[rows["split"] == "test"].set_index(["arm", "hidden"])["mse"]
+    sgd = rows[(rows["arm"] == "sgd") & (rows["split"] == "train")]
     assert set(sgd["hidden"].astype(str)) == {"4", "8-8"}
     assert (sgd["mse"] < test.loc["constant"].iloc[0]).all()
 
