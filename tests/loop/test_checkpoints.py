@@ -131,7 +131,7 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     wrong = {**template(), "weights": jax.ShapeDtypeStruct((3, 5), np.float32, sharding=replicated(data_mesh()))}
     for other in (wrong, {"weights": template()["weights"]}):
-        with pytest.raises(OSError, match="checkpoints/1 cannot be restored"):
+        with pytest.raises(OSError, match="checkpoints/1 is of another network"):
             checkpoints.restore(1, other)
     checkpoints.close()
 

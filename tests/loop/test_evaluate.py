@@ -122,7 +122,7 @@ def test_folders_that_hold_no_run_are_named(study, faces, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"config\.json describes no training of the loop"):
         read_run(tmp_path)
-    with pytest.raises(OSError, match="cannot be restored"):
+    with pytest.raises(OSError, match="is of another network"):
         evaluate_run(small_run(width=8), faces, "test", study / "reg" / "seed0")
 
 
