@@ -9,6 +9,7 @@ from regcls_jax import losses
 from regcls_jax.losses.auxiliary import Auxiliary, Given, classification
 from regcls_jax.losses.registry import Loss
 from regcls_jax.prediction import Prediction
+from regcls_jax.row_loop import is_large, kept_or_zero
 
 
 def _fitted(name: str, array: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
@@ -146,6 +147,8 @@ def _masked(prediction: Prediction, kept: Array | None, axis: int) -> Prediction
         # Features of another resolution than the classes are left as they are.
         if array is None or kept is None or array.size // array.shape[axis] != kept.size:
             return array
+        if is_large(array) and axis in (-1, array.ndim - 1):
+            return kept_or_zero(array, kept)
         return jnp.where(jnp.expand_dims(kept, axis), array, 0)
 
     return prediction._replace(logits=masked(prediction.logits), features=masked(prediction.features))

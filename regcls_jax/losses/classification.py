@@ -8,6 +8,7 @@ import numpy.typing as npt
 from jax import Array
 
 from regcls_jax.losses.regression import squared_error
+from regcls_jax.row_loop import is_large, rows_at_a_time, rows_of, with_rows
 
 
 def cross_entropy(
@@ -29,7 +30,9 @@ def cross_entropy(
         logits = jnp.where(jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis) < classes, logits, -jnp.inf)
     valid = (labels >= 0) & (labels < (logits.shape[axis] if classes is None else classes))
     # A factor, so that the gradient is NaN, too: training on such a label must not go on unnoticed.
-    return _log_loss(logits, labels, axis) * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
+    maps = axis == logits.ndim - 1 and is_large(logits)
+    losses = _log_loss_of_maps(logits, labels) if maps else _log_loss(logits, labels, axis)
+    return losses * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
 
 
 def _chosen(labels: Array, shape: tuple[int, ...], axis: int) -> Array:
@@ -46,11 +49,49 @@ def _log_loss(logits: Array, labels: Array, axis: int) -> Array:
 
 @_log_loss.defjvp
 def _log_loss_jvp(axis: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    # Softmax less the true class, written out: of maps of logits, which fill gigabytes, the gradient then keeps one
-    # array of their size, that may lie in their place. Differentiating logsumexp keeps several.
+    # Softmax less the true class, written out: differentiating logsumexp keeps several arrays of the logits' size.
     logits, labels = primals
     slope = jax.nn.softmax(logits, axis) - _chosen(labels, logits.shape, axis)
     return _log_loss(logits, labels, axis), jnp.sum(slope * tangents[0], axis)
+
+
+@jax.custom_vjp
+def _log_loss_of_maps(logits: Array, labels: Array) -> Array:
+    """As `_log_loss` of logits [B, H, ..., C], a few rows at a time: maps of logits alone fill gigabytes."""
+    rows, axis = _rows(logits), logits.ndim - 1
+
+    def step(part: Array | int, losses: Array) -> Array:
+        return with_rows(losses, part, _log_loss(rows_of(logits, part, rows), rows_of(labels, part, rows), axis))
+
+    return jax.lax.fori_loop(0, logits.shape[1] // rows, step, jnp.zeros(labels.shape, logits.dtype))
+
+
+def _maps_forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    losses = _log_loss_of_maps(logits, labels)
+    return losses, (logits, labels, losses)
+
+
+def _maps_backward(kept: tuple[Array, Array, Array], cotangent: Array) -> tuple[Array, None]:
+    """The gradient takes the place of the logits, where nothing else needs those."""
+    logits, labels, losses = kept
+    # No more than a NaN loss has anyway, but this loop now waits for that of the losses: otherwise XLA, which does not
+    # know that it comes last, lets it overwrite a copy of the logits.
+    cotangent = jnp.where(jnp.isnan(losses), losses, cotangent)
+    rows, axis = _rows(logits), logits.ndim - 1
+
+    def step(part: Array | int, found: Array) -> Array:
+        own = rows_of(labels, part, rows)
+        _, pull_back = jax.vjp(lambda logits: _log_loss(logits, own, axis), rows_of(found, part, rows))
+        return with_rows(found, part, *pull_back(rows_of(cotangent, part, rows)))
+
+    return jax.lax.fori_loop(0, logits.shape[1] // rows, step, logits), None
+
+
+def _rows(logits: Array) -> int:
+    return rows_at_a_time(logits.shape[1], logits.size // logits.shape[1])
+
+
+_log_loss_of_maps.defvjp(_maps_forward, _maps_backward)
 
 
 def memberships(targets: npt.ArrayLike, edges: npt.ArrayLike, sigma: Array | float) -> Array:

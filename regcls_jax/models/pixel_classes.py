@@ -8,9 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from regcls_jax.models.resnet import HE_NORMAL, torch_bias
-
-# Values of the hidden layer that are held at a time, about.
-HELD = 2**22
+from regcls_jax.row_loop import rows_at_a_time, rows_of, with_rows
 
 # up: kernel [2, 2, hidden, F] (a transposed convolution, laid out as flax and PyTorch do) and bias [hidden];
 # logits: kernel [1, 1, hidden, classes] and bias [classes].
@@ -27,30 +25,23 @@ def _logits(weights: Weights, features: Array) -> Array:
     return logits.reshape(batch, 2 * height, 2 * width, -1)
 
 
-def _rows(x: Array, part: Array | int, height: int) -> Array:
-    return jax.lax.dynamic_slice_in_dim(x, part * height, height, 1)
-
-
 def _rows_at_a_time(weights: Weights, features: Array) -> int:
-    """The largest divisor of the height whose hidden layer has no more than about HELD values."""
     batch, height, width, _ = features.shape
-    most = HELD // (4 * batch * width * weights["up"][0].shape[2])
-    return max((rows for rows in range(1, height + 1) if height % rows == 0 and rows <= most), default=1)
+    return rows_at_a_time(height, 4 * batch * width * weights["up"][0].shape[2])
 
 
 @jax.custom_vjp
 def pixel_logits(weights: Weights, features: Array) -> Array:
     """As `_logits`, but the hidden layer, 8 times `features` as published, is never held, nor kept for the gradient.
 
-    Rows of all images are computed at a time, so that a batch stays spread over devices.
+    A few rows of all images are computed at a time.
     """
     rows = _rows_at_a_time(weights, features)
     batch, height, width, _ = features.shape
     shape = batch, 2 * height, 2 * width, weights["logits"][1].shape[0]
 
     def step(part: Array | int, out: Array) -> Array:
-        logits = _logits(weights, _rows(features, part, rows))
-        return jax.lax.dynamic_update_slice_in_dim(out, logits, part * 2 * rows, 1)
+        return with_rows(out, part, _logits(weights, rows_of(features, part, rows)))
 
     return jax.lax.fori_loop(0, height // rows, step, jnp.zeros(shape, features.dtype))
 
@@ -65,10 +56,9 @@ def _backward(kept: tuple[Weights, Array], cotangent: Array) -> tuple[Weights, A
 
     def step(part: Array | int, found: Any) -> Any:
         gradients, out = found
-        _, pull_back = jax.vjp(_logits, weights, _rows(features, part, rows))
-        more, gradient = pull_back(_rows(cotangent, part, 2 * rows))
-        gradients = jax.tree.map(jnp.add, gradients, more)
-        return gradients, jax.lax.dynamic_update_slice_in_dim(out, gradient, part * rows, 1)
+        _, pull_back = jax.vjp(_logits, weights, rows_of(features, part, rows))
+        more, gradient = pull_back(rows_of(cotangent, part, 2 * rows))
+        return jax.tree.map(jnp.add, gradients, more), with_rows(out, part, gradient)
 
     start = jax.tree.map(jnp.zeros_like, (weights, features))
     return jax.lax.fori_loop(0, features.shape[1] // rows, step, start)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from regcls_jax.models import pixel_classes
+from regcls_jax import row_loop
 from regcls_jax.models.pixel_classes import PixelClassHead, pixel_logits
 
 F, HIDDEN, CLASSES = 5, 8, 3
@@ -35,7 +35,7 @@ def plain(weights, features):
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 5, 6])
 def test_equals_the_plain_form(monkeypatch, rows):
-    monkeypatch.setattr(pixel_classes, "HELD", rows * 2 * 4 * HIDDEN * 4)
+    monkeypatch.setattr(row_loop, "HELD", rows * 2 * 4 * HIDDEN * 4)
     weights, features, cotangent = arrays()
     with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
         got, pull = jax.vjp(pixel_logits, weights, features)
