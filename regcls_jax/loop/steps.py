@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from regcls_jax import binning, feature_smoothing
+from regcls_jax import binning, devices, feature_smoothing
 from regcls_jax import optimizer as optimizers
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.feature_smoothing import FdsConfig
@@ -118,7 +118,8 @@ def init_variables(engine: Engine) -> dict[str, Any]:
     """Random "params" and "batch_stats" of the run's seed; equal for all arms, whatever their class head."""
     inputs = jnp.zeros((1, *engine.task.input_shape(engine.run)))
     key = jax.random.fold_in(jax.random.key(engine.run.seed), INITIAL_WEIGHTS)
-    return {"batch_stats": {}, **jax.jit(functools.partial(engine.model.init, train=True))(key, inputs)}
+    init = jax.jit(functools.partial(engine.model.init, train=True), compiler_options=devices.compiled_to_run_once())
+    return {"batch_stats": {}, **init(key, inputs)}
 
 
 def _forward(

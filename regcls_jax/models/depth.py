@@ -79,7 +79,7 @@ class Decoder(nn.Module):
         features = stages[-1].shape[-1] // 2
         x = normalised(stages[-1], features, 1, ("conv", "bn"), dtype=self.dtype, train=train, mask=mask)
         x = nn.relu(x)
-        sizes = [stage.shape[1:3] for stage in reversed(stages[:-1])] + [size]
+        sizes = [(stage.shape[1], stage.shape[2]) for stage in reversed(stages[:-1])] + [size]
         for index, step in enumerate(sizes, start=1):
             up = UpProjection(max(features >> index, 1), self.dtype, name=f"up{index}")
             x = up(x, step, train=train, mask=mask)

@@ -10,9 +10,9 @@ from jax import Array
 
 
 class Terms(NamedTuple):
-    """A sparse matrix [m, n] by rows: row r is sum_k weight[r, k] * x[index[r, k]]; both [m, K]."""
+    """A sparse matrix [m, n] by rows: row r is sum_k weight[r, k] * x[place[r, k]]; both [m, K]."""
 
-    index: np.ndarray
+    place: np.ndarray
     weight: np.ndarray
 
 
@@ -47,9 +47,10 @@ def _combine(x: Array, terms: Terms, axis: int) -> Array:
     shape = [1] * x.ndim
     shape[axis] = -1
     weights = jnp.asarray(terms.weight, x.dtype)
-    return sum(
-        jnp.take(x, jnp.asarray(index), axis) * weights[:, k].reshape(shape) for k, index in enumerate(terms.index.T)
-    )
+    parts = [
+        jnp.take(x, jnp.asarray(index), axis) * weights[:, k].reshape(shape) for k, index in enumerate(terms.place.T)
+    ]
+    return functools.reduce(jnp.add, parts)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
