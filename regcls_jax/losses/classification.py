@@ -1,7 +1,5 @@
 """Losses of a class head over a binned target, optax style: per-example values [...]; the caller reduces once."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy.typing as npt
@@ -35,24 +33,11 @@ def cross_entropy(
     return losses * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
 
 
-def _chosen(labels: Array, shape: tuple[int, ...], axis: int) -> Array:
-    """Bool in the `shape` of the logits: the class of the label."""
-    return jax.lax.broadcasted_iota(jnp.int32, shape, axis) == jnp.expand_dims(labels, axis)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _log_loss(logits: Array, labels: Array, axis: int) -> Array:
+    index = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis)
     # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.
-    chosen = jnp.sum(jnp.where(_chosen(labels, logits.shape, axis), logits, 0), axis)
+    chosen = jnp.sum(jnp.where(index == jnp.expand_dims(labels, axis), logits, 0), axis)
     return jax.nn.logsumexp(logits, axis) - chosen
-
-
-@_log_loss.defjvp
-def _log_loss_jvp(axis: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    # Softmax less the true class, written out: differentiating logsumexp keeps several arrays of the logits' size.
-    logits, labels = primals
-    slope = jax.nn.softmax(logits, axis) - _chosen(labels, logits.shape, axis)
-    return _log_loss(logits, labels, axis), jnp.sum(slope * tangents[0], axis)
 
 
 @jax.custom_vjp
