@@ -14,7 +14,7 @@ from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.checkpoints import Checkpoints
 from regcls_jax.loop.mesh import data_mesh, replicated
 from regcls_jax.loop.runs import LoopRun
-from regcls_jax.loop.steps import Engine, TrainState, init_state, init_variables, make_engine
+from regcls_jax.loop.steps import Engine, TrainState, init_state, init_variables, make_engine, state_shapes
 from regcls_jax.loop.tasks import read_run
 from regcls_jax.models.torch_files import TORCH_SUFFIXES, read_state_dict
 from regcls_jax.models.torch_weights import (
@@ -37,7 +37,7 @@ def run_folder(workdir: Path, arm: str, seed: int) -> Path:
 
 def state_template(engine: Engine, mesh: Mesh) -> TrainState:
     """Shapes, types and placement of a state, for restoring one."""
-    shapes = jax.eval_shape(lambda: init_state(engine))
+    shapes = state_shapes(engine)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
 
 

@@ -1,7 +1,6 @@
 """The pure steps of training: a batch trained on, a batch of statistics, one evaluated."""
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -116,10 +115,21 @@ def init_state(engine: Engine, variables: Mapping[str, Any] | None = None) -> Tr
 
 def init_variables(engine: Engine) -> dict[str, Any]:
     """Random "params" and "batch_stats" of the run's seed; equal for all arms, whatever their class head."""
-    inputs = jnp.zeros((1, *engine.task.input_shape(engine.run)))
+    return jax.jit(_random_variables(engine), compiler_options=devices.compiled_to_run_once())(*_seeds(engine))
+
+
+def state_shapes(engine: Engine) -> TrainState:
+    """Shapes and types of a state, as jax.ShapeDtypeStruct."""
+    return jax.eval_shape(lambda *seeds: init_state(engine, _random_variables(engine)(*seeds)), *_seeds(engine))
+
+
+def _seeds(engine: Engine) -> tuple[Array, Array]:
     key = jax.random.fold_in(jax.random.key(engine.run.seed), INITIAL_WEIGHTS)
-    init = jax.jit(functools.partial(engine.model.init, train=True), compiler_options=devices.compiled_to_run_once())
-    return {"batch_stats": {}, **init(key, inputs)}
+    return key, jnp.zeros((1, *engine.task.input_shape(engine.run)))
+
+
+def _random_variables(engine: Engine) -> Callable[[Array, Array], dict[str, Any]]:
+    return lambda key, inputs: {"batch_stats": {}, **engine.model.init(key, inputs, train=True)}
 
 
 def _forward(
