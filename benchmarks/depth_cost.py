@@ -38,7 +38,7 @@ def own_layers(module: nn.Module, inputs: Any, result: Any, *, published: bool) 
     if isinstance(module, PixelClassHead):
         height, width, features = inputs[0].shape[1:]
         yield Layer(f"{name}/up", (height, width, features), (2 * height, 2 * width, 4 * module.hidden))
-        yield Layer(f"{name}/logits", (2 * height, 2 * width, module.hidden), result.shape[1:])
+        yield Layer(f"{name}/logits", (2 * height, 2 * width, module.hidden), result[0].shape[1:])
     elif isinstance(module, UpProjection):
         (height, width, channels), size, outputs = inputs[0].shape[1:], inputs[1], 2 * module.features
         if published or not mixes_first(inputs[0].shape, (5, 5, channels, outputs), size):

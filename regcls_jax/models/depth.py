@@ -162,7 +162,7 @@ class DepthNetwork(nn.Module):
         )
         logits = None
         if self.classes and (train or self.is_initializing()):
-            logits = PixelClassHead(self.classes, 4 * self.width, name="class_head")(features)
+            logits, features = PixelClassHead(self.classes, 4 * self.width, name="class_head")(features)
         return Prediction(value_head(features)[..., 0], logits, features)
 
 

@@ -31,10 +31,11 @@ def _rows_at_a_time(weights: Weights, features: Array) -> int:
 
 
 @jax.custom_vjp
-def pixel_logits(weights: Weights, features: Array) -> Array:
+def pixel_logits(weights: Weights, features: Array) -> tuple[Array, Array]:
     """As `_logits`, but the hidden layer, 8 times `features` as published, is never held, nor kept for the gradient.
 
-    A few rows of all images are computed at a time.
+    A few rows of all images are computed at a time. `features` are given back, for other layers to use: their gradient
+    then arrives here, and that of the logits is added in place.
     """
     rows = _rows_at_a_time(weights, features)
     batch, height, width, _ = features.shape
@@ -43,24 +44,26 @@ def pixel_logits(weights: Weights, features: Array) -> Array:
     def step(part: Array | int, out: Array) -> Array:
         return with_rows(out, part, _logits(weights, rows_of(features, part, rows)))
 
-    return jax.lax.fori_loop(0, height // rows, step, jnp.zeros(shape, features.dtype))
+    return jax.lax.fori_loop(0, height // rows, step, jnp.zeros(shape, features.dtype)), features
 
 
-def _forward(weights: Weights, features: Array) -> tuple[Array, tuple[Weights, Array]]:
+def _forward(weights: Weights, features: Array) -> tuple[tuple[Array, Array], tuple[Weights, Array]]:
     return pixel_logits(weights, features), (weights, features)
 
 
-def _backward(kept: tuple[Weights, Array], cotangent: Array) -> tuple[Weights, Array]:
+def _backward(kept: tuple[Weights, Array], cotangents: tuple[Array, Array]) -> tuple[Weights, Array]:
     weights, features = kept
+    of_logits, of_features = cotangents
     rows = _rows_at_a_time(weights, features)
 
     def step(part: Array | int, found: Any) -> Any:
         gradients, out = found
         _, pull_back = jax.vjp(_logits, weights, rows_of(features, part, rows))
-        more, gradient = pull_back(rows_of(cotangent, part, 2 * rows))
+        more, gradient = pull_back(rows_of(of_logits, part, 2 * rows))
+        gradient = gradient + rows_of(out, part, rows)
         return jax.tree.map(jnp.add, gradients, more), with_rows(out, part, gradient)
 
-    start = jax.tree.map(jnp.zeros_like, (weights, features))
+    start = jax.tree.map(jnp.zeros_like, weights), of_features
     return jax.lax.fori_loop(0, features.shape[1] // rows, step, start)
 
 
@@ -83,13 +86,15 @@ class Affine(nn.Module):
 class PixelClassHead(nn.Module):
     """features [B, h, w, F] -> logits [B, 2h, 2w, classes]: transposed 2x2 convolution of stride 2 to `hidden`
     channels, ReLU, 1x1 convolution. Starts as published (Kaiming normal by fan out, PyTorch's own biases).
+
+    Gives the features back, too: what other layers take from there costs no second gradient of their size.
     """
 
     classes: int
     hidden: int
 
     @nn.compact
-    def __call__(self, features: Array) -> Array:
+    def __call__(self, features: Array) -> tuple[Array, Array]:
         # PyTorch takes the fan in of a transposed convolution from its outputs.
         up = Affine((2, 2, self.hidden, features.shape[-1]), self.hidden, 4 * self.hidden, name="up")
         logits = Affine((1, 1, self.hidden, self.classes), self.classes, self.hidden, name="logits")

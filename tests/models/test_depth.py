@@ -26,7 +26,7 @@ def applied(model, variables, x, train=False, mask=None, factor=None):
 
 def logits_of(variables, features):
     head = variables["params"]["class_head"]
-    return pixel_logits({name: (head[name]["kernel"], head[name]["bias"]) for name in head}, features)
+    return pixel_logits({name: (head[name]["kernel"], head[name]["bias"]) for name in head}, features)[0]
 
 
 def deviation(got, expected):

@@ -38,9 +38,11 @@ def test_equals_the_plain_form(monkeypatch, rows):
     monkeypatch.setattr(row_loop, "HELD", rows * 2 * 4 * HIDDEN * 4)
     weights, features, cotangent = arrays()
     with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
-        got, pull = jax.vjp(pixel_logits, weights, features)
-        expected, pull_plain = jax.vjp(plain, weights, features)
-        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+        (got, same), pull = jax.vjp(pixel_logits, weights, features)
+        expected, pull_plain = jax.vjp(lambda weights, x: (plain(weights, x), x), weights, features)
+        np.testing.assert_allclose(got, expected[0], rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(same, features)
+        cotangent = cotangent, np.random.default_rng(1).standard_normal(features.shape)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12),
             pull(cotangent),
@@ -52,7 +54,7 @@ def test_a_pixel_of_pytorchs_transposed_convolution():
     # out[2y + p, 2x + q] = sum_f x[y, x, f] weight[f, :, p, q] in PyTorch's layout.
     weights, features, _ = arrays()
     with jax.enable_x64(True):
-        got = pixel_logits(weights, features)
+        got, _ = pixel_logits(weights, features)
     up, bias = weights["up"]
     hidden = np.maximum(up[1, 0] @ features[1, 4, 2] + bias, 0)
     np.testing.assert_allclose(got[1, 9, 4], hidden @ weights["logits"][0][0, 0] + weights["logits"][1], rtol=1e-12)
