@@ -147,7 +147,7 @@ def test_logits_exist_in_training_alone_and_belong_to_the_features():
     assert applied(model, variables, images(2))[0].logits is None
     changed, _ = applied(model, variables, images(2), True, None, jnp.float32(2))
     np.testing.assert_allclose(changed.features, 2 * prediction.features, rtol=1e-5)
-    bias = variables["params"]["value_head"]["bias"]
+    bias = variables["params"]["value_head"]["bias"][0]
     np.testing.assert_allclose(changed.value - bias, 2 * (prediction.value - bias), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(changed.logits, logits_of(variables, changed.features), rtol=1e-5, atol=1e-6)
 
