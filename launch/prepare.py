@@ -97,7 +97,7 @@ def _depths(name: str) -> tuple[bool, Path, str]:
     from regcls_jax.data.depth.prepare import prepare_depths, prepare_nyud2
     from regcls_jax.data.depth.sources import metres_per_unit
     from regcls_jax.data.depth.splits import PLACES, findings, load_depths
-    from regcls_jax.report.images.depth_summary import summary
+    from regcls_jax.report.depth.summary import summary
 
     if DROP_DUPLICATES.value:
         raise ValueError("--drop_duplicates is for images with a number each, not for depth maps")

@@ -17,9 +17,9 @@ from regcls_jax.report.depth.export import is_depth_export
 from regcls_jax.report.images.export import is_export
 from regcls_jax.report.images.figures import save_run_figures
 from regcls_jax.report.images.report import image_report
-from regcls_jax.report.images.rows import has_trainings
 from regcls_jax.report.images.study import target_of
 from regcls_jax.report.tables import Report
+from regcls_jax.report.trainings import has_trainings
 from regcls_jax.store.files import read_json
 
 

@@ -10,7 +10,7 @@ from regcls_jax.metrics.depth import SUMS
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.depth.rows import check_rmse, kept_rows
 from regcls_jax.report.depth.study import COLUMNS, EVALUATION, METRICS, Depths, DepthStudy, choose_candidates
-from regcls_jax.report.images.rows import with_defaults
+from regcls_jax.report.trainings import exported_configs
 from regcls_jax.store.files import read_json
 from regcls_jax.store.rows import read_file
 
@@ -67,16 +67,13 @@ def read_depth_export(workdir: str | os.PathLike) -> DepthStudy:
     images = read_file(workdir / IMAGES, ("seed", "image", *SUMMED))
     buckets = read_file(workdir / BUCKETS, ("seed", *BUCKET_COLUMNS))
     counts = read_file(workdir / COUNTS, ("low", "high", "count", "group"))
-    trained = {
-        arm: with_defaults({**config["run"], **own, "arm": arm}, f"arm {arm!r}") for arm, own in config["arms"].items()
-    }
     sums = {
         (str(arm), int(seed)): _image_sums(part) for (arm, seed), part in images.groupby(["arm", "seed"], sort=False)
     }
     for (arm, seed), found in sums.items():
         if seed >= 0:
             check_rmse(workdir / "rows.csv.gz", rows, arm, seed, found)
-    configs, chosen = choose_candidates(trained, rows)
+    configs, chosen = choose_candidates(exported_configs(config), rows)
     return DepthStudy(
         name=config["name"],
         config=config,

@@ -16,10 +16,11 @@ from regcls_jax.loop.tasks import task_of
 from regcls_jax.report.depth.export import MAPS, export_files, is_depth_export, read_depth_export
 from regcls_jax.report.depth.figures import error_figure, map_figure, picture_of, sum_of
 from regcls_jax.report.depth.rows import read_depth_trainings
-from regcls_jax.report.depth.study import TRIVIAL_SEED, Depths, DepthStudy
+from regcls_jax.report.depth.study import Depths, DepthStudy
 from regcls_jax.report.depth.tables import SIGNS, depth_tables
 from regcls_jax.report.drawing import render
 from regcls_jax.report.tables import Report
+from regcls_jax.report.trainings import TRIVIAL_SEED, unfinished_remark
 from regcls_jax.store.files import write_atomic
 
 # Arms whose maps one figure shows.
@@ -46,12 +47,7 @@ def _figures(study: DepthStudy) -> dict[str, bytes]:
 def depth_report(workdir: str | os.PathLike, *, unfinished: bool = False, figures: bool = True) -> Report:
     """The report of a depth study, nothing written; arguments and errors as those of `images.report.image_report`."""
     study = read_depth_study(workdir)
-    remark = "All trainings that were started are finished."
-    if study.unfinished:
-        remark = f"{len(study.unfinished)} trainings are still to be done: {', '.join(study.unfinished)}"
-        if not unfinished:
-            raise ValueError(f"{Path(workdir)}: {remark}; run launch/train.py again, or report with --unfinished")
-        remark = f"**Unfinished: {remark}.**"
+    remark = unfinished_remark(workdir, study.unfinished, unfinished)
     return Report(
         name=study.name,
         config=study.config,

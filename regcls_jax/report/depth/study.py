@@ -8,10 +8,10 @@ import pandas as pd
 
 from regcls_jax.metrics.depth import SUMS
 from regcls_jax.metrics.shots import SHOTS
+from regcls_jax.report.trainings import TRIVIAL_SEED
 
 GROUPS = ("all", *SHOTS)
 TRIVIAL = ("constant", "median", "pixel_mean")
-TRIVIAL_SEED = -1
 METRICS = ("rmse", "mse", "mae", "abs_rel", "log10", "delta1", "delta2", "delta3")
 COLUMNS = ("arm", "seed", "split", "shot", "count", *METRICS)
 # What names a row; `selected_on` is the split that chose the epoch.

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from regcls_jax.report.depth.study import GROUPS, TRIVIAL, TRIVIAL_SEED, DepthStudy, squared_errors
+from regcls_jax.report.depth.study import GROUPS, TRIVIAL, DepthStudy, squared_errors
 from regcls_jax.report.effects import Effect, Group, Question, effects, spread
 from regcls_jax.report.paper.published import published_nyud2
 from regcls_jax.report.statistics import Interval
 from regcls_jax.report.tables import Table, interval, number
+from regcls_jax.report.trainings import TRIVIAL_SEED
 
 QUESTION = Question("error", ("seed", "image"), ("image", "seed"), shared="seed")
 OTHERS = {"MAE": "mae", "AbsRel": "abs_rel", "log10": "log10", "δ1": "delta1", "δ2": "delta2", "δ3": "delta3"}

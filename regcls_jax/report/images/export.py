@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from regcls_jax.report.images.rows import named, with_defaults
+from regcls_jax.report.images.rows import named
 from regcls_jax.report.images.study import EVALUATION, IMAGE_COLUMNS, ImageStudy, check_mae, kept_rows, target_of
+from regcls_jax.report.trainings import exported_configs
 from regcls_jax.store.files import read_json
 from regcls_jax.store.rows import read_file
 
@@ -47,12 +47,6 @@ def _curves(path: Path) -> dict[tuple[str, int], pd.DataFrame]:
     return {(str(arm), int(seed)): part[["epoch", "val_mae"]] for (arm, seed), part in runs}
 
 
-def _configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {
-        arm: with_defaults({**config["run"], **own, "arm": arm}, f"arm {arm!r}") for arm, own in config["arms"].items()
-    }
-
-
 def read_export(workdir: str | os.PathLike) -> ImageStudy:
     """An exported study: the report of it equals that of the trainings it was made from.
 
@@ -83,7 +77,7 @@ def read_export(workdir: str | os.PathLike) -> ImageStudy:
         config=config,
         meta=meta,
         rows=rows,
-        configs=_configs(config),
+        configs=exported_configs(config),
         found=found,
         curves=_curves(workdir / CURVES),
         values=values,

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,9 +10,10 @@ from regcls_jax.report.drawing import render
 from regcls_jax.report.images.export import export_files, is_export, read_export
 from regcls_jax.report.images.figures import curve_figure, error_figure, prediction_figure
 from regcls_jax.report.images.rows import read_trainings
-from regcls_jax.report.images.study import TRIVIAL_SEED, ImageStudy
+from regcls_jax.report.images.study import ImageStudy
 from regcls_jax.report.images.tables import image_tables, signs
 from regcls_jax.report.tables import Report
+from regcls_jax.report.trainings import TRIVIAL_SEED, unfinished_remark
 
 
 def read_study(workdir: str | os.PathLike) -> ImageStudy:
@@ -50,12 +50,7 @@ def image_report(workdir: str | os.PathLike, *, unfinished: bool = False, figure
       ValueError: rows are malformed, or trainings are unfinished (the message names them).
     """
     study = read_study(workdir)
-    remark = "All trainings that were started are finished."
-    if study.unfinished:
-        remark = f"{len(study.unfinished)} trainings are still to be done: {', '.join(study.unfinished)}"
-        if not unfinished:
-            raise ValueError(f"{Path(workdir)}: {remark}; run launch/train.py again, or report with --unfinished")
-        remark = f"**Unfinished: {remark}.**"
+    remark = unfinished_remark(workdir, study.unfinished, unfinished)
     return Report(
         name=study.name,
         config=study.config,

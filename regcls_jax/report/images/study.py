@@ -1,6 +1,5 @@
 """An image study as it is reported, whether read from its trainings or from its export."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +11,7 @@ from regcls_jax.metrics.shots import SHOTS, shot_groups
 IMAGE_METRICS = ("mae", "mse", "rmse", "gm", "bmae")
 IMAGE_COLUMNS = ("arm", "seed", "split", "shot", "count", *IMAGE_METRICS)
 EVALUATION = ["arm", "seed", "split", "shot"]  # what names a row
-TRIVIAL_SEED = -1
 GROUPS = ("all", *SHOTS)
-# Of `reg` as the published code and as the paper's text has it; any other regression loss is a baseline's.
-PLAIN_LOSSES = ("absolute_error", "squared_error")
 
 
 class Target(NamedTuple):
@@ -124,33 +120,6 @@ class ImageStudy(NamedTuple):
     def predictions(self, arm: str) -> dict[int, np.ndarray]:
         """The test predictions [n] of an arm by seed."""
         return {seed: found for (name, seed), found in self.found.items() if name == arm}
-
-
-def arm_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The key that arms are sorted by: reg, with classes, the controls, then baselines and balanced data."""
-    plain = (config["reweight"], config["fds"], config["trainable"]) == ("none", "none", "all")
-    return (
-        config["balanced_data"],
-        not (plain and config["regression"] in PLAIN_LOSSES),
-        config["output"] != "target",
-        config["regression"] != "absolute_error",
-        config["auxiliary"] != "classification",
-        config["balanced"],
-        config["classes"],
-        config["arm"],
-    )
-
-
-def shared_config(name: str, configs: Mapping[str, Mapping[str, Any]], seeds: list[int]) -> dict[str, Any]:
-    """The settings as a config file gives them: what all arms share once, and what each arm sets."""
-    own = {
-        arm: {key: value for key, value in config.items() if key not in ("arm", "seed")}
-        for arm, config in configs.items()
-    }
-    first = next(iter(own.values()))
-    shared = {key: value for key, value in first.items() if all(config[key] == value for config in own.values())}
-    arms = {arm: {key: value for key, value in config.items() if key not in shared} for arm, config in own.items()}
-    return {"name": name, "seeds": seeds, "run": shared, "arms": arms}
 
 
 def kept_rows(rows: pd.DataFrame) -> pd.DataFrame:

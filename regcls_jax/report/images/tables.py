@@ -9,9 +9,10 @@ import pandas as pd
 from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.effects import Group, Question, difference_text, effects, spread
-from regcls_jax.report.images.study import GROUPS, TRIVIAL_SEED, ImageStudy, Target
+from regcls_jax.report.images.study import GROUPS, ImageStudy, Target
 from regcls_jax.report.paper.published import published_imdb_wiki
 from regcls_jax.report.tables import TRIVIAL, Table, number
+from regcls_jax.report.trainings import TRIVIAL_SEED
 
 WHOLE = {"MAE": "mae", "MSE": "mse", "GM": "gm", "bMAE": "bmae"}
 QUESTION = Question("error", ("seed", "place"), ("place", "seed"), shared="seed")

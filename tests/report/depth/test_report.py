@@ -1,6 +1,9 @@
 """The report of depth studies: candidates, intervals, figures, export; which folder is reported how."""
 
+import io
+
 import numpy as np
+import pandas as pd
 import pytest
 from depth_folders import TRIVIAL, sums_of, write_depth_run, write_depth_runs
 from image_runs import write_runs
@@ -14,6 +17,7 @@ from regcls_jax.report.effects import effects
 from regcls_jax.report.kinds import DEPTHS, IMAGES, KINDS, kind_of
 from regcls_jax.report.paper.published import published_nyud2
 from regcls_jax.report.statistics import two_way_interval
+from regcls_jax.store.rows import write_csv_atomic
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,25 @@ def test_unfinished_and_damaged_folders_are_named(tmp_path):
     path.write_bytes(b"no archive")
     with pytest.raises(OSError, match="predictions.npz is not a readable file of predictions"):
         build(tmp_path / "a", unfinished=True)
+
+
+def test_rows_and_pictures_that_do_not_belong_together_are_refused(tmp_path):
+    workdir = write_depth_runs(tmp_path, ("reg", "lds"))
+    rows, arrays = (workdir / "lds" / "seed1" / name for name in ("rows.csv.gz", "predictions.npz"))
+    own, other = rows.read_bytes(), (workdir / "reg" / "seed1" / rows.name).read_bytes()
+    rows.write_bytes(other)
+    with pytest.raises(OSError, match=r"lds/seed1/rows\.csv\.gz is not of arm 'lds', seed 1"):
+        build(workdir)
+    frame = pd.read_csv(io.BytesIO(own), compression="gzip")
+    write_csv_atomic(frame.assign(rmse=frame["rmse"].where(frame["seed"] >= 0, frame["rmse"] * 1.01)), rows)
+    with pytest.raises(OSError, match="the runs disagree about the predictor constant"):
+        build(workdir)
+    rows.write_bytes(own)
+    with np.load(arrays) as file:
+        found = dict(file)
+    np.savez(arrays, **{**found, "shown_depths": found["shown_depths"] + 1})
+    with pytest.raises(OSError, match=r"predictions\.npz: shown_depths differs from that of"):
+        build(workdir)
 
 
 def test_published_numbers_stand_beside_ours(tmp_path):
