@@ -29,8 +29,7 @@ def main() -> None:
         raise ValueError("give either --run, or --weights and --config")
 
     from regcls_jax import devices
-    from regcls_jax.loop.evaluate import evaluate_run, predictor, restore
-    from regcls_jax.loop.mesh import data_mesh
+    from regcls_jax.loop.evaluate import evaluate_run
     from regcls_jax.loop.tasks import every_field, expand, read_run, task_of
     from regcls_jax.report.kinds import KINDS
     from regcls_jax.report.tables import markdown
@@ -53,13 +52,11 @@ def main() -> None:
         other, faults = task.labelled(IMAGES.value, SCALE.value)
         data = data._replace(splits={**data.splits, split: other})
         print(f"{len(other.names)} {task.samples} of {IMAGES.value}; {len(faults)} cannot be used", flush=True)
-    rows, found = evaluate_run(run, data, split, source, CHECKPOINT.value)
-    metrics = rows.columns[list(rows.columns).index("shot") :].drop("n")
-    print(markdown(rows[["arm", *metrics]].round(3)))
+    tested = evaluate_run(run, data, split, source, CHECKPOINT.value)
+    metrics = tested.rows.columns[list(tested.rows.columns).index("shot") :].drop("n")
+    print(markdown(tested.rows[["arm", *metrics]].round(3)))
     folder = Path(FIGURES.value) if FIGURES.value else (source if RUN.value else source.parent) / "report"
-    engine, state = restore(run, data, source, CHECKPOINT.value)
-    predict = predictor(engine, state, data_mesh())
-    KINDS[run.task].save_run(folder, run, data, split, task_of(run).measure(run, data), found, predict)
+    KINDS[run.task].save_run(folder, run, data, split, tested.measure, tested.evaluation, tested.predict)
     print(f"Figures: {folder}")
 
 

@@ -40,8 +40,8 @@ def _size(maps: Array) -> tuple[int, int]:
     return maps.shape[1], maps.shape[2]
 
 
-def pixels_of(batch: Batch) -> Array:
-    """Which pixels count, bool [B, H, W]."""
+def pixels_of(batch: Mapping[str, Any]) -> Any:
+    """Which pixels of a batch, on the device or the host, count: bool [B, H, W]."""
     return batch["valid"] & batch["mask"][:, None, None]
 
 
@@ -79,7 +79,9 @@ def make_measure(run: LoopRun, data: Prepared, pixels: Histogram, one_pass: Pass
 
     def baselines(split: str) -> dict[str, Evaluation]:
         examples = data.splits[split]
-        key = (digest(examples.names), run.image_height, run.image_width, run.select, edges.tobytes(), counts.tobytes())
+        shape = run.image_height, run.image_width, edges.tobytes(), counts.tobytes()
+        # First pixels are drawn by a run's seed and kept by its classes.
+        key = (data.digest, split, digest(examples.names), *shape, None if first is None else run)
         if key not in _FOUND:
             predictors = trivial_maps(run, data, one_pass)
             _FOUND[key] = _evaluations(predictors, add, keep, one_pass(run, examples, (0, 1)))
@@ -131,7 +133,7 @@ def trivial_maps(run: LoopRun, data: Prepared, one_pass: Pass) -> dict[str, np.n
     if key not in _FOUND:
         total, number = np.zeros(size), np.zeros(size, np.int64)
         for batch in _closing(one_pass(run, data.splits["train"], (0, 1))):
-            valid = batch["valid"] & batch["mask"][:, None, None]
+            valid = pixels_of(batch)
             total += np.where(valid, batch["target"], 0).sum(0, dtype=np.float64)
             number += valid.sum(0)
         _FOUND[key] = np.divide(total, number, out=np.full(size, mean), where=number > 0).astype(np.float32)

@@ -20,8 +20,9 @@ from jax.sharding import Mesh
 from regcls_jax import feature_smoothing
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.checkpoints import Checkpoints
-from regcls_jax.loop.evaluate import Evaluate, evaluator, predictor
+from regcls_jax.loop.evaluate import Evaluate, evaluator
 from regcls_jax.loop.mesh import IN_FLIGHT, check_batch_size, data_mesh, replicated, to_devices
+from regcls_jax.loop.predict import predictor
 from regcls_jax.loop.results import also_selected, result_rows, write_results
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.start import check_data, starting_state, state_template
@@ -249,7 +250,7 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
     state, _ = training.checkpoints.restore(best, state_template(engine, training.mesh))
     found = {split: training.programs.evaluate(state, data.splits[split]) for split in ("val", "test")}
     process = (jax.process_index(), jax.process_count())
-    arrays = training.measure.arrays(found, predictor(engine, state, training.mesh, process))
+    arrays = training.measure.arrays(found, predictor(engine, state, process))
     also, epochs = None, {"best_epoch": best // engine.steps_per_epoch}
     if also_best is not None and (split := run.also_select):
         state, _ = training.checkpoints.restore(also_best, state_template(engine, training.mesh))

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.mesh import IN_FLIGHT, check_batch_size, data_mesh, replicated, to_devices
+from regcls_jax.loop.predict import predictor
 from regcls_jax.loop.results import result_rows
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.start import load_checkpoint, load_weights
@@ -68,20 +69,15 @@ def _in_order(parts: list[list[Any]], samples: int) -> Kept:
     return jax.tree.map(ordered, *(kept for kept, *_ in parts))
 
 
-def predictor(engine: Engine, state: TrainState, mesh: Mesh, process: tuple[int, int] = (0, 1)) -> Predict:
-    """A function of a split: the values predicted for all its examples; arguments as `evaluator`."""
-    step = jax.jit(functools.partial(eval_step, engine), out_shardings=replicated(mesh))
-    rows = jax.jit(lambda batch: (batch["index"], batch["mask"]), out_shardings=replicated(mesh))
+class Tested(NamedTuple):
+    """A run as it does on a split: `rows` of it and of the trivial predictors (as in rows.csv.gz), the `evaluation`,
+    the `measure` it was made with, and a function that predicts any split.
+    """
 
-    def predict(split: Any) -> np.ndarray:
-        parts = []
-        with contextlib.closing(engine.task.eval_batches(engine.run, split, process)) as batches:
-            for batch in batches:
-                placed = to_devices(mesh, batch)
-                parts.append([jax.device_get(step(state.params, state.batch_stats, placed)), *rows(placed)])
-        return _in_order(jax.device_get(parts), len(split.names))
-
-    return predict
+    rows: pd.DataFrame
+    evaluation: Evaluation
+    measure: Measure
+    predict: Predict
 
 
 def evaluate_run(
@@ -90,10 +86,8 @@ def evaluate_run(
     split: str,
     source: Path,
     which: str = "best",
-) -> tuple[pd.DataFrame, Evaluation]:
+) -> Tested:
     """Tests a run on a split, from its folder (the "best" or "newest" checkpoint) or from a file of PyTorch weights.
-
-    Returns the rows of the model and of the trivial predictors (as in rows.csv.gz) and the evaluation.
 
     Raises OSError or ValueError for a checkpoint or file that cannot be used.
     """
@@ -101,7 +95,7 @@ def evaluate_run(
     engine, state = restore(run, data, source, which)
     measure = engine.task.measure(run, data)
     found = evaluator(engine, measure, data_mesh())(state, data.splits[split])
-    return result_rows(run, data, measure, {split: found}), found
+    return Tested(result_rows(run, data, measure, {split: found}), found, measure, predictor(engine, state))
 
 
 def restore(run: LoopRun, data: Prepared, source: Path, which: str = "best") -> tuple[Engine, TrainState]:

@@ -54,9 +54,7 @@ def load_checkpoint(
 ) -> tuple[TrainState, int]:
     """State and step of the "best", "also_best" or "newest" checkpoint of a run whose engine is given.
 
-    OSError without one.
-
-    With `data`, OSError also where it was trained on another data set.
+    OSError without one and, with `data`, where it was trained on another data set.
     """
     checkpoints = Checkpoints(folder, read_only=True)
     try:

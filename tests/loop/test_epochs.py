@@ -72,7 +72,7 @@ def test_what_a_run_leaves(faces, finished):
 @pytest.mark.parametrize("batch_size", [16, 20])  # of 48 test images: three whole batches; two and a partial one
 def test_rows_are_the_metrics_of_all_samples(faces, finished, batch_size):
     folder = finished / "reg" / "seed0"
-    rows, found = evaluate_run(small_run(batch_size=batch_size), faces, "test", folder)
+    rows, found, *_ = evaluate_run(small_run(batch_size=batch_size), faces, "test", folder)
     predictions = found.kept
     assert predictions.shape == (48,)
     assert np.isfinite(predictions).all()

@@ -89,9 +89,9 @@ def test_weights_in_a_file_are_tested_as_the_run_is(study, faces, tmp_path, arm,
     run = read_run(folder)
     path = tmp_path / "weights.safetensors"
     save_torch(path, checkpoint(run, faces, folder)[0])
-    rows, found = evaluate_run(run, faces, split, folder)
+    rows, found, *_ = evaluate_run(run, faces, split, folder)
     assert len(found.kept) == len(faces.splits[split].targets)
-    weights_rows, weights_found = evaluate_run(run, faces, split, path)
+    weights_rows, weights_found, *_ = evaluate_run(run, faces, split, path)
     np.testing.assert_array_equal(weights_found.kept, found.kept)
     numbers = ["mae", "mse", "rmse", "gm", "bmae", "count"]
     of_model = [table[table["arm"] == arm][numbers].to_numpy() for table in (rows, weights_rows)]

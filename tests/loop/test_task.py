@@ -69,7 +69,7 @@ def test_every_measured_pixel_of_every_scene_counts_once(tmp_path):
     run = pixel_run("reg", epochs=1)
     data = task_of(run).load("scenes", tmp_path)
     folder = train(run, data, tmp_path)
-    rows, found = evaluate_run(run, data, "test", folder)
+    rows, found, *_ = evaluate_run(run, data, "test", folder)
     maps = data.splits["test"].maps
     np.testing.assert_array_equal(found.kept["count"], np.isfinite(maps).sum((1, 2)))
     with np.load(folder / "predictions.npz") as stored:

@@ -7,8 +7,7 @@ from depth_runs import depth_run, one_block, prepare_rooms
 from image_training import train
 from PIL import Image
 
-from regcls_jax.loop.evaluate import evaluate_run, predictor, restore
-from regcls_jax.loop.mesh import data_mesh
+from regcls_jax.loop.evaluate import evaluate_run, restore
 from regcls_jax.loop.predict import predict
 from regcls_jax.loop.tasks import task_of
 from regcls_jax.report.kinds import KINDS
@@ -32,13 +31,12 @@ def test_a_run_is_evaluated_on_other_pictures(trained, tmp_path):
     split, faults = task_of(run).labelled(tmp_path / "other", "1/25.5")
     assert (len(split.names), faults) == (5, {})
     data = data._replace(splits={**data.splits, "images": split})
-    rows, found = evaluate_run(run, data, "images", folder)
+    tested = evaluate_run(run, data, "images", folder)
+    rows = tested.rows
     assert set(rows["arm"]) == {"reg", "constant", "median", "pixel_mean"}
     assert set(rows.loc[rows["shot"] == "all", "count"]) == {5 * 64 * 64}
-    engine, state = restore(run, data, folder)
-    predicting = predictor(engine, state, data_mesh())
-    measure = task_of(run).measure(run, data)
-    KINDS["depth"].save_run(tmp_path / "figures", run, data, "images", measure, found, predicting)
+    measure, predicting = tested.measure, tested.predict
+    KINDS["depth"].save_run(tmp_path / "figures", run, data, "images", measure, tested.evaluation, predicting)
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"depth_maps.png", "error_by_depth.png"}
 
 
