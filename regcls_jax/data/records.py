@@ -1,12 +1,52 @@
-"""Examples of a prepared split by index, as the bytes of their files: records that TFDS wrote."""
+"""What a preparation left: the examples of a split by index, as the bytes of their files, and what is known of all."""
 
+import os
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.proto import tf_example_pb2
 
+from regcls_jax.data.places import LABELS
+from regcls_jax.store.files import read_json
+
 REMEDY = "prepare it again with --overwrite"
+
+
+def read_labels(folder: Path, dataset: str, data_dir: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays beside the examples of a data set in `folder`, by name.
+
+    Raises OSError where they are damaged, or the data set is not prepared in `data_dir` (with the command that does).
+    """
+    try:
+        with np.load(folder / LABELS, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError:
+        command = f"python launch/prepare.py --dataset={dataset} --manual_dir=... --data_dir={data_dir}"
+        raise FileNotFoundError(f"{dataset} is not prepared in {data_dir}; prepare it: {command}") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise damaged_labels(folder, error) from error
+
+
+def damaged_labels(folder: Path, error: Exception) -> OSError:
+    """What to raise where the labels in `folder` cannot be used."""
+    return OSError(f"{folder / LABELS} is damaged ({error}); {REMEDY}")
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """A JSON file of a prepared data set. Raises OSError, with a remedy, where it is missing or damaged."""
+    try:
+        return read_json(path)
+    except OSError as error:
+        raise OSError(f"{error}; {REMEDY}") from error
+
+
+def record_files(folder: Path, split: str) -> list[str]:
+    """The ArrayRecord files of a split, in order."""
+    return sorted(map(str, folder.glob(f"*-{split}.array_record-*")))
 
 
 class Records:

@@ -1,7 +1,6 @@
 """Prepared images with depth maps: encoded pairs by index, and what a training needs of all of them at once."""
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
@@ -10,8 +9,8 @@ import numpy as np
 
 from regcls_jax.data.places import FACTS, LABELS, LEFT_OUT, Places
 from regcls_jax.data.prepared import SPLITS, Prepared
-from regcls_jax.data.records import REMEDY, Records
-from regcls_jax.store.files import digest, read_json
+from regcls_jax.data.records import REMEDY, Records, read_labels, read_notes, record_files
+from regcls_jax.store.files import digest
 
 PLACES = Places({"nyud2": "nyud2/scenes/1.0.0"}, "own_depths", "--depth_images=... --depth_scale=...")
 
@@ -109,15 +108,8 @@ def load_depths(dataset: str, data_dir: str | os.PathLike) -> Prepared:
         changed or damaged since.
     """
     folder = PLACES.folder_of(dataset, data_dir)
-    try:
-        with np.load(folder / LABELS, allow_pickle=False) as arrays:
-            labels = {name: arrays[name] for name in arrays.files}
-    except FileNotFoundError:
-        command = f"python launch/prepare.py --dataset={dataset} --manual_dir=... --data_dir={data_dir}"
-        raise FileNotFoundError(f"{dataset} is not prepared in {data_dir}; prepare it: {command}") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise OSError(f"{folder / LABELS} is damaged ({error}); {REMEDY}") from error
-    facts = _read_json(folder / FACTS)
+    labels = read_labels(folder, dataset, data_dir)
+    facts = read_notes(folder / FACTS)
     if facts["digest"] != digest_of(labels):
         raise OSError(f"{folder / LABELS} is not the one that was prepared; {REMEDY}")
     splits = {name: _split(folder, name, labels, facts) for name in SPLITS}
@@ -125,8 +117,7 @@ def load_depths(dataset: str, data_dir: str | os.PathLike) -> Prepared:
 
 
 def _split(folder: Path, name: str, labels: dict[str, np.ndarray], facts: dict) -> DepthSplit:
-    files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
-    pairs, names = EncodedPairs(files), labels[f"{name}_names"]
+    pairs, names = EncodedPairs(record_files(folder, name)), labels[f"{name}_names"]
     if len(pairs) != len(names):
         raise OSError(f"{folder}: {len(pairs)} pairs but {len(names)} names of {name}; {REMEDY}")
     split = DepthSplit(pairs, names, facts["scales"][name])
@@ -145,11 +136,4 @@ def digest_of(labels: dict[str, np.ndarray]) -> str:
 
 def findings(dataset: str, data_dir: str | os.PathLike) -> Findings:
     """What the preparation of a data set found. Raises as `load_depths` does."""
-    return Findings(**_read_json(PLACES.folder_of(dataset, data_dir) / LEFT_OUT))
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return read_json(path)
-    except OSError as error:
-        raise OSError(f"{error}; {REMEDY}") from error
+    return Findings(**read_notes(PLACES.folder_of(dataset, data_dir) / LEFT_OUT))

@@ -1,10 +1,8 @@
 """Prepared images and their targets: encoded images by index, all targets and names at once."""
 
 import os
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,8 +10,7 @@ from regcls_jax.data.images.duplicates import Duplicates
 from regcls_jax.data.images.table import digest
 from regcls_jax.data.places import FACTS, LABELS, LEFT_OUT, Places
 from regcls_jax.data.prepared import SPLITS, Prepared
-from regcls_jax.data.records import REMEDY, Records
-from regcls_jax.store.files import read_json
+from regcls_jax.data.records import REMEDY, Records, damaged_labels, read_labels, read_notes, record_files
 
 # Published data set -> folder of the builder's config below the data folder.
 FOLDERS = {
@@ -86,23 +83,19 @@ def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
         changed or damaged since.
     """
     folder = PLACES.folder_of(dataset, data_dir)
+    arrays = read_labels(folder, dataset, data_dir)
+    kind = "targets" if "train_targets" in arrays else "ages"
     try:
-        with np.load(folder / LABELS, allow_pickle=False) as arrays:
-            kind = "targets" if "train_targets" in arrays else "ages"
-            labels = {name: (arrays[f"{name}_names"], arrays[f"{name}_{kind}"]) for name in SPLITS}
-    except FileNotFoundError:
-        command = f"python launch/prepare.py --dataset={dataset} --manual_dir=... --data_dir={data_dir}"
-        raise FileNotFoundError(f"{dataset} is not prepared in {data_dir}; prepare it: {command}") from None
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise OSError(f"{folder / LABELS} is damaged ({error}); {REMEDY}") from error
-    facts = _read_json(folder / FACTS) if (folder / FACTS).exists() else BEFORE_FACTS
+        labels = {name: (arrays[f"{name}_names"], arrays[f"{name}_{kind}"]) for name in SPLITS}
+    except KeyError as error:
+        raise damaged_labels(folder, error) from error
+    facts = read_notes(folder / FACTS) if (folder / FACTS).exists() else BEFORE_FACTS
     found = digest(labels)
     if facts.get("digest", found) != found:
         raise OSError(f"{folder / LABELS} is not the one that was prepared; {REMEDY}")
     splits = {}
     for name, (names, targets) in labels.items():
-        files = sorted(map(str, folder.glob(f"*-{name}.array_record-*")))
-        images = EncodedImages(files)
+        images = EncodedImages(record_files(folder, name))
         if len(images) != len(names):
             raise OSError(f"{folder}: {len(images)} images but {len(names)} targets of {name}; {REMEDY}")
         splits[name] = ImageSplit(images, targets, names)
@@ -111,17 +104,10 @@ def load_images(dataset: str, data_dir: str | os.PathLike) -> Prepared:
 
 def findings(dataset: str, data_dir: str | os.PathLike) -> Findings:
     """What the preparation of a data set found. Raises as `load_images` does."""
-    content = _read_json(PLACES.folder_of(dataset, data_dir) / LEFT_OUT)
+    content = read_notes(PLACES.folder_of(dataset, data_dir) / LEFT_OUT)
     found, rotated = content["duplicates"], content.get("rotated")
     if "dropped" in found:
         return Findings(content["faults"], Duplicates(**found), rotated)
     # Earlier versions looked only in UTKFace; those that knew no other target wrote "same_age" and "other_age".
     same, other = (found.get(f"{kind}_target", found.get(f"{kind}_age")) for kind in ("same", "other"))
     return Findings(content["faults"], Duplicates(same, other, 0, True) if dataset == "utkface" else None, rotated)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except OSError as error:
-        raise OSError(f"{error}; {REMEDY}") from error

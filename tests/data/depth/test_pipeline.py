@@ -1,10 +1,10 @@
 """Batches of pairs: each once an epoch, the same for any number of workers and hosts, resumed exactly."""
 
-import itertools
 import json
 
 import numpy as np
 import pytest
+from batch_lists import assert_same, take
 from depth_oracle import geometry
 from depth_pairs import depth_split
 from PIL import Image
@@ -25,18 +25,6 @@ METRE = 25.5
 @pytest.fixture(scope="module")
 def split():
     return depth_split(SAMPLES, holes=0.1)
-
-
-def take(batches, count):
-    return list(itertools.islice(batches, count))
-
-
-def assert_same(left, right):
-    assert len(left) == len(right)
-    for one, other in zip(left, right, strict=True):
-        assert one.keys() == other.keys()
-        for key in one:
-            np.testing.assert_array_equal(one[key], other[key], err_msg=key)
 
 
 def examples(batches):

@@ -1,9 +1,8 @@
 """The input pipeline: every sample once an epoch, the same for any number of workers and hosts, resumed exactly."""
 
-import itertools
-
 import numpy as np
 import pytest
+from batch_lists import assert_same, take
 from face_images import MemoryImages, face_split
 
 from regcls_jax.data.images.decoding import decode_rgb
@@ -16,18 +15,6 @@ OPTIONS = {"image_size": SIZE, "batch_size": BATCH, "seed": 5, "padding": 3}
 @pytest.fixture(scope="module")
 def split():
     return face_split(list(range(20, 20 + SAMPLES)), SIZE)
-
-
-def take(batches, count):
-    return list(itertools.islice(batches, count))
-
-
-def assert_same(left, right):
-    assert len(left) == len(right)
-    for one, other in zip(left, right, strict=True):
-        assert one.keys() == other.keys()
-        for key in one:
-            np.testing.assert_array_equal(one[key], other[key], err_msg=key)
 
 
 def test_shapes_and_types(split):
