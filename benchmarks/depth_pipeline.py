@@ -31,7 +31,7 @@ from regcls_jax.report.tables import markdown
 from regcls_jax.store.files import write_atomic
 
 HEIGHT = flags.DEFINE_integer("height", 228, "Height of the input; the width is 4/3 of it.", lower_bound=8)
-GFLOP = flags.DEFINE_float("gflop", 666, "GFLOP of a training step per picture: the published network, 100 classes.")
+GFLOP = flags.DEFINE_float("gflop", 363, "GFLOP of a training step per picture, 100 classes (depth_cost.py).")
 TFLOPS = flags.DEFINE_float("tflops", 125, "TFLOP/s that the accelerator reaches: an A100 with bfloat16, at 40 %.")
 CORES = flags.DEFINE_integer("input_cores", 16, "Cores that feed one accelerator.", lower_bound=1)
 SOURCE, PICTURES = (480, 640), 32

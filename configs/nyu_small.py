@@ -1,7 +1,7 @@
 """Depth from real pictures on a laptop: 363 pairs of NYU, from scratch, and whether classes help there.
 
     python launch/prepare.py --depth_images=../shared/data/nyu_depth_363pairs.tar --depth_scale=1/25.5 --name=nyu_small
-    python launch/train.py --config=configs/nyu_small.py:quick --workdir=runs/nyu_small-quick    # three arms, short
+    python launch/train.py --config=configs/nyu_small.py:quick --workdir=runs/nyu_small-quick    # three arms, 8 min.
     python launch/train.py --config=configs/nyu_small.py --workdir=runs/nyu_small                # all, two seeds
     python launch/train.py --config=configs/nyu_small.py:runlocal --workdir=runs/nyu_small-local # does it run?
     python launch/report.py --workdir=runs/nyu_small
@@ -15,7 +15,8 @@ Start the command once per core: the processes share the trainings, and one core
 Arms: reg; reg_std, whose value head predicts standard deviations around the training mean; reg_cls_10, reg_cls_100 and
 reg_cls_bal_10 with classes on top of that, each trained with three lambda, of which the report takes the one with the
 lowest validation error; lds, weights by the smoothed density. What each has to beat is pixel_mean, for every pixel the
-mean over the training pictures.
+mean over the training pictures. `quick` was run once, in one process with other programs beside it (test RMSE reg 1.08,
+reg_std 1.12, reg_cls_10 1.10, pixel_mean 1.12 m); all of it is about 70 minutes on two cores, computed from that rate.
 """
 
 from typing import Any

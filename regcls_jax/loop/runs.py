@@ -25,7 +25,7 @@ class LoopRun(Method):
     workers: int = whole(0, 0)  # processes that read examples; change no number
     balanced_data: int = whole(0, 0)  # draw the samples of *both* losses balanced over so many classes (Table 4)
 
-    # What arms are candidates for: of those of one name the report takes the one with the lowest validation metric.
+    # What arms are candidates for: of those of one name depth reports the one with the lowest validation metric.
     candidate_for: str = ""
 
     # An arm of the same folder and seed whose best weights are the start, or a file of PyTorch weights.
