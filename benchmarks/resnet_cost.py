@@ -11,6 +11,7 @@ import pandas as pd
 
 from regcls_jax.loop.age import AgeRun
 from regcls_jax.models.batch_norm import BatchNorm
+from regcls_jax.models.by_platform import PointwiseConv
 from regcls_jax.models.resnet import resnet
 
 
@@ -49,6 +50,13 @@ def network(run: AgeRun) -> Network:
     return layers_of(resnet(run.depth, width=run.width, classes=run.classes), (run.image_size, run.image_size))
 
 
+def window_of(layer: nn.Conv | nn.Dense | PointwiseConv) -> tuple[Any, ...]:
+    """Kernel and stride of a convolution; nothing of a linear layer."""
+    if isinstance(layer, nn.Conv):
+        return layer.kernel_size, layer.strides
+    return ((1, 1), layer.stride) if isinstance(layer, PointwiseConv) else ()
+
+
 def layers_of(model: nn.Module, size: tuple[int, int], own: Callable[..., Iterable[Layer]] | None = None) -> Network:
     """The layers of a model of images of a `size`; only shapes are followed, nothing is computed.
 
@@ -59,10 +67,9 @@ def layers_of(model: nn.Module, size: tuple[int, int], own: Callable[..., Iterab
     def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         nonlocal normalised
         module, result = context.module, call(*args, **kwargs)
-        if isinstance(module, nn.Conv | nn.Dense):
+        if isinstance(module, nn.Conv | nn.Dense | PointwiseConv):
             name, inputs, outputs = "/".join(module.path), args[0].shape[1:], result.shape[1:]
-            window = (module.kernel_size, module.strides) if isinstance(module, nn.Conv) else ()
-            layers.append(Layer(name, inputs, outputs, *window))
+            layers.append(Layer(name, inputs, outputs, *window_of(module)))
         elif isinstance(module, BatchNorm):
             normalised += math.prod(result.shape[1:])
         elif own is not None:

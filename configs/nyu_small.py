@@ -45,22 +45,22 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.seeds = (0, 1)
     config.run = {
         **{"task": "depth", "dataset": "nyu_small", "counts": "own", "workers": 0},
-        **{"image_height": 116, "image_width": 152, "augment": True},
+        **{"image_height": 96, "image_width": 128, "augment": True},
         **{"layers": 18, "width": 8, "dtype": "float32", "init_from": ""},
         **{"regression": "squared_error", "low": 0.0, "high": 10.0, "rounding": "round"},
         **{"buckets": 100, "bucket_low": 0.0, "bucket_high": 10.0, "lds_boundary": "reflect"},
-        **{"optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "boundaries": (14, 18)},
-        **{"batch_size": 16, "accumulate": 1, "epochs": 20, "select": "rmse"},
+        **{"optimizer": "adam", "learning_rate": 3e-3, "weight_decay": 0.0, "schedule": "cosine", "boundaries": ()},
+        **{"batch_size": 16, "accumulate": 1, "epochs": 14, "select": "rmse"},
     }
     config.arms = ARMS
     if variant in ARMS:
         config.arms = {variant: ARMS[variant]}
     elif variant == "quick":
         config.seeds = (0,)
-        config.run.update({"epochs": 6, "boundaries": (5,)})
+        config.run.update({"epochs": 5})
         config.arms = {"reg": ARMS["reg"], "reg_std": ARMS["reg_std"], "reg_cls_10": {**ARMS["reg_cls_10"], "lam": 1.0}}
     elif variant == "runlocal":
         config.seeds = (0,)
-        config.run.update({"width": 4, "image_height": 64, "image_width": 84, "epochs": 2, "boundaries": ()})
+        config.run.update({"width": 4, "image_height": 64, "image_width": 84, "epochs": 2})
         config.arms = {"reg": ARMS["reg"], "reg_cls_10": {**ARMS["reg_cls_10"], "lam": 1.0}}
     return config

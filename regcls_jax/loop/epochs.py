@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import sys
 import time
@@ -23,10 +22,11 @@ from regcls_jax.loop.checkpoints import Checkpoints
 from regcls_jax.loop.evaluate import Evaluate, evaluator
 from regcls_jax.loop.mesh import IN_FLIGHT, check_batch_size, data_mesh, replicated, to_devices
 from regcls_jax.loop.predict import predictor
+from regcls_jax.loop.programs import Programs, programs_of
 from regcls_jax.loop.results import also_selected, result_rows, write_results
 from regcls_jax.loop.runs import LoopRun
 from regcls_jax.loop.start import check_data, starting_state, state_template
-from regcls_jax.loop.steps import Engine, TrainState, fds_config, make_engine, statistics_step, train_step
+from regcls_jax.loop.steps import Engine, TrainState, make_engine
 from regcls_jax.loop.task import Batches, Measure
 from regcls_jax.loop.watch import Notes, Watch
 from regcls_jax.loop.writer import MetricsWriter
@@ -40,15 +40,6 @@ class Stopped(Exception):
     """The training was asked to stop; everything is saved."""
 
 
-class Programs(NamedTuple):
-    """The compiled functions of a training: of one batch the first two, of an epoch the others."""
-
-    step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    add_statistics: Callable[..., tuple[TrainState, feature_smoothing.Statistics]]
-    update_fds: Callable[..., feature_smoothing.State]
-    evaluate: Evaluate
-
-
 class Training(NamedTuple):
     """What a training works with and does not change."""
 
@@ -57,6 +48,7 @@ class Training(NamedTuple):
     measure: Measure
     mesh: Mesh
     programs: Programs
+    evaluate: Evaluate
     batches: Batches
     checkpoints: Checkpoints
     writer: MetricsWriter | None
@@ -124,7 +116,9 @@ def train_run(
 def set_up(run: LoopRun, data: Prepared, folder: Path, opened: contextlib.ExitStack) -> tuple[Training, Progress]:
     """Everything before the first step, or the next one of a training that was stopped; `opened` closes it."""
     process = (jax.process_index(), jax.process_count())
-    engine, mesh = make_engine(run, data), data_mesh()
+    mesh = data_mesh()
+    engine = make_engine(run, data)
+    engine = engine._replace(numbers=jax.device_put(engine.numbers, replicated(mesh)))
     if process[0] == 0 and (odd := engine.fitted.misfit):
         tqdm.tqdm.write(f"Note: arm {run.arm!r}, seed {run.seed}: {odd}", file=sys.stderr)
     measure = engine.task.measure(run, data)
@@ -152,21 +146,11 @@ def set_up(run: LoopRun, data: Prepared, folder: Path, opened: contextlib.ExitSt
         disable=writer is None,
     )
     opened.enter_context(contextlib.closing(bar))
-    programs = _programs(engine, mesh, evaluator(engine, measure, mesh, process))
-    training = Training(engine, data, measure, mesh, programs, batches, checkpoints, writer, bar)
+    evaluate = evaluator(engine, measure, mesh, process)
+    programs = programs_of(engine, data, mesh)
+    training = Training(engine, data, measure, mesh, programs, evaluate, batches, checkpoints, writer, bar)
     now = time.monotonic()
     return training, Progress(state, done, notes, now, now)
-
-
-def _programs(engine: Engine, mesh: Mesh, evaluate: Evaluate) -> Programs:
-    copies = replicated(mesh)
-    update = functools.partial(feature_smoothing.update, config=fds_config(engine.run))
-    return Programs(
-        jax.jit(functools.partial(train_step, engine), donate_argnums=0, out_shardings=copies),
-        jax.jit(functools.partial(statistics_step, engine), donate_argnums=(0, 1), out_shardings=copies),
-        jax.jit(update, out_shardings=copies),
-        evaluate,
-    )
 
 
 def train_epoch(training: Training, progress: Progress, save_minutes: float, stop: Callable[[], bool]) -> bool:
@@ -176,7 +160,7 @@ def train_epoch(training: Training, progress: Progress, save_minutes: float, sto
     number = progress.done // engine.steps_per_epoch
     while True:
         rows, batch = _next(training)
-        progress.state, terms = training.programs.step(progress.state, batch)
+        progress.state, terms = training.programs.step(engine.numbers, progress.state, batch)
         progress.done += 1
         samples = rows["index"][rows["mask"]]
         watch.add(progress.done, samples, terms)
@@ -224,7 +208,7 @@ def end_epoch(training: Training, progress: Progress) -> None:
     """Validation, and whatever else selects an epoch; a line of metrics and a checkpoint."""
     run, notes = training.engine.run, progress.notes
     found = {
-        split: training.measure.metrics(training.programs.evaluate(progress.state, training.data.splits[split]))["all"]
+        split: training.measure.metrics(training.evaluate(progress.state, training.data.splits[split]))["all"]
         for split in ("val", run.also_select)
         if split
     }
@@ -248,13 +232,13 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
     best, also_best = training.checkpoints.best, training.checkpoints.also_best
     assert best is not None  # every epoch ends with a checkpoint that has a metric
     state, _ = training.checkpoints.restore(best, state_template(engine, training.mesh))
-    found = {split: training.programs.evaluate(state, data.splits[split]) for split in ("val", "test")}
+    found = {split: training.evaluate(state, data.splits[split]) for split in ("val", "test")}
     process = (jax.process_index(), jax.process_count())
     arrays = training.measure.arrays(found, predictor(engine, state, process))
     also, epochs = None, {"best_epoch": best // engine.steps_per_epoch}
     if also_best is not None and (split := run.also_select):
         state, _ = training.checkpoints.restore(also_best, state_template(engine, training.mesh))
-        also = {split: training.programs.evaluate(state, data.splits[split])}
+        also = {split: training.evaluate(state, data.splits[split])}
         epochs[f"best_epoch_on_{split}"] = also_best // engine.steps_per_epoch
     if jax.process_index() == 0:
         seconds = progress.notes.seconds

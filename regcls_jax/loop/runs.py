@@ -1,12 +1,16 @@
 """What describes one training of the loop: the fields of any task, and those of images with a number each."""
 
 import dataclasses
+from collections.abc import Hashable
 
 from regcls_jax import feature_smoothing
 from regcls_jax.checks import check_integer, choice, positive, whole
 from regcls_jax.losses.registry import REGRESSION
 from regcls_jax.method import Method
 from regcls_jax.models.resnet import DEPTHS
+
+# Fields that change no compiled step: names, and the numbers that it takes as arguments (`steps.Numbers`).
+NOT_COMPILED = frozenset({"arm", "seed", "lam", "scale", "candidate_for", "init_from", "workers"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,12 @@ class LoopRun(Method):
     def where(self) -> str:
         """Begins every message about this training."""
         return f"arm {self.arm!r}"
+
+    @property
+    def program(self) -> tuple[Hashable, ...]:
+        """What the compiled steps of this run depend on: runs of equal `program` on the same data share them."""
+        fields = dataclasses.fields(self)
+        return type(self), *(getattr(self, field.name) for field in fields if field.name not in NOT_COMPILED)
 
     def __post_init__(self) -> None:
         super().__post_init__()

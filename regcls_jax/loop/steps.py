@@ -1,5 +1,6 @@
 """The pure steps of training: a batch trained on, a batch of statistics, one evaluated."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -36,13 +37,23 @@ class TrainState(NamedTuple):
     fds: feature_smoothing.State | None
 
 
+class Numbers(NamedTuple):
+    """Numbers of a run that its program takes as arguments, so that another seed or lambda compiles nothing anew."""
+
+    key: Array  # random key, of the run's seed
+    lam: Array
+    scale: Array
+
+
 class Engine(NamedTuple):
     """The fixed half of a training, which the steps close over.
 
-    `fitted` to the training targets; `buckets` of feature smoothing, None without it.
+    `numbers` stand for those of the run; `fitted` to the training targets; `buckets` of feature smoothing, None
+    without it.
     """
 
     run: LoopRun
+    numbers: Numbers
     task: Task
     model: nn.Module
     optimizer: optax.GradientTransformation
@@ -89,7 +100,8 @@ def make_engine(run: LoopRun, data: Prepared) -> Engine:
     model = task.network(run, 0 if fitted.edges is None else len(fitted.edges) - 1)
     buckets = task.buckets(run, data) if run.fds != "none" else None
     steps_per_epoch = -(-len(data.splits["train"].names) // run.batch_size)
-    return Engine(run, task, model, _optimizer(run, steps_per_epoch), fitted, buckets, steps_per_epoch)
+    numbers = Numbers(jax.random.key(run.seed), jnp.float32(run.lam), jnp.float32(run.scale))
+    return Engine(run, numbers, task, model, _optimizer(run, steps_per_epoch), fitted, buckets, steps_per_epoch)
 
 
 def fds_config(run: LoopRun) -> FdsConfig:
@@ -115,21 +127,26 @@ def init_state(engine: Engine, variables: Mapping[str, Any] | None = None) -> Tr
 
 def init_variables(engine: Engine) -> dict[str, Any]:
     """Random "params" and "batch_stats" of the run's seed; equal for all arms, whatever their class head."""
-    return jax.jit(_random_variables(engine), compiler_options=devices.compiled_to_run_once())(*_seeds(engine))
+    return _initializer(engine.model)(*_seeds(engine))
 
 
 def state_shapes(engine: Engine) -> TrainState:
     """Shapes and types of a state, as jax.ShapeDtypeStruct."""
-    return jax.eval_shape(lambda *seeds: init_state(engine, _random_variables(engine)(*seeds)), *_seeds(engine))
+    return jax.eval_shape(lambda *seeds: init_state(engine, _initializer(engine.model)(*seeds)), *_seeds(engine))
 
 
 def _seeds(engine: Engine) -> tuple[Array, Array]:
-    key = jax.random.fold_in(jax.random.key(engine.run.seed), INITIAL_WEIGHTS)
+    key = jax.random.fold_in(engine.numbers.key, INITIAL_WEIGHTS)
     return key, jnp.zeros((1, *engine.task.input_shape(engine.run)))
 
 
-def _random_variables(engine: Engine) -> Callable[[Array, Array], dict[str, Any]]:
-    return lambda key, inputs: {"batch_stats": {}, **engine.model.init(key, inputs, train=True)}
+# One model's, compiled once for all its seeds.
+@functools.lru_cache(maxsize=1)
+def _initializer(model: nn.Module) -> Callable[[Array, Array], dict[str, Any]]:
+    def variables(key: Array, inputs: Array) -> dict[str, Any]:
+        return {"batch_stats": {}, **model.init(key, inputs, train=True)}
+
+    return jax.jit(variables, compiler_options=devices.compiled_to_run_once())
 
 
 def _forward(
@@ -197,8 +214,8 @@ def _loss(
         prediction,
         target,
         given=given,
-        lam=run.lam,
-        scale=run.scale,
+        lam=engine.numbers.lam,
+        scale=engine.numbers.scale,
         regression=regression,
         auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters),
         weights=weights,
@@ -221,7 +238,7 @@ def train_step(engine: Engine, state: TrainState, batch: Batch) -> tuple[TrainSt
     the optimiser does not count the step.
     """
     run = engine.run
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.seed), CLASS_MASKS), state.step)
+    key = jax.random.fold_in(jax.random.fold_in(engine.numbers.key, CLASS_MASKS), state.step)
     results = []
     batch_stats = state.batch_stats
     # Unrolled: a convolution inside a scan is slow on CPU, and there are few parts.

@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
+from regcls_jax.models.by_platform import PointwiseConv
 from regcls_jax.prediction import Prediction
 
 # N(0, sqrt(2 / fan_out)): how a ResNet starts. And U(+-1 / sqrt(fan_in)): how PyTorch starts a layer by itself.
@@ -33,8 +34,10 @@ def conv(
     dtype: DTypeLike,
     name: str,
     kernel_init: nn.initializers.Initializer = HE_NORMAL,
-) -> nn.Conv:
+) -> nn.Conv | PointwiseConv:
     """A convolution without bias, padded by kernel // 2 on every side."""
+    if kernel == 1:
+        return PointwiseConv(features, stride, dtype, kernel_init, name=name)
     return nn.Conv(
         features,
         (kernel, kernel),

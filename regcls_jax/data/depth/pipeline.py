@@ -13,11 +13,27 @@ from regcls_jax.data.batches import ENDLESS, Batch, BatchIterator, Share, share
 from regcls_jax.data.depth.decoding import decode_depth, metres
 from regcls_jax.data.depth.draws import ORDERS, EpochDraws, colour_map, draw_epoch
 from regcls_jax.data.depth.splits import DepthSplit
-from regcls_jax.data.depth.transforms import HEIGHT, RESAMPLINGS, WIDTH, View, nearest, see_depth, see_image
+from regcls_jax.data.depth.transforms import (
+    HEIGHT,
+    RESAMPLINGS,
+    WIDTH,
+    View,
+    nearest,
+    scale_depth,
+    scale_image,
+    see_depth,
+    see_image,
+)
 from regcls_jax.data.images.decoding import decode_rgb
 
 # Whether pixels without a measurement, and those that a rotation brings in, are left out or are targets of 0 m.
 UNMEASURED = ("mask", "train")
+# Training pictures and maps are kept, decoded and scaled, where all of them take no more memory than this: for small
+# data sets decoding and scaling, the same in every epoch, cost more than everything that is done at random.
+KEPT_BYTES = 1 << 28
+
+# A picture uint8 [h, w, 3] and its depth map [h, w], if there is one, scaled.
+Pair = tuple[np.ndarray, np.ndarray | None]
 
 
 def train_batches(
@@ -105,6 +121,7 @@ class _Batches:
     augment: bool = False
     unmeasured: str = "mask"
     resampling: str = "nearest"
+    kept: dict[int, Pair] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_integer("height", self.view.height, 1)
@@ -133,16 +150,27 @@ class _Batches:
         }
         if self.augment:
             batch["colour"] = np.zeros((size, 3, 4), np.float32)
-        pairs = self.split.pairs.read(rows.tolist()) if len(rows) else []
-        for place, (row, (image, depth)) in enumerate(zip(rows.tolist(), pairs, strict=True)):
-            try:
-                pixels = decode_rgb(image)
-                raw = None if depth is None else decode_depth(depth)
-            except ValueError as error:
-                raise ValueError(f"pair {row}, {self.split.names[row]}, cannot be decoded: {error}") from error
-            for name, value in self._example(row, pixels, raw, draws if self.augment else None).items():
+        for place, (row, pair) in enumerate(zip(rows.tolist(), self._pairs(rows.tolist()), strict=True)):
+            for name, value in self._example(row, *pair, draws if self.augment else None).items():
                 batch[name][place] = value
         return batch
+
+    def _pairs(self, rows: list[int]) -> list[Pair]:
+        missing = [row for row in rows if row not in self.kept]
+        encoded = self.split.pairs.read(missing) if missing else []
+        found = {row: self._decoded(row, *pair) for row, pair in zip(missing, encoded, strict=True)}
+        pairs = [self.kept.get(row) or found[row] for row in rows]
+        if self.seed is not None and missing and len(self.split.names) * _size(pairs[0]) <= KEPT_BYTES:
+            self.kept.update(found)
+        return pairs
+
+    def _decoded(self, row: int, image: bytes, depth: bytes | None) -> Pair:
+        try:
+            pixels = decode_rgb(image)
+            raw = None if depth is None else decode_depth(depth)
+        except ValueError as error:
+            raise ValueError(f"pair {row}, {self.split.names[row]}, cannot be decoded: {error}") from error
+        return scale_image(pixels, self.view), None if raw is None else scale_depth(raw, self.view)
 
     def _example(
         self, row: int, pixels: np.ndarray, raw: np.ndarray | None, draws: EpochDraws | None
@@ -160,3 +188,8 @@ class _Batches:
         if not training and self.split.mask is not None:
             measured &= nearest(self.split.mask_of(row), self.map_size)
         return example | {"target": metres(raw, self.split.scale), "valid": measured | (self.unmeasured == "train")}
+
+
+def _size(pair: Pair) -> int:
+    """Bytes of a picture and its depth map."""
+    return sum(array.nbytes for array in pair if array is not None)

@@ -34,6 +34,19 @@ class View(NamedTuple):
         return self.shorter, int(self.shorter * width / height)
 
 
+def scale_image(pixels: np.ndarray, view: View) -> np.ndarray:
+    """A picture uint8 [H, W, 3] at the size that a view scales it to, bilinearly; itself where it has that size."""
+    height, width = view.scaled(pixels.shape)
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def scale_depth(raw: np.ndarray, view: View) -> np.ndarray:
+    """A depth map [H, W] at that size, by nearest pixels; itself where it has it."""
+    return nearest(raw, view.scaled(raw.shape))
+
+
 def see_image(pixels: np.ndarray, view: View, *, flip: bool = False, angle: float = 0.0) -> np.ndarray:
     """A picture as the network sees it, uint8 [height, width, 3]: scaled bilinearly, flipped, rotated, cropped.
 
@@ -44,13 +57,8 @@ def see_image(pixels: np.ndarray, view: View, *, flip: bool = False, angle: floa
       angle: in degrees, around the centre, by splines of order 2. Where they leave [0, 255] the end is taken, as SciPy
         does today; the SciPy of the published code wrapped around (recipes 4.4-14).
     """
-    height, width = view.scaled(pixels.shape)
-    image = Image.fromarray(pixels)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    if flip:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return _turn(np.asarray(image), view, angle, 2)
+    pixels = scale_image(pixels, view)
+    return _turn(pixels[:, ::-1] if flip else pixels, view, angle, 2)
 
 
 def see_depth(
@@ -77,7 +85,7 @@ def see_depth(
     Returns:
       The map, of its type, and bool of its shape: whether the nearest pixel was measured.
     """
-    raw = nearest(raw, view.scaled(raw.shape))
+    raw = scale_depth(raw, view)
     if flip:
         raw = raw[:, ::-1]
     seen = _turn(raw, view, angle, 0)

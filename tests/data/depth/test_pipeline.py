@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from batch_lists import assert_same, take
 from depth_oracle import geometry
-from depth_pairs import depth_split
+from depth_pairs import MemoryPairs, depth_split
 from PIL import Image
 
+from regcls_jax.data.batches import share
+from regcls_jax.data.depth import pipeline
 from regcls_jax.data.depth.decoding import decode_depth
 from regcls_jax.data.depth.draws import ORDERS, colour_map, draw_epoch
 from regcls_jax.data.depth.pipeline import eval_batches, train_batches
@@ -207,3 +209,29 @@ def test_a_damaged_map_is_named(split):
 
 def test_maps_without_holes_have_none_in_an_evaluation():
     assert next(eval_batches(depth_split(1), **EVAL | {"batch_size": 1}))["valid"].all()
+
+
+def test_pictures_that_are_kept_decoded_change_nothing(split, monkeypatch):
+    kept = take(train_batches(split, **OPTIONS), 7)
+    monkeypatch.setattr(pipeline, "KEPT_BYTES", 0)
+    for one, other in zip(kept, take(train_batches(split, **OPTIONS), 7), strict=True):
+        assert_same(one, other)
+
+
+def test_pictures_are_kept_only_where_all_of_them_fit(split, monkeypatch):
+    read: list[int] = []
+
+    class Counted(MemoryPairs):
+        def read(self, indices):
+            read.extend(indices)
+            return super().read(indices)
+
+    pairs = split._replace(pairs=Counted(split.pairs))
+    for kept_bytes, reads in ((1 << 28, SAMPLES), (10, 2 * SAMPLES)):
+        monkeypatch.setattr(pipeline, "KEPT_BYTES", kept_bytes)
+        read.clear()
+        # Two epochs: as this process makes them, not ahead of time in a thread.
+        batches = pipeline._Batches(pairs, VIEW, share(BATCH, 0, 1), seed=5)
+        for step in range(6):
+            batches(step)
+        assert len(read) == reads
