@@ -50,7 +50,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         **{"regression": "squared_error", "low": 0.0, "high": 10.0, "rounding": "round"},
         **{"buckets": 100, "bucket_low": 0.0, "bucket_high": 10.0, "lds_boundary": "reflect"},
         **{"optimizer": "adam", "learning_rate": 3e-3, "weight_decay": 0.0, "schedule": "cosine", "boundaries": ()},
-        **{"batch_size": 16, "accumulate": 1, "epochs": 14, "select": "rmse"},
+        **{"batch_size": 16, "accumulate": 1, "epochs": 16, "select": "rmse"},
     }
     config.arms = ARMS
     if variant in ARMS:

@@ -5,6 +5,7 @@ python launch/evaluate.py --config=configs/imdb_wiki.py:reg --weights=ckpt.best.
 python launch/evaluate.py --run=runs/nyu_small/reg/seed0 --images=other_rooms --scale=0.001    # images/ and depths/
 """
 
+import dataclasses
 from pathlib import Path
 
 from absl import flags
@@ -18,7 +19,7 @@ CONFIG = cli.define_config("With --weights: a config of one arm.")
 WEIGHTS = define_path("weights", None, "PyTorch weights (.pth, .tar, .safetensors) in place of a run.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "What to test on.")
 IMAGES = define_path("images", None, "In place of --split: a folder or archive of examples of another data set.")
-SCALE = flags.DEFINE_string("scale", "1", "With --images: metres per unit of the depth maps, such as 0.001 or 1/25.5.")
+SCALE = flags.DEFINE_string("scale", "", "With --images: metres per unit of the depth maps, such as 0.001 or 1/25.5.")
 FIGURES = define_path("figures", None, "Folder of the figures; by default <run>/report.")
 DATA_DIR = define_path("data_dir", cli.PREPARED_DIR, "Folder that launch/prepare.py wrote to.")
 PLATFORM = cli.define_platform()
@@ -49,9 +50,10 @@ def main() -> None:
         split, task = "images", task_of(run)
         if task.labelled is None:
             raise ValueError(f"runs of task {run.task!r} are tested on the splits of their data set, not on --images")
+        run = dataclasses.replace(run, workers=0)  # files in archives are open in this process alone
         other, faults = task.labelled(IMAGES.value, SCALE.value)
         data = data._replace(splits={**data.splits, split: other})
-        print(f"{len(other.names)} {task.samples} of {IMAGES.value}; {len(faults)} cannot be used", flush=True)
+        print(f"{len(other.names)} {task.samples} of {IMAGES.value}", cli.unusable(faults, task.samples), flush=True)
     tested = evaluate_run(run, data, split, source, CHECKPOINT.value)
     metrics = tested.rows.columns[list(tested.rows.columns).index("shot") :].drop("n")
     print(markdown(tested.rows[["arm", *metrics]].round(3)))

@@ -4,7 +4,8 @@ python launch/predict.py --run=runs/houses/reg/seed0 --images=new_photos --out=p
 python launch/predict.py --run=runs/nyu_small/reg/seed0 --images=new_photos --out=depths    # or depths.npy
 
 Depth is written as 16-bit PNG in millimetres, NAME.png in the folder --out, or all of it as one array in metres if
---out ends in .npy; NAME_depth.png shows each picture beside its depth.
+--out ends in .npy; NAME_depth.png shows each picture beside its depth. A map has half the rows and columns of the
+network's input, which is the centre of a picture once that is scaled: it does not lie on the picture as it was.
 """
 
 import dataclasses
@@ -38,11 +39,12 @@ def main() -> None:
     engine, state = restore(run, data, Path(RUN.value), CHECKPOINT.value)
     kind = KINDS[run.task]
     out = OUT.value or kind.out
+    if Path(out).resolve() == Path(IMAGES.value).resolve():
+        raise ValueError(f"--out={out} is the folder of --images, whose pictures it would replace; choose another")
     kind.predicted(out, run, data, split, predict(engine, state, split))
     print(f"{len(split.names)} predictions of {run.arm} (seed {run.seed}): {out}")
-    if faults:
-        shown = ", ".join(f"{name} ({fault})" for name, fault in faults.items())
-        print(f"{len(faults)} {task.samples} cannot be used: {shown}")
+    if line := cli.unusable(faults, task.samples):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ A table of your own has a row per image: a column of paths below --images, one o
 Pictures of your own with depth maps are images/ID.jpg (or .png) and depths/ID.png (of 8 or 16 bits; or .npy), in a
 folder or an archive; a tenth of them is drawn for val, two for test.
 A stopped preparation goes on with the check of the images, its slow part, where it was; writing starts again.
-A finished one only prints its summary again, and refuses data that have changed since: --overwrite prepares them again.
+A finished one only prints its summary again, and refuses a source with other files: --overwrite prepares it again.
 """
 
 from pathlib import Path
@@ -105,7 +105,7 @@ def _depths(name: str) -> tuple[bool, Path, str]:
     if DATASET.value:
         made = prepare_nyud2(MANUAL_DIR.value, data_dir, **_options())
     else:
-        own: dict[str, Any] = {"scale": metres_per_unit(DEPTH_SCALE.value or ""), "seed": SEED.value}
+        own: dict[str, Any] = {"scale": metres_per_unit(DEPTH_SCALE.value or "", "--depth_scale"), "seed": SEED.value}
         made = prepare_depths(name, DEPTH_IMAGES.value, data_dir, **own, **_options())
     return made, PLACES.folder_of(name, data_dir), summary(load_depths(name, data_dir), findings(name, data_dir))
 

@@ -77,6 +77,12 @@ def define_config(help_text: str, default: str | None = None) -> ConfigFlag:
     return flag
 
 
+def unusable(faults: Mapping[str, str], samples: str) -> str:
+    """A line on what cannot be used, by name and reason; empty where there is nothing."""
+    named = ", ".join(f"{name} ({fault})" for name, fault in faults.items())
+    return f"{len(faults)} {samples} cannot be used: {named}" if faults else ""
+
+
 def define_platform() -> flags.FlagHolder[str]:
     """Defines --platform, for `devices.start`."""
     return flags.DEFINE_enum("platform", "any", PLATFORMS, "What to run on; anything else is refused.")

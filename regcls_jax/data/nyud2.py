@@ -95,10 +95,13 @@ def balanced_mask(depths: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def read_mask(files: ImageFiles, shape: tuple[int, int, int]) -> np.ndarray | None:
-    """The published test mask, bool of `shape`, if the release has it. ValueError where it is of another shape."""
+    """The published test mask, bool of `shape`, if the release has it.
+
+    Raises OSError where it cannot be read, ValueError where it is of another shape.
+    """
     try:
         data = files.read(MASK)
-    except OSError:
+    except FileNotFoundError:
         return None
     mask = np.load(io.BytesIO(data), allow_pickle=False)
     if mask.shape != shape:

@@ -63,6 +63,11 @@ class DepthRun(LoopRun):
     # Over all valid pixels of the validation set, or as published over the first kept one of every image (4.4-1).
     select: str = choice("rmse", ("rmse", "mse", "mae", "abs_rel", "log10", FIRST_PIXEL))
 
+    @property
+    def also_metric(self) -> str:
+        """RMSE where one pixel selects: only on the validation set was it one pixel (4.4-1, 4.4-16)."""
+        return "rmse" if self.select == FIRST_PIXEL else self.select
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in ("image_height", "image_width"):
@@ -158,7 +163,7 @@ DEPTH = Task(
     buckets=_buckets,
     statistics=_statistics,
     measure=_measure,
-    labelled=lambda source, scale: read_labelled_pictures(source, metres_per_unit(scale)),
+    labelled=lambda source, scale: read_labelled_pictures(source, metres_per_unit(scale, "--scale")),
     unlabelled=read_unlabelled_pictures,
     write=write_depths,
 )

@@ -34,8 +34,13 @@ def write_depths(
       data: what the network was trained on.
       split: the pictures.
       found: rows [b] and maps [b, h, w], batch by batch.
+
+    Raises ValueError where two pictures differ in their suffix alone.
     """
     path = Path(path)
+    stems = [str(Path(name).with_suffix("")) for name in split.names]
+    if path.suffix != ".npy" and (twice := {stem for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"several pictures are called {min(twice)}, and so would their depths; give --out=depths.npy")
     if path.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, np.concatenate([values for _, values in found]))

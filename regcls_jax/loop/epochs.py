@@ -222,7 +222,8 @@ def end_epoch(training: Training, progress: Progress) -> None:
     _write(training)(progress.done, {"epoch": epoch, **means, **evaluated, **speed})
     training.bar.set_postfix({f"val_{run.select}": f"{found['val'][run.select]:.3g}"})
     progress.notes = Notes(seconds=notes.seconds)
-    _save(training, progress, *(of[run.select] for of in found.values()))
+    also = found[run.also_select][run.also_metric] if run.also_select else None
+    _save(training, progress, found["val"][run.select], also)
 
 
 def evaluate_best(training: Training, progress: Progress, folder: Path, command: str) -> None:

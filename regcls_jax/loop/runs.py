@@ -54,6 +54,11 @@ class LoopRun(Method):
         fields = dataclasses.fields(self)
         return type(self), *(getattr(self, field.name) for field in fields if field.name not in NOT_COMPILED)
 
+    @property
+    def also_metric(self) -> str:
+        """The metric that `also_select` goes by."""
+        return self.select
+
     def __post_init__(self) -> None:
         super().__post_init__()
         where = self.where
@@ -66,6 +71,8 @@ class LoopRun(Method):
             raise ValueError(f"{where}: trainable 'value_head' needs init_from, the weights of the frozen features")
         if self.trainable == "value_head" and (self.classes or self.fds != "none"):
             raise ValueError(f"{where}: classes and fds shape the features, which trainable 'value_head' freezes")
+        if self.reduction == "sum" and self.accumulate > 1:
+            raise ValueError(f"{where}: reduction 'sum' is over a batch, which accumulate {self.accumulate} divides")
         if self.batch_size % self.accumulate:
             raise ValueError(f"{where}: batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
 

@@ -40,7 +40,7 @@ class TrainState(NamedTuple):
 class Numbers(NamedTuple):
     """Numbers of a run that its program takes as arguments, so that another seed or lambda compiles nothing anew."""
 
-    key: Array  # random key, of the run's seed
+    key: Array  # of the run's seed, uint32 as `jax.random.key_data`: no device of another host takes a typed key
     lam: Array
     scale: Array
 
@@ -100,7 +100,8 @@ def make_engine(run: LoopRun, data: Prepared) -> Engine:
     model = task.network(run, 0 if fitted.edges is None else len(fitted.edges) - 1)
     buckets = task.buckets(run, data) if run.fds != "none" else None
     steps_per_epoch = -(-len(data.splits["train"].names) // run.batch_size)
-    numbers = Numbers(jax.random.key(run.seed), jnp.float32(run.lam), jnp.float32(run.scale))
+    key = jax.random.key_data(jax.random.key(run.seed))
+    numbers = Numbers(key, jnp.float32(run.lam), jnp.float32(run.scale))
     return Engine(run, numbers, task, model, _optimizer(run, steps_per_epoch), fitted, buckets, steps_per_epoch)
 
 
@@ -132,21 +133,22 @@ def init_variables(engine: Engine) -> dict[str, Any]:
 
 def state_shapes(engine: Engine) -> TrainState:
     """Shapes and types of a state, as jax.ShapeDtypeStruct."""
-    return jax.eval_shape(lambda *seeds: init_state(engine, _initializer(engine.model)(*seeds)), *_seeds(engine))
+    return jax.eval_shape(lambda *seeds: init_state(engine, _variables(engine.model, *seeds)), *_seeds(engine))
 
 
 def _seeds(engine: Engine) -> tuple[Array, Array]:
-    key = jax.random.fold_in(engine.numbers.key, INITIAL_WEIGHTS)
+    key = jax.random.fold_in(jax.random.key(engine.run.seed), INITIAL_WEIGHTS)
     return key, jnp.zeros((1, *engine.task.input_shape(engine.run)))
+
+
+def _variables(model: nn.Module, key: Array, inputs: Array) -> dict[str, Any]:
+    return {"batch_stats": {}, **model.init(key, inputs, train=True)}
 
 
 # One model's, compiled once for all its seeds.
 @functools.lru_cache(maxsize=1)
 def _initializer(model: nn.Module) -> Callable[[Array, Array], dict[str, Any]]:
-    def variables(key: Array, inputs: Array) -> dict[str, Any]:
-        return {"batch_stats": {}, **model.init(key, inputs, train=True)}
-
-    return jax.jit(variables, compiler_options=devices.compiled_to_run_once())
+    return jax.jit(functools.partial(_variables, model), compiler_options=devices.compiled_to_run_once())
 
 
 def _forward(
@@ -216,6 +218,7 @@ def _loss(
         given=given,
         lam=engine.numbers.lam,
         scale=engine.numbers.scale,
+        reduction=run.reduction,
         regression=regression,
         auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters),
         weights=weights,
@@ -238,7 +241,8 @@ def train_step(engine: Engine, state: TrainState, batch: Batch) -> tuple[TrainSt
     the optimiser does not count the step.
     """
     run = engine.run
-    key = jax.random.fold_in(jax.random.fold_in(engine.numbers.key, CLASS_MASKS), state.step)
+    seed = jax.random.wrap_key_data(engine.numbers.key)
+    key = jax.random.fold_in(jax.random.fold_in(seed, CLASS_MASKS), state.step)
     results = []
     batch_stats = state.batch_stats
     # Unrolled: a convolution inside a scan is slow on CPU, and there are few parts.

@@ -10,12 +10,19 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.loop.tasks import DEFAULT, task_named
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.store.files import read_json
 from regcls_jax.store.rows import AGAIN, read_file
 
 TRIVIAL_SEED = -1
 # Of `reg` as the published code and as the paper's text has it; any other regression loss is a baseline's.
 PLAIN_LOSSES = ("absolute_error", "squared_error")
+# What the head for classes or memberships consists of: arms that differ in nothing else show what it does.
+AUXILIARY_SETTINGS = {"auxiliary", *(name for loss in AUXILIARY.values() for name in loss.hyperparameters)}
+HEAD = {"classes", "balanced", "rounding", "low", "high", "lam", "scale", *AUXILIARY_SETTINGS}
+# What only says that soft memberships are regressed instead of classes classified.
+TARGETS = {"lam", "scale", *AUXILIARY_SETTINGS}
+NO_SETTING = {"arm", "seed", "workers", "candidate_for"}  # names, and what changes no number
 
 
 class Trainings(NamedTuple):
@@ -221,3 +228,22 @@ def shared_config(name: str, configs: Mapping[str, Mapping[str, Any]], seeds: li
     shared = {key: value for key, value in first.items() if all(config[key] == value for config in own.values())}
     arms = {arm: {key: value for key, value in config.items() if key not in shared} for arm, config in own.items()}
     return {"name": name, "seeds": seeds, "run": shared, "arms": arms}
+
+
+def control_of(arm: str, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The arms that differ from an arm with an auxiliary head in that head alone, by what the comparison asks.
+
+    "no head" trains the same without one, "memberships" regresses soft memberships instead of classifying; the first
+    of several.
+    """
+    own = configs[arm]
+    found: dict[str, str] = {}
+    for name, other in configs.items():
+        differs = {key for key, value in own.items() if other.get(key) != value} - NO_SETTING
+        if name == arm or not own["classes"]:
+            continue
+        if not other["classes"] and differs <= HEAD:
+            found.setdefault("no head", name)
+        if own["auxiliary"] == "classification" and other["auxiliary"] != own["auxiliary"] and differs <= TARGETS:
+            found.setdefault("memberships", name)
+    return found

@@ -94,3 +94,9 @@ def test_a_published_mask_is_read_and_one_of_another_shape_refused(tmp_path):
     np.testing.assert_array_equal(nyud2.read_mask(ImageFiles(tmp_path), (2, 3, 4)), mask)
     with pytest.raises(ValueError, match=r"test_balanced_mask.npy has shape \(2, 3, 4\); .* need \(3, 3, 4\)"):
         nyud2.read_mask(ImageFiles(tmp_path), (3, 3, 4))
+
+
+def test_a_published_mask_that_cannot_be_read_is_not_replaced_by_a_drawn_one(tmp_path):
+    (tmp_path / nyud2.MASK).mkdir()
+    with pytest.raises(OSError, match=nyud2.MASK):
+        nyud2.read_mask(ImageFiles(tmp_path), (2, 3, 4))

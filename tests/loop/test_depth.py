@@ -185,6 +185,18 @@ def test_predictions_are_written_as_millimetres_or_metres(rooms, trained, tmp_pa
             np.testing.assert_array_equal(np.asarray(picture), np.rint(values[row] * 1000).clip(0, 65535))
 
 
+def test_two_pictures_of_one_name_are_refused(tmp_path, rooms):
+    split = rooms.splits["test"]
+    twice = split.rows(np.array([0, 0]))._replace(names=np.array(["a/room.jpg", "a/room.png"]))
+    with pytest.raises(ValueError, match="several pictures are called a/room"):
+        write_depths(tmp_path / "depths", rooms, twice, iter([]))
+
+
+def test_one_pixel_selects_on_the_validation_set_alone():
+    assert depth_run(select="first_pixel", also_select="test").also_metric == "rmse"
+    assert depth_run(select="mae").also_metric == "mae"
+
+
 def test_sizes_that_the_network_cannot_halve_twice_are_refused():
     with pytest.raises(ValueError, match="arm 'reg': image_height must be a multiple of 4, got 70"):
         depth_run(image_height=70)

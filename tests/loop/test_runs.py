@@ -176,6 +176,7 @@ def test_choices(field):
         ({"focal_gamma": -1.0}, "focal_gamma must not be negative, got -1.0"),
         ({"epochs": 0}, "epochs must be an integer of at least 1, not 0"),
         ({"batch_size": 1}, "batch_size must be an integer of at least 2, not 1"),
+        ({"reduction": "sum", "accumulate": 2}, "reduction 'sum' is over a batch, which accumulate 2 divides"),
         ({"classes": 1}, "classes must be 0 (plain regression) or at least 2, got 1"),
         ({"balanced_data": 1}, "balanced_data must be 0 (none) or at least 2, got 1"),
         ({"balanced": True}, "balanced True needs classes >= 2"),

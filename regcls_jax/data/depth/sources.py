@@ -39,7 +39,7 @@ class Source(NamedTuple):
     seed: int = 0
 
     def identity(self) -> str:
-        """A digest of all but the content of the files."""
+        """A digest of what the pairs are called and how they are split and read, not of the content of the files."""
         known = [*self.alone, *(self.subset or ["none"]), str(self.seed), *map(str, self.scales.values())]
         lists = [np.array(names, np.str_) for names in (known, *self.splits.values())]
         return digest(*lists, *([] if self.mask is None else [self.mask]))
@@ -57,13 +57,19 @@ def nyud2_source(manual_dir: str | os.PathLike) -> Source:
     return Source(PairFiles(files, train | test), splits, [], scales, True, mask, nyud2.read_subset(files))
 
 
-def metres_per_unit(text: str) -> float:
-    """The scale of depth maps in a text: a number or a quotient, such as 1/25.5. ValueError for any other text."""
+def metres_per_unit(text: str, flag: str) -> float:
+    """The scale of depth maps in the text of a `flag`: a positive number or quotient, such as 1/25.5.
+
+    Raises ValueError, naming the flag, for any other text.
+    """
+    over, _, under = text.partition("/")
     try:
-        over, _, under = text.partition("/")
-        return float(over) / float(under or 1)
+        scale = float(over) / float(under or 1)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"depth_scale must be metres per unit, such as 1/25.5 or 0.001, got {text!r}") from None
+        scale = np.nan
+    if not 0 < scale < np.inf:
+        raise ValueError(f"{flag} must be metres per unit of the depth maps, such as 1/25.5 or 0.001, got {text!r}")
+    return scale
 
 
 def own_source(images: str | os.PathLike, scale: float, seed: int) -> Source:

@@ -92,15 +92,25 @@ def choose_candidates(
         candidates.setdefault(config["candidate_for"] or arm, []).append(arm)
 
     def error(arm: str) -> float:
-        return float(valid.loc[valid["arm"] == arm, configs[arm]["select"]].mean())
+        metric = configs[arm]["select"]
+        if metric not in METRICS:
+            raise ValueError(f"arm {arm!r}: candidates cannot be chosen by {metric}, which rows do not keep")
+        return float(valid.loc[valid["arm"] == arm, metric].mean())
 
-    chosen = {name: min(several, key=error) for name, several in candidates.items()}
+    chosen = {name: min(several, key=error) if several[1:] else several[0] for name, several in candidates.items()}
     return {name: dict(configs[arm]) for name, arm in chosen.items()}, chosen
 
 
 def squared_errors(sums: np.ndarray, group: str) -> np.ndarray:
-    """The share [n] of every image in the MSE (m²) of a group: their mean is the MSE over all of its pixels."""
+    """The share [n] of every image in the MSE (m²) of a group: their mean is the MSE over all of its pixels.
+
+    An MSE is a ratio of sums over images, so that an image moves it by its squared errors less the MSE times its pixels
+    (Cochran 1977): one that only has more pixels than others does not. Means are those of the plain shares.
+    """
     of_group = sums.sum(1) if group == "all" else sums[:, SHOTS.index(group)]
     squared, count = of_group[:, SUMS.index("squared")], of_group[:, SUMS.index("count")]
     total = count.sum(dtype=np.float64)
-    return len(sums) * squared.astype(np.float64) / total if total else np.full(len(sums), np.nan)
+    if not total:
+        return np.full(len(sums), np.nan)
+    mse = squared.sum(dtype=np.float64) / total
+    return mse + len(sums) * (squared - mse * count) / total

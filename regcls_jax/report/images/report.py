@@ -56,7 +56,7 @@ def image_report(workdir: str | os.PathLike, *, unfinished: bool = False, figure
         config=study.config,
         meta=study.meta,
         rows=study.rows,
-        trace=export_files(study),
+        besides=export_files(study),
         signs=signs(study.target),
         models=len(study.found) + study.rows.loc[study.rows["seed"] == TRIVIAL_SEED, "arm"].nunique(),
         remarks=remark,

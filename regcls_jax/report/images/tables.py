@@ -1,27 +1,19 @@
 """Tables of an image study: test errors beside the trivial predictors, paired differences, the published numbers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.effects import Group, Question, difference_text, effects, spread
 from regcls_jax.report.images.study import GROUPS, ImageStudy, Target
 from regcls_jax.report.paper.published import published_imdb_wiki
 from regcls_jax.report.tables import TRIVIAL, Table, number
-from regcls_jax.report.trainings import TRIVIAL_SEED
+from regcls_jax.report.trainings import TRIVIAL_SEED, control_of
 
 WHOLE = {"MAE": "mae", "MSE": "mse", "GM": "gm", "bMAE": "bmae"}
 QUESTION = Question("error", ("seed", "place"), ("place", "seed"), shared="seed")
-# What the head for classes or memberships consists of: arms that differ in nothing else show what it does.
-AUXILIARY_SETTINGS = {"auxiliary", *(name for loss in AUXILIARY.values() for name in loss.hyperparameters)}
-HEAD = {"classes", "balanced", "rounding", "low", "high", "lam", "scale", *AUXILIARY_SETTINGS}
-# What only says that soft memberships are regressed instead of classes classified.
-TARGETS = {"lam", "scale", *AUXILIARY_SETTINGS}
-NO_SETTING = {"arm", "seed", "workers"}  # names, and what changes no number
 
 
 def test_table(study: ImageStudy) -> Table:
@@ -48,25 +40,6 @@ def test_table(study: ImageStudy) -> Table:
     )
     frame = pd.DataFrame(lines)
     return Table(f"Test errors on {study.name}", note, frame, frame)
-
-
-def control_of(arm: str, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The arms that differ from an arm with an auxiliary head in that head alone, by what the comparison asks.
-
-    "no head" trains the same without one, "memberships" regresses soft memberships instead of classifying; the first
-    of several.
-    """
-    own = configs[arm]
-    found: dict[str, str] = {}
-    for name, other in configs.items():
-        differs = {key for key, value in own.items() if other.get(key) != value} - NO_SETTING
-        if name == arm or not own["classes"]:
-            continue
-        if not other["classes"] and differs <= HEAD:
-            found.setdefault("no head", name)
-        if own["auxiliary"] == "classification" and other["auxiliary"] != own["auxiliary"] and differs <= TARGETS:
-            found.setdefault("memberships", name)
-    return found
 
 
 def signs(target: Target) -> str:

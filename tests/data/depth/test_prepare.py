@@ -241,10 +241,10 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 
 def test_a_scale_is_a_number_or_a_quotient():
-    assert [metres_per_unit(text) for text in ("1/25.5", "0.001", "1")] == [1 / 25.5, 0.001, 1]
-    for text in ("", "a/2", "1/0", "1/2/3"):
-        with pytest.raises(ValueError, match="depth_scale must be metres per unit"):
-            metres_per_unit(text)
+    assert [metres_per_unit(text, "--scale") for text in ("1/25.5", "0.001", "1")] == [1 / 25.5, 0.001, 1]
+    for text in ("", "a/2", "1/0", "1/2/3", "-0.001", "0", "nan", "inf"):
+        with pytest.raises(ValueError, match="--scale must be metres per unit"):
+            metres_per_unit(text, "--scale")
 
 
 @pytest.fixture

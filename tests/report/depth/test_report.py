@@ -11,7 +11,7 @@ from image_runs import write_runs
 from regcls_jax.report.build import build, publish
 from regcls_jax.report.depth.figures import map_figure
 from regcls_jax.report.depth.report import read_depth_study
-from regcls_jax.report.depth.study import squared_errors
+from regcls_jax.report.depth.study import choose_candidates, squared_errors
 from regcls_jax.report.depth.tables import error_groups, rmse_difference
 from regcls_jax.report.effects import effects
 from regcls_jax.report.kinds import DEPTHS, IMAGES, KINDS, kind_of
@@ -36,6 +36,24 @@ def test_the_candidate_with_the_lowest_validation_error_stands_for_its_arm(workd
     assert table(report, "Test errors").loc["cls", "RMSE all"].startswith("0.9")
     candidates = table(report, "Candidates").set_index("candidate")
     assert candidates["taken"].to_dict() == {"cls_lam_0.1": "", "cls_lam_1.0": "yes"}
+
+
+def test_an_arm_without_candidates_may_be_selected_by_what_rows_do_not_keep():
+    rows = pd.DataFrame({"arm": ["reg"], "seed": [0], "split": ["val"], "shot": ["all"], "rmse": [1.0]})
+    configs = {arm: {"candidate_for": "", "select": "first_pixel"} for arm in ("reg", "lds")}
+    assert choose_candidates(configs, rows)[1] == {"reg": "reg", "lds": "lds"}
+    for config in configs.values():
+        config["candidate_for"] = "any"
+    with pytest.raises(ValueError, match="candidates cannot be chosen by first_pixel"):
+        choose_candidates(configs, rows)
+
+
+def test_an_image_that_only_has_more_pixels_does_not_widen_the_interval():
+    """Every pixel has the same error: there is nothing that images differ in."""
+    sums = np.zeros((6, 3, 8))
+    sums[:, 0, -1] = [10, 200, 3000, 40, 500, 6]
+    sums[:, 0, 0] = 0.25 * sums[:, 0, -1]
+    np.testing.assert_allclose(squared_errors(sums, "all"), 0.25)
 
 
 def test_the_epoch_that_the_test_set_selects_has_columns_of_its_own(workdir, tmp_path):
