@@ -8,6 +8,7 @@ from regcls_jax.binning import ROUNDINGS
 from regcls_jax.checks import check_fields, check_integer, choice, not_negative, positive, whole
 from regcls_jax.imbalance import BOUNDARIES, KERNELS, METHODS
 from regcls_jax.losses.registry import AUXILIARY, HYPERPARAMETERS, REGRESSION, AuxiliaryLoss, RegressionLoss
+from regcls_jax.objectives import REDUCTIONS
 
 OUTPUTS = ("target", "standardised")
 BUCKET_POINTS = ("centre", "mean")
@@ -39,6 +40,8 @@ class Method(_Hyperparameters):
     regression: str = choice("squared_error", REGRESSION)  # of the predicted value
     lam: float = positive(1.0)  # lambda: weight of the regression loss, with or without classes
     scale: float = positive(1.0)  # of the whole loss; the published "reg + cls / lambda" is scale = 1 / lambda
+    # Of the regression loss over a batch; "sum", published for videos, is the mean with lam times the batch size.
+    reduction: str = choice("mean", REDUCTIONS)
     output: str = choice("target", OUTPUTS)  # of the value head: the target, or its z-score
     loss_in: str = choice("target", ("target", "std"))  # errors in target units, or in standard deviations
     noise_sigma: float = positive(1.0)  # Balanced MSE: initial noise scale (target units)

@@ -11,6 +11,8 @@ from regcls_jax.losses.registry import Loss
 from regcls_jax.prediction import Prediction
 from regcls_jax.row_loop import is_large, kept_or_zero
 
+REDUCTIONS = ("mean", "sum")
+
 
 def _fitted(name: str, array: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
     """`array` in the given `shape`: as it is, or [B] repeated over the components of vector targets [B, t]."""
@@ -43,6 +45,16 @@ def masked_mean(values: npt.ArrayLike, mask: npt.ArrayLike | None = None) -> Arr
     return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)
 
 
+def reduced(values: npt.ArrayLike, mask: Array | None, reduction: str) -> Array:
+    """The mean of `values` where `mask` is True (`masked_mean`), or with `reduction` "sum" their sum."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"unknown reduction {reduction!r}; one of {', '.join(REDUCTIONS)}")
+    if reduction == "mean":
+        return masked_mean(values, mask)
+    values = jnp.asarray(values)
+    return jnp.sum(values if mask is None else jnp.where(mask, values, 0))
+
+
 def keep_mask(key: Array, labels: npt.ArrayLike, keep: npt.ArrayLike) -> Array:
     """Draws which samples count in the class loss (Eq. 13): labels int [...], keep [C] -> bool [...].
 
@@ -62,6 +74,7 @@ def objective(
     given: Given | None = None,
     lam: Array | float = 1.0,
     scale: Array | float = 1.0,
+    reduction: str = "mean",
     regression: Loss = losses.squared_error,
     auxiliary: Auxiliary = classification,
     weights: npt.ArrayLike | None = None,
@@ -79,6 +92,8 @@ def objective(
         `targets` (another resolution).
       lam: weight of the regression loss; may be traced.
       scale: of the whole loss; may be traced. The published image code's "reg + cls / lambda" is scale = 1 / lambda.
+      reduction: of the regression loss over the examples: "mean", or "sum" as the published video code has it
+        (recipes 4.6-6), where lam means as much as lam times the batch size with the mean.
       regression: per-example loss of value and targets.
       auxiliary: per-example loss of the whole prediction and `given`.
       weights: [...] or [B], factors of the regression loss (re-weighting, LDS).
@@ -106,7 +121,7 @@ def objective(
     if weights is not None:
         weights = _fitted("weights", weights, values.shape)
         values = values * (weights if bounds is None else jnp.where(bounds, weights, 0))
-    terms = {"regression": masked_mean(values, bounds)}
+    terms = {"regression": reduced(values, bounds, reduction)}
     total = lam * terms["regression"]
     if labels is not None:
         if given is not None:

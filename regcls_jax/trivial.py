@@ -5,8 +5,9 @@ import numpy.typing as npt
 
 from regcls_jax import binning
 
-# "pixel_mean" of maps: of each pixel over the training maps.
-TRIVIAL_PREDICTORS = ("constant", "median", "pixel_mean")
+# "pixel_mean" of maps: of each pixel over the training maps. Of videos: "zero", "half" (.5) and "clock", which sees the
+# time that passed (`data.breakfast.predictors`).
+TRIVIAL_PREDICTORS = ("constant", "median", "pixel_mean", "zero", "half", "clock")
 
 
 def trivial_predictors(train_targets: npt.ArrayLike) -> dict[str, np.ndarray]:

@@ -18,7 +18,8 @@ FILES = [path for path in CONFIGS if path not in (*IMAGES, *DEPTHS)]
 # Not of the paper: no report of their own, and splits that depend on how often they are repeated.
 GENERIC = ("diabetes",)
 # The full grid of configs/capacity.py, 2.5 million runs, is not expanded; tests/test_capacity.py counts and checks it.
-EXPANDED = [path for path in FILES if path.stem not in ("capacity", *GENERIC)]
+# Small variants of configs/tab5.py have folds of their own.
+EXPANDED = [path for path in FILES if path.stem not in ("capacity", "tab5", *GENERIC)]
 
 
 def load(path):
@@ -92,6 +93,27 @@ def test_only_what_an_arm_is_for_differs_from_reg():
         assert run.weight_decay == (0.0 if run.arm == "reg_no_decay" else 1e-3)
         assert run.balanced == (run.arm == "reg_cls_bal")
         assert (run.lam == 1.0) or run.arm in ("reg_x_lambda", "reg_cls", "reg_cls_bal")
+
+
+def test_table_5_as_the_paper_and_the_released_code_have_it():
+    module = load(FILES[0].with_name("tab5.py"))
+    for variant, lam in (("full", 100.0), ("absolute", 10.0)):
+        found = runs(module, variant)
+        assert len(found) == len(set(found)) == 10 * 4 * 3 * 10  # tasks, folds, seeds, arms
+        of_arm = {run.arm: run for run in found}
+        assert {name for name, run in of_arm.items() if run.lam == lam} == {
+            *("reg_x_lambda", "reg_cls", "reg_cls_bal", "reg_cls_mean")
+        }
+        assert {name for name, run in of_arm.items() if run.classes} == {
+            *("reg_cls", "reg_cls_bal", "reg_cls_published", "reg_cls_mean")
+        }
+        assert {(run.hidden, run.batch_size, run.weight_decay) for run in found} == {((40, 20), 40, 1e-4)}
+        assert {run.epochs for run in found if run.arm != "random"} == {40}
+        assert (of_arm["random"].epochs, of_arm["random"].activation) == (0, "sigmoid")
+        released = of_arm["reg_cls_published"]
+        assert (released.lam, released.learning_rate, released.activation) == (1e-3, 1e-4, "sigmoid")
+        assert {run.reduction for run in found if not run.arm.endswith("_mean")} == {"sum"}
+    assert {run.arm for run in runs(module, "quick")} == set(of_arm)
 
 
 def image_runs(module, variant):

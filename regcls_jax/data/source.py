@@ -33,15 +33,28 @@ class Spec(Hashable, Protocol):
         """The columns of a result row: `dataset`, `target`, `unit` ("" for none), and what identifies the problem."""
 
 
+class Groups(NamedTuple):
+    """Rows that are not independent, such as the frames of a video: `of` int32 [n], every row's group, and `names`.
+
+    RMSEs are also averaged over the sequential batches of `batch` rows of a split, as published code does.
+    """
+
+    of: np.ndarray
+    names: tuple[str, ...]
+    batch: int
+
+
 class Problem(NamedTuple):
     """inputs [n, D]; targets [n] or [n, t] in target units; splits: name -> row numbers int [m].
 
-    The split "train" is trained on; all splits are evaluated. A row may be in several splits.
+    The split "train" is trained on; all splits are evaluated, group by group, too, where there are `groups`. A row may
+    be in several splits.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     splits: dict[str, np.ndarray]
+    groups: Groups | None = None
 
     @property
     def train_targets(self) -> np.ndarray:
@@ -54,10 +67,13 @@ class Source(NamedTuple):
 
     `specs(data)` lists those of a config's section `data` (without its key `source`) and raises ValueError for
     invalid settings; `ensure(specs, cache_dir, progress)` makes or fetches what `read` needs; `read(spec,
-    cache_dir)` returns a problem; `scenarios` are the names that a config's section `scenario` may have.
+    cache_dir)` returns a problem; `scenarios` are the names that a config's section `scenario` may have;
+    `predictors(spec, problem)` gives further predictions without a model than the trivial ones, by name (of
+    `trivial.TRIVIAL_PREDICTORS`), [n] of all rows.
     """
 
     specs: Callable[[Mapping[str, Any]], list[Any]]
     ensure: Callable[[Sequence[Any], str | os.PathLike, bool], None]
     read: Callable[[Any, str | os.PathLike], Problem]
     scenarios: tuple[str, ...] = ()
+    predictors: Callable[[Any, Problem], dict[str, np.ndarray]] = lambda spec, problem: {}

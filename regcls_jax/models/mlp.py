@@ -22,6 +22,8 @@ INITIALIZERS: dict[str, Initializer] = {
     "he_uniform": nn.initializers.he_uniform(),
     "he_normal": nn.initializers.he_normal(),
     "lecun_normal": nn.initializers.lecun_normal(),
+    "torch_uniform": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),  # a layer's own in PyTorch
+    "normal_0.01": nn.initializers.normal(0.01),  # of Kukleva et al. (recipes 5.4)
 }
 
 

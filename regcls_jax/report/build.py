@@ -14,12 +14,11 @@ from regcls_jax.report import tables
 from regcls_jax.report.drawing import render
 from regcls_jax.report.kinds import kind_of
 from regcls_jax.report.paper.published import CELL
-from regcls_jax.report.studies import choose
+from regcls_jax.report.studies import TRACE, choose
 from regcls_jax.report.tables import Report
 from regcls_jax.store.files import read_json, to_json, write_atomic
 from regcls_jax.store.meta import read_meta
 from regcls_jax.store.rows import METRICS, diverged, read_rows, run_columns, with_diverged, write_csv_atomic
-from regcls_jax.store.traces import export_files, read_trace
 from regcls_jax.study.runs import Run, expand
 
 # Diverged runs listed one by one; more are counted by arm and cell.
@@ -120,11 +119,11 @@ def build(
             raise ValueError(f"{workdir}: none of the {len(rows)} result rows is of the {split} split.")
     reported = export_rows(rows, study.splits)  # so that an export has the same report to the last digit
     counted = with_diverged(reported)
-    trace = read_trace(workdir, set(rows.loc[rows["run"] >= 0, "run"])) if study.traced else None
+    besides = study.besides.read(workdir, set(rows.loc[rows["run"] >= 0, "run"])) if study.besides else None
     unseen = ""
-    if trace is None and (workdir / "trace").exists():
+    if study.besides is not TRACE and (workdir / "trace").exists():
         unseen = f"A trace was recorded ({workdir / 'trace'}); only the report of configs/theory.py shows one."
-    given = (counted,) if trace is None else (counted, trace)
+    given = (counted,) if besides is None else (counted, besides)
     made = study.tables(*given)
     drawn = study.figures if figures else {}
     return Report(
@@ -132,7 +131,7 @@ def build(
         config=config,
         meta=meta,
         rows=reported,
-        trace={} if trace is None else export_files(trace, study.splits),
+        besides={} if study.besides is None else study.besides.files(besides, study.splits),
         signs=study.signs,
         models=len(rows.drop_duplicates(run_columns(rows))),
         remarks="\n\n".join(filter(None, (missing, _diverged_note(with_diverged(rows)), unseen))),
@@ -176,7 +175,7 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
     Args:
       report: what `build` returned.
       workdir: the folder of the study.
-      export: a folder that gets the same files, rows.csv.gz, the trace if there is one, config.json, meta.json.
+      export: a folder that gets the same files, rows.csv.gz, trace or groups if there are any, config.json, meta.json.
 
     Returns:
       The compact tables as text for a console.
@@ -191,7 +190,7 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
         export = Path(export)
         _write(report, export)
         write_csv_atomic(report.rows, export / "rows.csv.gz")
-        for part, frame in report.trace.items():
+        for part, frame in report.besides.items():
             write_csv_atomic(frame, export / part)
         for part, content in (("config.json", report.config), ("meta.json", report.meta)):
             write_atomic(export / part, to_json(content))

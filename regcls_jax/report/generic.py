@@ -21,12 +21,12 @@ from regcls_jax.report.effects import (
 )
 from regcls_jax.report.statistics import FOLD
 from regcls_jax.report.tables import TRIVIAL, Table, label
-from regcls_jax.store.rows import COLUMNS, METRICS
+from regcls_jax.store.rows import COLUMNS, MEASURED
 
 # Of the columns of a source: draws of the data that a mean is taken over. Any other one tells data sets apart.
 DRAWS = ("function", FOLD, "repetition")
 # Columns of a row that are no setting of the training.
-NOT_SETTINGS = ("run", "arm", "seed", "split", "n", "classes_kept", *METRICS)
+NOT_SETTINGS = ("run", "arm", "seed", "split", "classes_kept", *MEASURED)
 
 
 class Design(NamedTuple):
@@ -47,7 +47,7 @@ def design(rows: pd.DataFrame) -> Design:
     trained = rows[rows["run"] >= 0]
     varying = [name for name in rows if trained[name].nunique(dropna=False) > 1]
     known = rows.loc[rows["arm"].isin(TRIVIAL)].notna().any()
-    data = [name for name in rows if name not in COLUMNS and known[name]]
+    data = [name for name in rows if name not in (*COLUMNS, *MEASURED) and known[name]]
     settings = [name for name in varying if name not in (*data, *NOT_SETTINGS)]
     # A seed that follows from the fold, say, is no draw of its own.
     seeds = trained.groupby([*data, "arm", *settings], dropna=False)["seed"].nunique()

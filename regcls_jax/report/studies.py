@@ -1,7 +1,7 @@
 """What every table and figure of the paper, and of our own studies, is reported with: the registry of the reports."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,25 +20,44 @@ from regcls_jax.report.paper.fig5 import fig5_tables
 from regcls_jax.report.paper.lambda_figure import fig4_figure
 from regcls_jax.report.paper.published import CELL
 from regcls_jax.report.paper.tab1 import tab1_tables
+from regcls_jax.report.paper.tab5 import SIGNS as TAB5_SIGNS
+from regcls_jax.report.paper.tab5 import tab5_tables
+from regcls_jax.report.paper.tab5_figure import tab5_figure
 from regcls_jax.report.paper.theory import SPLITS as THEORY_SPLITS
 from regcls_jax.report.paper.theory import theory_figure, theory_tables
 from regcls_jax.report.tables import SIGNS, Table
+from regcls_jax.store.groups import group_files, read_groups
+from regcls_jax.store.traces import export_files, read_trace
+
+
+class Besides(NamedTuple):
+    """What a report reads besides the rows: `read(workdir, numbers of the runs)`, and of what that found `files(found,
+    splits)`, frames by the names that they have in an export.
+    """
+
+    read: Callable[..., Any]
+    files: Callable[..., dict[str, pd.DataFrame]]
+
+
+TRACE = Besides(read_trace, export_files)
+GROUPS = Besides(read_groups, group_files)
 
 
 class Study(NamedTuple):
     """The report of one study; all functions take its rows of `splits`, figures also the shading.
 
     `figures` are named as the files that show them, `settings` are the columns in which runs of one arm, cell and class
-    count may differ. If `traced`, all functions take the trace (`store.traces.read_trace`) after the rows. `signs`
-    tells how to read a difference.
+    count may differ. What is read `besides` all functions take after the rows. `signs` tells how to read a difference;
+    `keys` are the columns, besides arm, `repetition` and seed, in which runs must differ.
     """
 
     tables: Callable[..., list[Table]]
     figures: Mapping[str, Callable[..., Figure]] = {}
     splits: tuple[str, ...] = ("test",)
     settings: tuple[str, ...] = ()
-    traced: bool = False
+    besides: Besides | None = None
     signs: str = SIGNS
+    keys: tuple[str, ...] = (*CELL, "function", "classes")
 
 
 # A further study registers here under the `name` of its config.
@@ -66,17 +85,18 @@ REPORTS: dict[str, Study] = {
             "coarsening": lambda rows, trace, shading: coarsening_figure(),
         },
         tuple(THEORY_SPLITS),
-        traced=True,
+        besides=TRACE,
         signs="Differences are arm − baseline, in nats.",
     ),
     "baselines": Study(baseline_tables, {"figure": baseline_figure}),
+    "tab5": Study(tab5_tables, {"figure": tab5_figure}, besides=GROUPS, signs=TAB5_SIGNS, keys=("task", "fold")),
 }
 
 
 def choose(name: str | None, rows: pd.DataFrame) -> Study:
     """The report of the study `name`; the generic one where it has none or its runs differ in more than the study's."""
     if study := REPORTS.get(name or ""):
-        known = [*CELL, "arm", "function", "repetition", "seed", "classes", "split", *study.settings]
+        known = [*study.keys, "arm", "repetition", "seed", "split", *study.settings]
         if set(known) <= set(rows) and not rows.duplicated(known).any():
             return study
     figures = {"effects": lambda rows, shading: generic_figure(rows)}

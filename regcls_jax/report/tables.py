@@ -53,15 +53,15 @@ class Table(NamedTuple):
 class Report(NamedTuple):
     """A study reported: its name, config and meta.json, the rows worth keeping, tables, and figures as files.
 
-    `trace` are the files of a traced study, `signs` is how to read a difference, `models` counts trained models and
-    trivial predictors; `remarks` is Markdown: what is missing, which runs diverged.
+    `besides` are the files of a study that has more than rows, `signs` is how to read a difference, `models` counts
+    trained models and trivial predictors; `remarks` is Markdown: what is missing, which runs diverged.
     """
 
     name: str
     config: dict[str, Any]
     meta: dict[str, Any]
     rows: pd.DataFrame
-    trace: dict[str, pd.DataFrame]
+    besides: dict[str, pd.DataFrame]
     signs: str
     models: int
     remarks: str

@@ -12,6 +12,8 @@ import pandas as pd
 from regcls_jax.store.files import write_atomic
 
 METRICS = ("mse", "mae")
+# What else is measured: the number of samples, and where rows have groups the published mean of RMSEs of batches.
+MEASURED = (*METRICS, "n", "batch_rmse")
 # An MSE of so many times that of the mean of the targets is one of a diverged run.
 DIVERGED = 1e6
 # The file of the trivial predictors among the rows of a study.
@@ -30,11 +32,11 @@ COLUMNS = (
     *("run", "arm", "seed", "classes", "classes_kept", "balanced", "lam", "scale", "learning_rate", "weight_decay"),
     *("split", "n", *METRICS),
 )
-TEXT_COLUMNS = ("arm", "dataset", "target", "unit", "scenario", "sampling", "split", "shot", "trace")
+TEXT_COLUMNS = ("arm", "dataset", "target", "unit", "scenario", "sampling", "split", "shot", "trace", "group")
 # The columns that identify a trained model, whatever split it is evaluated on; rows may have only some of them.
 RUN = (
-    *("arm", "dataset", "scenario", "sampling", "noise", "function", "repetition", "fold", "seed", "classes"),
-    *("lam", "scale", "learning_rate", "weight_decay", "run"),
+    *("arm", "dataset", "task", "scenario", "sampling", "noise", "function", "repetition", "fold", "seed"),
+    *("classes", "lam", "scale", "learning_rate", "weight_decay", "run"),
 )
 
 
@@ -99,7 +101,7 @@ def read_rows(workdir: str | os.PathLike) -> pd.DataFrame:
     frames = [read_file(path, remedy=AGAIN if parts else "") for path in files]
     rows = pd.concat(frames, ignore_index=True)
     file = np.repeat([str(path) for path in files], [len(frame) for frame in frames])
-    settings = [name for name in rows if name not in (*METRICS, "n")]
+    settings = [name for name in rows if name not in MEASURED]
     if (twice := rows.duplicated(settings, keep=False)).any():
         names, run = " and ".join(dict.fromkeys(file[twice])), rows.loc[twice, "run"].iloc[0]
         raise OSError(f"{names} hold(s) rows of run {run} twice; remove the file that was copied")

@@ -1,12 +1,15 @@
 """The arrays of one device call: every data set, split, label and order once, and each run's indices into them."""
 
 import functools
+import math
+import mmap
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from regcls_jax import binning, targets
 from regcls_jax.data.source import Problem, Spec
@@ -16,6 +19,7 @@ from regcls_jax.study.runs import Run, TrainingSet
 from regcls_jax.study.trace import TraceArrays
 from regcls_jax.study.train import SEPARATE_MODEL, TRACED, Arrays, RunArrays, Shape
 
+ALIGNMENT = 64  # bytes; of the arrays of XLA:CPU
 Read = Callable[[Any], Problem]  # of the specs of one source
 Sizes = Mapping[TrainingSet, Sized]
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -61,8 +65,8 @@ def sample_orders(seed: int, samples: int, epochs: int) -> np.ndarray:
 
 
 def _draw_orders(seed: int, samples: int, epochs: int) -> np.ndarray:
-    generator = np.random.default_rng((seed, samples))
-    return generator.permuted(np.tile(np.arange(samples, dtype=np.int32), (epochs, 1)), axis=1)
+    orders = np.tile(np.arange(samples, dtype=np.int32), (epochs, 1))
+    return np.random.default_rng((seed, samples)).permuted(orders, axis=1, out=orders)
 
 
 _kept_orders = functools.lru_cache(maxsize=16)(_draw_orders)
@@ -82,6 +86,51 @@ def run_keys(runs: Sequence[Run]) -> jax.Array:
     problems = jnp.array([run.data.key for run in runs])
     separate = jnp.array([run.initial_weights == "separate" and run.classes > 0 for run in runs])
     return jax.vmap(key)(seeds, problems, separate)
+
+
+class LastData:
+    """Inputs and targets of the data sets of the last part, which the next one may need again."""
+
+    def __init__(self) -> None:
+        self._key: Hashable = None
+        self._found: tuple[np.ndarray, np.ndarray] | None = None
+
+    def of(self, size: Padding, specs: Mapping[Hashable, Spec], read: Read) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs [P, n, D] and targets [P, n] or [P, n, t] of the problems `specs`, one per data set, in order."""
+        key = (size.data, size.rows, *specs)
+        if key != self._key or self._found is None:
+            self._key, self._found = None, None  # before the new ones are made
+            problems = [read(spec) for spec in specs.values()]
+            first = problems[0]
+            inputs = aligned_zeros((size.data, size.rows, first.inputs.shape[1]), np.float32)
+            targets = np.zeros((size.data, size.rows, *first.targets.shape[1:]), np.float32)
+            for place, problem in enumerate(problems):
+                inputs[place, : len(problem.inputs)] = problem.inputs
+                targets[place, : len(problem.targets)] = problem.targets
+                if mapped := getattr(problem.inputs, "_mmap", None):
+                    # They are in `inputs` now: what the mapped file holds in memory is the system's again.
+                    mapped.madvise(mmap.MADV_DONTNEED)
+            self._key, self._found = key, (inputs, targets)
+        return self._found
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """`np.zeros` that begins where XLA:CPU can take it as it is, without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def on_every_device(arrays: Arrays[np.ndarray], mesh: Mesh) -> Arrays[jax.Array]:
+    """The arrays on all devices of a mesh; where these are cores of one CPU, in one copy, which must not change."""
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def place(array: np.ndarray) -> jax.Array:
+        copies = [jax.device_put(array, device, may_alias=True) for device in mesh.devices.flat]
+        return jax.make_array_from_single_device_arrays(array.shape, whole, copies)
+
+    return jax.tree.map(place, arrays)
 
 
 class _Places(NamedTuple):
@@ -110,7 +159,13 @@ def _places(part: Part, runs: Sequence[Run], sizes: Sizes) -> _Places:
 
 
 def build(
-    part: Part, padding: Padding, runs: Sequence[Run], sizes: Sizes, read: Read, devices: int
+    part: Part,
+    padding: Padding,
+    runs: Sequence[Run],
+    sizes: Sizes,
+    read: Read,
+    devices: int,
+    last: LastData | None = None,
 ) -> tuple[RunArrays[np.ndarray], np.ndarray, Arrays[np.ndarray]]:
     """The arguments of `train.train_runs`: runs [length, chunk], batches per epoch [length], arrays.
 
@@ -124,11 +179,16 @@ def build(
       sizes: of all training sets.
       read: loads the problem of a spec.
       devices: how many devices the chunks are dealt out to.
+      last: what the part before this one was built with, if there was one.
     """
     at, places = _places(part, runs, sizes), chunk_places(part, devices)
     batches = np.zeros(part.length, np.int32)
     batches[places] = part.batches
-    return _run_arrays(part, places, at, runs, sizes), batches, _arrays(part.shape, padding, at, sizes, read)
+    return (
+        _run_arrays(part, places, at, runs, sizes),
+        batches,
+        _arrays(part.shape, padding, at, sizes, read, last),
+    )
 
 
 def chunk_places(part: Part, devices: int) -> np.ndarray:
@@ -136,15 +196,21 @@ def chunk_places(part: Part, devices: int) -> np.ndarray:
     return np.arange(part.length).reshape(devices, -1).T.ravel()[: len(part.chunks)]
 
 
-def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) -> Arrays[np.ndarray]:
+def _arrays(
+    shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read, last: LastData | None
+) -> Arrays[np.ndarray]:
     """Zeros of the padded size, filled row by row: one copy of every array."""
     problems = {spec: read(spec) for spec in at.problems}
     first = next(iter(problems.values()))
+    specs: dict[Hashable, Spec] = {}
+    for spec in at.problems:
+        specs.setdefault(spec.shared, spec)
+    inputs, data_targets = (last or LastData()).of(size, specs, read)
     width, splits, classes = first.inputs.shape[1], len(first.splits), shape.classes
     scaled = width if shape.inputs == "standardised" else 0
     arrays = Arrays(
-        inputs=np.zeros((size.data, size.rows, width), np.float32),
-        targets=np.zeros((size.data, size.rows, *first.targets.shape[1:]), np.float32),
+        inputs=inputs,
+        targets=data_targets,
         data=np.zeros(size.problems, np.int32),
         centre=np.zeros((size.problems, scaled), np.float32),
         spread=np.ones((size.problems, scaled), np.float32),
@@ -159,7 +225,7 @@ def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) 
         prior=MixturePrior(*(np.zeros((size.sets, shape.points), np.float32) for _ in range(3))),
         mean=np.zeros((size.sets, *first.targets.shape[1:]), np.float32),
         std=np.ones((size.sets, *first.targets.shape[1:]), np.float32),
-        orders=np.zeros((size.orders, shape.epochs, size.samples), np.int32),
+        orders=aligned_zeros((size.orders, shape.epochs, size.samples), np.int32),
         trace=_trace_arrays(shape, size, at, problems, sizes),
     )
     for spec, place in at.problems.items():
@@ -169,7 +235,9 @@ def _arrays(shape: Shape, size: Padding, at: _Places, sizes: Sizes, read: Read) 
         _fill_set(arrays, shape, place, trained_on, problems[trained_on.data], sizes[trained_on].bins)
     for (seed, samples, train_rows), place in at.orders.items():
         rows = problems[at.train_rows[train_rows]].splits["train"]
-        arrays.orders[place, :, :samples] = rows[sample_orders(seed, samples, shape.epochs)]
+        # Epoch by epoch: a whole order of a large data set more would be a lot of memory.
+        for epoch, order in enumerate(sample_orders(seed, samples, shape.epochs)):
+            arrays.orders[place, epoch, :samples] = rows[order]
     return arrays
 
 
@@ -180,8 +248,6 @@ def input_scale(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fill_problem(arrays: Arrays[np.ndarray], place: int, data: int, problem: Problem) -> None:
-    rows = len(problem.targets)
-    arrays.inputs[data, :rows], arrays.targets[data, :rows] = problem.inputs, problem.targets
     arrays.data[place] = data
     if arrays.centre.shape[1]:
         arrays.centre[place], arrays.spread[place] = input_scale(problem)

@@ -24,10 +24,13 @@ from regcls_jax.store.workdir import CLAIMS, DATA_FILE, share_workdir
 from regcls_jax.study import parts
 from regcls_jax.study.arrays import Read, Sizes
 from regcls_jax.study.pipeline import trained_parts
-from regcls_jax.study.plan import Part, Sized, measure, plan
-from regcls_jax.study.rows import Row, part_rows, part_trace, trivial_rows
+from regcls_jax.study.plan import Part, Sized, check, measure, plan
+from regcls_jax.study.rows import Row, part_groups, part_predictions, part_rows, part_trace, trivial
 from regcls_jax.study.runs import Run, TrainingSet, expand
 from regcls_jax.targets import misfit
+
+# What is written beside the rows of a part, into folders of these names.
+BESIDES = ("trace", "groups", "predictions")
 
 
 def run_study(
@@ -40,9 +43,10 @@ def run_study(
 ) -> int:
     """Trains the runs of a study that have no rows yet; returns how many it trained.
 
-    Rows go to workdir/rows and traces to workdir/trace, one file per part, written atomically; after a kill, the same
-    call resumes and ends with the same files. Several processes given the same study share its runs and return when all
-    rows are written: the same rows, perhaps divided into other files.
+    Rows go to workdir/rows, traces to workdir/trace, errors by group to workdir/groups and predictions to
+    workdir/predictions, one file per part, written atomically; after a kill, the same call resumes and ends with the
+    same files. Several processes given the same study share its runs and return when all rows are written: the same
+    rows, perhaps divided into other files.
 
     Args:
       config: the study; see `runs.expand`.
@@ -57,8 +61,7 @@ def run_study(
     """
     runs = expand(config)
     folder = share_workdir(workdir, config)
-    for name in ("rows", "trace") if any(run.trace != "none" for run in runs) else ("rows",):
-        (folder / name).mkdir(exist_ok=True)
+    (folder / "rows").mkdir(exist_ok=True)
     finished = parts.Finished(folder / "rows")
     finished.look()
     trained = 0
@@ -67,7 +70,9 @@ def run_study(
             # Others see this process from now on: the folder is that of this study, unless another took it just before.
             share_workdir(workdir, config)
             source, _ = source_of(config.get("data", {}))
-            sizes, read = _prepare(runs, source, folder, Path(cache_dir), progress)
+            sizes, read = _prepare(
+                runs, source, folder, Path(cache_dir), progress, predictions=config.get("predictions", False)
+            )
             devices = jax.devices()
             planned = plan(
                 runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=config.get("chunk", 0)
@@ -81,9 +86,15 @@ def run_study(
                     check_stop()
 
                 mine = parts.claimed_parts(planned, claims, finished, wait)
-                for made in trained_parts(mine, planned, runs, sizes, read):
+                keep_values = any(sized.grouped for sized in sizes.values()) or config.get("predictions", False)
+                for made in trained_parts(mine, planned, runs, sizes, read, keep_values=keep_values):
                     part = made.part
-                    if _publish(part, part_rows(made, runs, sizes), part_trace(made, runs, sizes), folder, claims):
+                    besides = {
+                        "trace": part_trace(made, runs, sizes),
+                        "groups": part_groups(made, runs, sizes, read),
+                        "predictions": part_predictions(made, runs, sizes, read) if config.get("predictions") else None,
+                    }
+                    if _publish(part, part_rows(made, runs, sizes, read), besides, folder, claims):
                         trained += len(part.runs)
                         rate = note_time(folder, claims.id, command, part.shape.classes, len(part.runs), made.seconds)
                         bar.set_postfix_str(f"{rate:.0f} trainings/min with {part.shape.classes} classes")
@@ -94,7 +105,9 @@ def run_study(
     return trained
 
 
-def _publish(part: Part, rows: Sequence[Row], trace: pd.DataFrame | None, folder: Path, claims: Claims) -> bool:
+def _publish(
+    part: Part, rows: Sequence[Row], besides: Mapping[str, pd.DataFrame | None], folder: Path, claims: Claims
+) -> bool:
     """Writes the results of a part and releases its claims; returns whether it wrote them.
 
     Nothing is written if another process took over one of the claims because this one seemed dead (suspended, or cut
@@ -104,9 +117,11 @@ def _publish(part: Part, rows: Sequence[Row], trace: pd.DataFrame | None, folder
     still_mine = parts.holds(part, claims)
     if still_mine:
         name = parts.file_name(part)
-        if trace is not None:
-            write_csv_atomic(trace, folder / "trace" / name)
-        # After the trace: a part counts as finished once its rows exist.
+        for kind, frame in besides.items():
+            if frame is not None:
+                (folder / kind).mkdir(exist_ok=True)
+                write_csv_atomic(frame, folder / kind / name)
+        # After all else: a part counts as finished once its rows exist.
         write_csv_atomic(pd.DataFrame(rows), folder / "rows" / name)
     parts.release(part, claims)
     return still_mine
@@ -115,12 +130,13 @@ def _publish(part: Part, rows: Sequence[Row], trace: pd.DataFrame | None, folder
 def _remove_unfinished(folder: Path) -> None:
     """Removes what killed processes left behind; call it once the rows of all runs exist.
 
-    These are partly written files, and traces without rows, whose runs were trained again in parts that were cut
-    differently.
+    These are partly written files, and traces and the like without rows, whose runs were trained again in parts that
+    were cut differently.
     """
-    leftovers = [*folder.glob("rows/.*.tmp"), *folder.glob("trace/.*.tmp")]
-    traces = folder.glob("trace/*.csv.gz")
-    leftovers += (path for path in traces if not (folder / "rows" / path.name).exists())
+    leftovers = [*folder.glob("rows/.*.tmp")]
+    for kind in BESIDES:
+        leftovers += folder.glob(f"{kind}/.*.tmp")
+        leftovers += (path for path in folder.glob(f"{kind}/*.csv.gz") if not (folder / "rows" / path.name).exists())
     for path in leftovers:
         path.unlink(missing_ok=True)
 
@@ -138,7 +154,9 @@ def _check_data(folder: Path, digests: Mapping[Spec, str]) -> None:
             )
 
 
-def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path, progress: bool) -> tuple[Sizes, Read]:
+def _prepare(
+    runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path, progress: bool, *, predictions: bool
+) -> tuple[Sizes, Read]:
     """Makes the data, notes their digests, measures all training sets, writes the rows of the trivial predictors."""
     by_problem: dict[Spec, list[TrainingSet]] = {}
     for trained_on in dict.fromkeys(run.trained_on for run in runs):
@@ -149,23 +167,32 @@ def _prepare(runs: Sequence[Run], source: Source, folder: Path, cache_dir: Path,
         return source.read(spec, cache_dir)
 
     sizes: dict[TrainingSet, Sized] = {}
-    trivial: list[Row] = []
+    lines: list[Row] = []
+    by_group: list[pd.DataFrame] = []
     data: dict[Hashable, str] = {}  # specs of equal `shared` have the same inputs and targets: digest them once
     digests: dict[Spec, str] = {}
     odd: list[str] = []
     for spec, sets in tqdm.tqdm(by_problem.items(), desc="classes", disable=not progress, leave=False):
         problem = read(spec)
+        if spec.shared not in data:
+            check(spec.name, problem)
+            data[spec.shared] = digest(problem.inputs, problem.targets)
         sizes.update((trained_on, measure(trained_on, problem)) for trained_on in sets)
         found = (misfit(sizes[trained_on].bins, problem.train_targets) for trained_on in sets)
         odd += (f"{spec.name}: {text}" for text in found if text)
-        trivial.extend(trivial_rows(spec, problem))
-        if spec.shared not in data:
-            data[spec.shared] = digest(problem.inputs, problem.targets)
+        if predictions and problem.targets.ndim > 1:
+            raise ValueError(f"{spec.name}: predictions are kept of one target, not of vectors")
+        untrained = trivial(spec, problem, source.predictors(spec, problem))
+        lines += untrained.rows
+        by_group += [] if untrained.groups is None else [untrained.groups]
         splits = digest(*problem.splits.values())
         digests[spec] = f"{data[spec.shared]} {' '.join(problem.splits)} {splits}"
     _check_data(folder, digests)
     if odd and progress:
         tqdm.tqdm.write(f"Note: classes fit {len(odd)} of {len(sizes)} training sets badly; {odd[0]}", file=sys.stderr)
     if not (folder / "rows" / TRIVIAL_FILE).exists():
-        write_csv_atomic(pd.DataFrame(trivial), folder / "rows" / TRIVIAL_FILE)
+        if by_group:
+            (folder / "groups").mkdir(exist_ok=True)
+            write_csv_atomic(pd.concat(by_group), folder / "groups" / TRIVIAL_FILE)
+        write_csv_atomic(pd.DataFrame(lines), folder / "rows" / TRIVIAL_FILE)
     return sizes, read

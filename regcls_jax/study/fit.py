@@ -12,7 +12,7 @@ from regcls_jax.binning import Bins
 from regcls_jax.prediction import Prediction
 from regcls_jax.study.arrays import Read, input_scale
 from regcls_jax.study.pipeline import trained_parts
-from regcls_jax.study.plan import measure, plan, shape_of
+from regcls_jax.study.plan import check, measure, plan, shape_of
 from regcls_jax.study.runs import Run
 from regcls_jax.study.train import Shape, network
 
@@ -42,6 +42,8 @@ def fit(runs: Sequence[Run], read: Read, *, chunk: int = 0) -> list[Fitted]:
     Raises:
       ValueError: data that cannot be trained on, naming the problem.
     """
+    for spec in dict.fromkeys(run.data for run in runs):
+        check(spec.name, read(spec))
     sizes = {run.trained_on: measure(run.trained_on, read(run.data)) for run in runs}
     devices = jax.devices()
     planned = plan(runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=chunk)

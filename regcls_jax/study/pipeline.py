@@ -11,7 +11,7 @@ import numpy as np
 
 from regcls_jax.study import arrays
 from regcls_jax.study.arrays import Read, Sizes
-from regcls_jax.study.plan import Part
+from regcls_jax.study.plan import LARGE_BYTES, Part, Sized
 from regcls_jax.study.runs import Run
 from regcls_jax.study.train import Trained, train_runs
 
@@ -38,6 +38,7 @@ def trained_parts(
     read: Read,
     *,
     keep_params: bool = False,
+    keep_values: bool = False,
 ) -> Iterator[TrainedPart]:
     """Every part of `parts`, trained.
 
@@ -48,22 +49,45 @@ def trained_parts(
       sizes: of all training sets.
       read: loads the problem of a spec.
       keep_params: whether to keep the models' parameters.
+      keep_values: whether to keep what they predict for the splits of `valued`.
     """
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     padding = functools.cache(lambda shape: arrays.padding(planned[shape], runs, sizes))
     running: tuple[Part, Trained] | None = None
+    last = arrays.LastData()
     clock = time.monotonic()
+
+    def finished(part: Part, trained: Trained) -> TrainedPart:
+        nonlocal clock
+        found = jax.tree.map(np.asarray, trained)
+        clock, before = time.monotonic(), clock
+        return TrainedPart(part, arrays.chunk_places(part, mesh.size), found, clock - before)
+
+    def start(shape: int, part: Part) -> Trained:
+        # A function, so that nothing here holds the arrays of a part once its devices are done.
+        members, batches, shared = arrays.build(part, padding(shape), runs, sizes, read, mesh.size, last)
+        kept = valued(sizes[runs[part.runs[0]].trained_on]) if keep_values else ()
+        everywhere = arrays.on_every_device(shared, mesh)
+        options = {"keep_params": keep_params, "keep_values": kept}
+        # The call returns before the devices are done.
+        return train_runs(members, batches, everywhere, shape=part.shape, mesh=mesh, **options)
+
     for next_part in itertools.chain(parts, [None]):
         started = None
         if next_part is not None:
             shape, part = next_part
             if running is None:
                 clock = time.monotonic()  # do not count the time spent waiting for other processes
-            arguments = arrays.build(part, padding(shape), runs, sizes, read, mesh.size)
-            # The call returns before the devices are done.
-            started = part, train_runs(*arguments, shape=part.shape, mesh=mesh, keep_params=keep_params)
+            elif any(sizes[runs[n].trained_on].data_bytes > LARGE_BYTES for n in part.runs):
+                # Memory, rather than time, is short: not the arrays of two parts at once.
+                yield finished(*running)
+                running = None
+            started = part, start(shape, part)
         if running is not None:
-            part, trained = running[0], jax.tree.map(np.asarray, running[1])
-            clock, before = time.monotonic(), clock
-            yield TrainedPart(part, arrays.chunk_places(part, mesh.size), trained, clock - before)
+            yield finished(*running)
         running = started
+
+
+def valued(sized: Sized) -> tuple[int, ...]:
+    """The splits whose predictions may be kept: all but the one that is trained on."""
+    return tuple(number for number, split in enumerate(sized.splits) if split != "train")

@@ -30,8 +30,14 @@ PART_COST = 6e9
 STEP_COST = 40
 # Training with a trace costs about as much as this many trainings without: it sees four splits after every epoch.
 TRACE_COST = 5
-# Limit for the arrays of one part: data, labels and weights, orders of the samples.
+# Limit for the arrays of one part beyond one data set: data, labels and weights, orders of the samples.
 PART_BYTES = 1 << 28
+# Data sets larger than this are trained on one after another, so that memory need not hold several.
+LARGE_BYTES = 1 << 26
+# Limit for the predictions that a part returns.
+VALUE_BYTES = 1 << 26
+# Rows whose inputs are checked at a time.
+CHECKED = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +51,17 @@ class Sized:
     outputs: int  # components of vector targets; 0: scalar targets
     splits: dict[str, int]  # rows of every split
     bins: binning.Bins | None  # the classes
+    grouped: bool = False  # whether rows belong to groups
 
     @property
     def eval_samples(self) -> int:
         """Rows of the largest split."""
         return max(self.splits.values())
+
+    @property
+    def data_bytes(self) -> int:
+        """Memory of the data set."""
+        return 4 * self.rows * self.width
 
 
 class Order(NamedTuple):
@@ -88,12 +100,20 @@ class Part:
         return dataclasses.replace(self, chunks=chunks, batches=batches)
 
 
-def measure(trained_on: TrainingSet, problem: Problem) -> Sized:
-    """The sizes and classes of a training set. Raises ValueError, naming the problem, for data it cannot train on."""
-    name, method = trained_on.data.name, trained_on.method
+def check(name: str, problem: Problem) -> None:
+    """Raises ValueError, with the `name` of the problem, where an input or a target is not finite."""
     for split, rows in problem.splits.items():
         binning.check_targets(problem.targets[rows], f"{name}, {split} targets")
-        binning.check_targets(problem.inputs[rows], f"{name}, {split} inputs")
+        for start in range(0, len(rows), CHECKED):
+            binning.check_targets(problem.inputs[rows[start : start + CHECKED]], f"{name}, {split} inputs")
+
+
+def measure(trained_on: TrainingSet, problem: Problem) -> Sized:
+    """The sizes and classes of a training set of a checked problem.
+
+    Raises ValueError, naming the problem, for data it cannot train on.
+    """
+    name, method = trained_on.data.name, trained_on.method
     outputs = 0 if problem.targets.ndim == 1 else problem.targets.shape[1]
     if outputs and (method.classes or method.reweight != "none" or method.loss.prior != "none"):
         raise ValueError(f"{name}: classes, weights and priors need one target, not vectors of {outputs}")
@@ -104,6 +124,7 @@ def measure(trained_on: TrainingSet, problem: Problem) -> Sized:
         width=problem.inputs.shape[1] + max(outputs, 1),
         outputs=outputs,
         splits={split: len(rows) for split, rows in problem.splits.items()},
+        grouped=problem.groups is not None,
         bins=targets.class_bins(method, problem.train_targets, f"{name}, training targets"),
     )
 
@@ -187,18 +208,32 @@ def _plan_shape(
     devices: int,
 ) -> list[Part]:
     batches = {n: batches_per_epoch(runs[n], sizes[runs[n].trained_on]) for n in numbers}
-    in_order = sorted(numbers, key=lambda n: (batches[n], order_of(runs[n], sizes[runs[n].trained_on])))
+    # Large data sets one after another: neither a chunk nor a part is of two.
+    large = max(sizes[runs[n].trained_on].data_bytes for n in numbers) > LARGE_BYTES
+    place = {shared: place for place, shared in enumerate(dict.fromkeys(runs[n].data.shared for n in numbers))}
+
+    def alike(n: int) -> tuple[int, int]:
+        return (place[runs[n].data.shared] if large else 0), batches[n]
+
+    in_order = sorted(numbers, key=lambda n: (alike(n), order_of(runs[n], sizes[runs[n].trained_on])))
     chunks: list[tuple[int, ...]] = []
-    for _, group in itertools.groupby(in_order, key=batches.get):
+    for _, group in itertools.groupby(in_order, key=alike):
         same = tuple(group)
         chunks.extend(same[start : start + chunk] for start in range(0, len(same), chunk))
     samples = max(sizes[runs[n].trained_on].samples for n in numbers)
-    run_cost = shape.epochs * samples * (shape.classes + STEP_COST) * (1 if shape.trace == "none" else TRACE_COST)
+    traced = 1 if shape.trace == "none" else TRACE_COST
+    run_cost = max(shape.epochs, 1) * samples * (shape.classes + STEP_COST) * traced
     per_device = max(1, round(PART_COST / (run_cost * chunk)))
+    # Where rows have groups, predictions come back.
+    kept = max(
+        4 * sized.eval_samples * (len(sized.splits) - 1) for sized in (sizes[runs[n].trained_on] for n in numbers)
+    )
+    if any(sizes[runs[n].trained_on].grouped for n in numbers):
+        per_device = min(per_device, max(1, VALUE_BYTES // (kept * chunk * devices)))
     length = min(per_device, -(-len(chunks) // devices)) * devices
     return [
         Part(shape, tuple(cut), tuple(batches[members[0]] for members in cut), chunk, length)
-        for cut in _cut(chunks, length, runs, sizes)
+        for cut in _cut(chunks, length, runs, sizes, large)
     ]
 
 
@@ -211,6 +246,7 @@ class _Bytes:
         rows, first = max(sized.rows for sized in every), runs[numbers[0]]
         columns = bool(first.classes) + (first.reweight != "none")
         # What one data set, problem, training set and order takes.
+        self.least = 4 * rows * every[0].width
         self._each = {
             "data": rows * every[0].width,
             "problem": len(every[0].splits) * max(sized.eval_samples for sized in every),
@@ -234,14 +270,15 @@ class _Bytes:
 
 
 def _cut(
-    chunks: list[tuple[int, ...]], length: int, runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]
+    chunks: list[tuple[int, ...]], length: int, runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized], large: bool
 ) -> Iterator[list[tuple[int, ...]]]:
-    """Cuts chunks into parts of at most `length` chunks and PART_BYTES (at least one chunk)."""
+    """Cuts chunks into parts of at most `length` chunks and PART_BYTES (at least one chunk), large data one by one."""
     part: list[tuple[int, ...]] = []
     size = _Bytes([*itertools.chain.from_iterable(chunks)], runs, sizes)
     for chunk in chunks:
-        too_large = size.add(chunk) > PART_BYTES
-        if part and (len(part) == length or too_large):
+        too_large = size.add(chunk) > PART_BYTES + size.least
+        other = large and part and runs[part[0][0]].data.shared != runs[chunk[0]].data.shared
+        if part and (len(part) == length or too_large or other):
             yield part
             part = []
             size.restart()

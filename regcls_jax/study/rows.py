@@ -1,14 +1,16 @@
 """The result rows and traces of a trained part, and the rows of the trivial predictors."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from regcls_jax.data.source import Problem, Spec
+from regcls_jax.store.groups import PREDICTION_COLUMNS
 from regcls_jax.store.traces import TRACE_COLUMNS
-from regcls_jax.study.arrays import Sizes
+from regcls_jax.study.arrays import Read, Sizes
+from regcls_jax.study.groups import batch_columns, group_lines, part_values
 from regcls_jax.study.pipeline import TrainedPart
 from regcls_jax.study.plan import Sized
 from regcls_jax.study.runs import ARM_FIELDS, Run
@@ -38,7 +40,7 @@ def _run_columns(number: int, run: Run, sized: Sized) -> Row:
     return columns | {"classes_kept": sized.bins.classes if sized.bins else 0}
 
 
-def part_rows(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> list[Row]:
+def part_rows(made: TrainedPart, runs: Sequence[Run], sizes: Sizes, read: Read) -> list[Row]:
     """The result rows of a trained part: one per run and evaluation split."""
     squared, absolute, count = made.trained.errors
     # In float32, as the sums are; places that no chunk of this part fills saw nothing.
@@ -48,10 +50,35 @@ def part_rows(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> list[Row]
     for number, at in made.members():
         sized = sizes[runs[number].trained_on]
         columns = _run_columns(number, runs[number], sized)
+        predicted = part_values(made, at, sized)
+        batches = batch_columns(predicted, read(runs[number].data)) if predicted else {}
         for split, name in enumerate(sized.splits):
             own = {score: values[at][split] for score, values in scores.items()}
-            rows.append({**columns, "split": name, "shot": "all", **own})
+            rows.append({**columns, "split": name, "shot": "all", **own, **batches.get(name, {})})
     return rows
+
+
+def part_groups(made: TrainedPart, runs: Sequence[Run], sizes: Sizes, read: Read) -> pd.DataFrame | None:
+    """The errors of the runs of a trained part by group; None where rows belong to none."""
+    frames = []
+    for number, at in made.members():
+        run, sized = runs[number], sizes[runs[number].trained_on]
+        if sized.grouped:
+            values = part_values(made, at, sized)
+            frames.append(group_lines(_run_columns(number, run, sized), values, read(run.data)))
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
+def part_predictions(made: TrainedPart, runs: Sequence[Run], sizes: Sizes, read: Read) -> pd.DataFrame:
+    """What the runs of a trained part predict on the test split: a line per run and row, in order."""
+    frames = []
+    for number, at in made.members():
+        run, problem = runs[number], read(runs[number].data)
+        rows = problem.splits["test"]
+        group = "" if problem.groups is None else np.array(problem.groups.names)[problem.groups.of[rows]]
+        lines = {"run": number, "arm": run.arm, "group": group, "truth": problem.targets[rows]}
+        frames.append(pd.DataFrame({**lines, "prediction": part_values(made, at, sizes[run.trained_on])["test"]}))
+    return pd.concat(frames, ignore_index=True)[list(PREDICTION_COLUMNS)]
 
 
 def part_trace(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> pd.DataFrame | None:
@@ -71,14 +98,33 @@ def part_trace(made: TrainedPart, runs: Sequence[Run], sizes: Sizes) -> pd.DataF
     return pd.concat(frames, ignore_index=True)[list(TRACE_COLUMNS)]
 
 
-def trivial_rows(spec: Spec, problem: Problem) -> list[Row]:
-    """The rows of the trivial predictors on one problem; `run` is -1, as nothing was trained."""
-    rows = []
-    for arm, prediction in trivial_predictors(problem.train_targets).items():
+class Trivial(NamedTuple):
+    """Rows and errors by group (None without groups) of the predictors without a model."""
+
+    rows: list[Row]
+    groups: pd.DataFrame | None
+
+
+def trivial(spec: Spec, problem: Problem, further: Mapping[str, np.ndarray]) -> Trivial:
+    """How the trivial predictors, and `further` ones, do on a problem; `run` is -1, as nothing was trained.
+
+    Args:
+      spec: of the problem.
+      problem: with its groups, if it has any.
+      further: name -> predictions [n] of all rows.
+    """
+    rows, groups = [], []
+    for arm, prediction in {**trivial_predictors(problem.train_targets), **further}.items():
+        everywhere = np.broadcast_to(prediction, problem.targets.shape)
+        values = {split: everywhere[places] for split, places in problem.splits.items()}
+        columns = {"run": -1, "arm": arm, **spec.columns(), **NOTHING_TRAINED}
+        batches = batch_columns(values, problem)
         for split, places in problem.splits.items():
             targets = problem.targets[places]
-            error = (prediction - targets).reshape(len(targets), -1)
+            error = (values[split] - targets).reshape(len(targets), -1)
             scores = {"n": len(targets), "mse": np.mean(error**2), "mae": np.mean(np.abs(error))}
             place = {"split": split, "shot": "all"}
-            rows.append({"run": -1, "arm": arm, **spec.columns(), **NOTHING_TRAINED, **place, **scores})
-    return rows
+            rows.append({**columns, **place, **scores, **batches.get(split, {})})
+        if problem.groups is not None:
+            groups.append(group_lines(columns, {name: values[name] for name in values if name != "train"}, problem))
+    return Trivial(rows, pd.concat(groups, ignore_index=True) if groups else None)

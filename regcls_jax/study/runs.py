@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from regcls_jax.checks import check_integer, choice
+from regcls_jax.checks import check_integer, choice, whole
 from regcls_jax.config import check_arms, check_keys, check_name, check_runs, combinations, draw_combinations, values
 from regcls_jax.data.source import Spec
 from regcls_jax.data.sources import source_of
@@ -65,6 +65,8 @@ class Run(Method):
     # Published 1-D recipe
     weight_decay: float = dataclasses.field(default=1e-3, metadata={"positive": False})
 
+    epochs: int = whole(80, 0)  # 0: the untrained network
+
     # Evaluation
     best_on: str = ""  # split whose lowest MSE selects the epoch; "": the last epoch
     # Quantities of section 2.2 in every epoch, under a p~(y) of `components` Gaussians; sigma^2 is the model's own MSE
@@ -84,6 +86,8 @@ class Run(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.epochs and (self.best_on or self.trace != "none"):
+            raise ValueError(f"{self.where}: best_on and trace look at epochs, and there are none")
         if not self.hidden:
             raise ValueError(f"{self.where}: hidden must list the widths of at least one layer")
         for width in self.hidden:
@@ -94,7 +98,7 @@ class Run(Method):
 ARM_FIELDS = {field.name: field.type for field in dataclasses.fields(Run) if field.name not in ("arm", "data", "seed")}
 # Fields that are tuples themselves.
 TUPLES = ("hidden", "boundaries")
-SECTIONS = ("name", "data", "run", "scenario", "arms", "budget", "chunk")
+SECTIONS = ("name", "data", "run", "scenario", "arms", "budget", "chunk", "predictions")
 
 
 def expand(config: Mapping[str, Any]) -> list[Run]:
@@ -105,6 +109,7 @@ def expand(config: Mapping[str, Any]) -> list[Run]:
         `scenario[name]` the settings of a scenario (the published lambda and learning rate); `arms[name]` those of an
         arm, where a tuple lists several values. An arm overrides its scenario, and that overrides `run`. A `budget`
         above 0 trains only that many combinations per problem and arm, drawn at random (`config.draw_combinations`).
+        Where `predictions` is True, the predictions on the test split are kept.
 
     Raises:
       ValueError: an unknown key or an invalid value.
@@ -114,6 +119,8 @@ def expand(config: Mapping[str, Any]) -> list[Run]:
     check_name("a study", config["name"])
     for key in ("budget", "chunk"):
         check_integer(key, config.get(key, 0), 0)
+    if not isinstance(config.get("predictions", False), bool):
+        raise ValueError(f"predictions must be True or False, got {config['predictions']!r}")
     source, data = source_of(config["data"])
     check_keys("run.", config["run"], ARM_FIELDS)
     check_keys("scenario.", config["scenario"], source.scenarios)

@@ -26,6 +26,11 @@ from regcls_jax.priors import MixturePrior
 from regcls_jax.study.step import State, init_state, train_step
 from regcls_jax.study.trace import ArrayT, Trace, TraceArrays, watch
 
+# A whole epoch is gathered at once where it takes no more memory than this per run, else every step gathers its batch:
+# with one input that is a third slower, with 64 inputs nothing.
+EPOCH_BYTES = 1 << 24
+# Rows of a split whose predictions are computed at a time.
+BLOCK = 1 << 16
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
 
@@ -48,6 +53,7 @@ class Shape(NamedTuple):
     boundaries: tuple[int, ...]
     decay: str
     regression: str
+    reduction: str
     weighted: bool
     points: int  # components of the prior p~(y) of Balanced MSE; 0: none
     batch_size: int
@@ -98,11 +104,14 @@ class Arrays(NamedTuple, Generic[ArrayT]):
 
 
 class Trained(NamedTuple):
-    """The result of a training: error sums [S], trace [epochs + 1, S] or None, the model's parameters or None."""
+    """The result of a training: error sums [S], trace [epochs + 1, S] or None; where asked for, the model's parameters
+    and its values [v, m] on some splits.
+    """
 
     errors: ErrorSums
     trace: Trace | None
     params: optax.Params | None
+    values: Array | None
 
 
 def network(shape: Shape, classes: bool = True) -> MLP:
@@ -252,6 +261,7 @@ def _loss(
         given=given,
         lam=run.numbers["lam"],
         scale=run.numbers["scale"],
+        reduction=shape.reduction,
         regression=REGRESSION[shape.regression].bind(
             run.numbers,
             prior=prior,
@@ -286,12 +296,13 @@ def _train(
     def epoch(carry: tuple[State, _Best | None], number_and_order: tuple[Array, Array]) -> tuple[Any, Trace | None]:
         (state, best), (number, order) = carry, number_and_order
 
-        # A whole epoch at once: gathering rows in every step was a third slower (one input, two cores).
-        shuffled = _gather(shape, own, order)
+        at_once = 4 * order.size * arrays.inputs.shape[-1] <= EPOCH_BYTES
+        shuffled = _gather(shape, own, order) if at_once else order
 
         def step(batch: Array, state: State) -> State:
             start, size = batch * shape.batch_size, shape.batch_size
             rows = jax.tree.map(lambda column: jax.lax.dynamic_slice_in_dim(column, start, size), shuffled)
+            rows = rows if at_once else _gather(shape, own, rows)
             key = jax.random.fold_in(mask_key, number * batches + batch)
             loss = functools.partial(_loss, shape, own, run, rows, key)
             return train_step(state, loss, optimizer)[0]
@@ -323,21 +334,39 @@ def _train(
 
 def _split_errors(shape: Shape, own: Own, params: optax.Params, split: Array | int) -> ErrorSums:
     """Error sums of the value head on one evaluation split."""
-    arrays = own.arrays
-    rows = arrays.eval_rows[own.problem, split]
+    rows = own.arrays.eval_rows[own.problem, split]
+    real = jnp.arange(len(rows)) < own.arrays.eval_sizes[own.problem, split]
+    return error_sums(_values(shape, own, params, rows), own.targets(rows), real)
+
+
+def _values(shape: Shape, own: Own, params: optax.Params, rows: Array) -> Array:
+    """What the value head says of some rows [m], in target units: [m] or [m, t]."""
     trunk = {name: layer for name, layer in params.items() if name != "class_head"}
-    prediction: Any = network(shape, classes=False).apply({"params": trunk}, own.inputs(rows).T)
-    real = jnp.arange(len(rows)) < arrays.eval_sizes[own.problem, split]
-    return error_sums(own.value(shape, prediction), own.targets(rows), real)
+
+    def of(rows: Array) -> Array:
+        prediction: Any = network(shape, classes=False).apply({"params": trunk}, own.inputs(rows).T)
+        return own.value(shape, prediction)
+
+    if len(rows) <= BLOCK:
+        return of(rows)
+    blocks = jnp.pad(rows, (0, -len(rows) % BLOCK)).reshape(-1, BLOCK)
+    found = jax.lax.map(of, blocks)
+    return found.reshape(-1, *found.shape[2:])[: len(rows)]
 
 
-def _evaluate(shape: Shape, arrays: Arrays[Array], run: RunArrays[Array], params: optax.Params) -> ErrorSums:
-    """Error sums [S] of the value head on every evaluation split."""
+def _evaluate(
+    shape: Shape, arrays: Arrays[Array], keep_values: tuple[int, ...], run: RunArrays[Array], params: optax.Params
+) -> tuple[ErrorSums, Array | None]:
+    """Error sums [S] of the value head on every evaluation split, and its values on those that are to be kept."""
     own = Own.of(arrays, run)
-    return jax.vmap(functools.partial(_split_errors, shape, own, params))(jnp.arange(arrays.eval_rows.shape[1]))
+    errors = jax.vmap(functools.partial(_split_errors, shape, own, params))(jnp.arange(arrays.eval_rows.shape[1]))
+    if not keep_values:
+        return errors, None
+    kept = [_values(shape, own, params, arrays.eval_rows[own.problem, split]) for split in keep_values]
+    return errors, jnp.stack(kept)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "mesh", "keep_params"))
+@functools.partial(jax.jit, static_argnames=("shape", "mesh", "keep_params", "keep_values"))
 def train_runs(
     runs: RunArrays[Array],
     batches: Array,
@@ -346,6 +375,7 @@ def train_runs(
     shape: Shape,
     mesh: Mesh,
     keep_params: bool = False,
+    keep_values: tuple[int, ...] = (),
 ) -> Trained:
     """Trains and evaluates runs [chunks, chunk]; every leaf of the result is [chunks, chunk, ...].
 
@@ -356,6 +386,7 @@ def train_runs(
       shape: the settings that determine the program.
       mesh: the one-axis mesh "data" whose size divides the number of chunks: they are split over its devices.
       keep_params: whether to return the parameters, for a caller who wants to predict.
+      keep_values: numbers of the splits whose predicted values are returned.
     """
 
     def chunk(arrays: Arrays[Array], runs_and_batches: tuple[RunArrays[Array], Array]) -> Trained:
@@ -364,8 +395,9 @@ def train_runs(
         def trained(runs: RunArrays[Array]) -> Trained:
             params, trace = jax.vmap(functools.partial(_train, shape, arrays, batches))(runs)
             # One run at a time: predictions on whole splits take most of the memory here.
-            errors = jax.lax.map(lambda one: _evaluate(shape, arrays, *one), (runs, params["model"]))
-            return Trained(errors, trace, params["model"] if keep_params else None)
+            evaluate = functools.partial(_evaluate, shape, arrays, keep_values)
+            errors, values = jax.lax.map(lambda one: evaluate(*one), (runs, params["model"]))
+            return Trained(errors, trace, params["model"] if keep_params else None, values)
 
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(trained, runs))
         return jax.lax.cond(batches > 0, trained, lambda runs: nothing, runs)

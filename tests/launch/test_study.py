@@ -61,8 +61,8 @@ def test_a_mistake_is_one_line_that_says_what_to_mend(tmp_path, arguments, messa
 def test_a_config_may_start_from_another(tmp_path):
     """From any folder: nothing but the program itself says where configs/ is."""
     config = ROOT / "configs" / "baselines.py:runlocal"
-    done = launch("study.py", f"--config={config}", "--config.run.epochs=0", f"--workdir={tmp_path}", cwd=tmp_path)
-    assert "epochs must be an integer of at least 1, not 0" in done.stderr
+    done = launch("study.py", f"--config={config}", "--config.run.epochs=-1", f"--workdir={tmp_path}", cwd=tmp_path)
+    assert "epochs must be an integer of at least 0, not -1" in done.stderr
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path):

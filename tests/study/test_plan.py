@@ -13,7 +13,7 @@ from regcls_jax import binning
 from regcls_jax.data.source import Problem
 from regcls_jax.study import arrays
 from regcls_jax.study import plan as planning
-from regcls_jax.study.plan import Sized, chunk_size, measure, padded_classes, plan, shape_of
+from regcls_jax.study.plan import Sized, check, chunk_size, measure, padded_classes, plan, shape_of
 from regcls_jax.study.runs import expand
 
 
@@ -127,7 +127,13 @@ def problem(*sizes, targets=None, inputs=None):
 def test_bad_data_is_one_error_that_names_the_data_set(runs, data, message):
     trained_on = next(run.trained_on for run in runs if run.classes == 4)
     with pytest.raises(ValueError, match=rf"clean/uniform/function 0/repetition 0, {message}"):
-        measure(trained_on, data)
+        checked(trained_on, data)
+
+
+def checked(trained_on, data):
+    """What the engine does with data before it trains on them."""
+    check(trained_on.data.name, data)
+    return measure(trained_on, data)
 
 
 def test_vector_targets_have_no_classes(runs):
@@ -191,7 +197,7 @@ def test_arrays_hold_every_run_s_own_data_once(runs):
             for place, chunk in zip(arrays.chunk_places(part, 2), part.chunks, strict=True):
                 for member, number in enumerate(chunk):
                     run, own = runs[number], run_arrays.training_set[place, member]
-                    x, y, splits = read(run.data)
+                    x, y, splits, _ = read(run.data)
                     where, n = made.problem[own], len(splits["train"])
                     data = made.data[where]
                     np.testing.assert_array_equal(made.targets[data, : len(y)], y.astype(np.float32))

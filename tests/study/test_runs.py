@@ -67,7 +67,7 @@ def test_noise_levels_multiply_the_noisy_scenario_only():
         ({"arms": {"reg_cls": {"classes": 1}}}, "classes must be 0 .* or at least 2"),
         ({"arms": {"reg": {"balanced": True}}}, "balanced True needs classes >= 2"),
         ({"run": {"weight_decay": -1.0}}, "weight_decay must not be negative"),
-        ({"run": {"epochs": 0}}, "epochs must be an integer of at least 1"),
+        ({"run": {"epochs": -1}}, "epochs must be an integer of at least 0"),
         ({"run": {"hidden": (6, 0)}}, "a width in hidden must be an integer of at least 1"),
         ({"run": {"regression": "cubed"}}, "unknown regression 'cubed'"),
         ({"run": {"optimizer": "lion"}}, "unknown optimizer 'lion'; one of adam, sgd"),
