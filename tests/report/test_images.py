@@ -369,7 +369,7 @@ def test_target_and_unit_stand_wherever_they_are_meant(houses, tmp_path):
     svg = made.figures["error_by_price.svg"].decode()
     assert "price (kEUR); errors are means over 5 buckets" in svg
     assert "test MAE (kEUR)" in svg
-    assert list(made.trace["predictions.csv.gz"].columns)[0] == "price"
+    assert list(made.besides["predictions.csv.gz"].columns)[0] == "price"
     assert text(build(tmp_path / "export", figures=False)) == text(made)
     errors = np.abs(30.5 - AGES)
     own = np.mean([np.abs(predict("reg", seed, AGES).astype(float).round(2) - AGES) for seed in (0, 1)], axis=0)

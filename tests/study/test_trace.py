@@ -138,7 +138,7 @@ def test_the_trace_is_what_numpy_says_of_snapshots(arm):
 def test_side_by_side_equals_one_by_one():
     part, members, batches, shared, _ = built("bal")
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    sums, together, _ = training.train_runs(members, batches, shared, shape=part.shape, mesh=mesh)
+    sums, together, *_ = training.train_runs(members, batches, shared, shape=part.shape, mesh=mesh)
     for number in range(2):
         _, trace = alone(part.shape, shared, batches[0], one_run(members, number))
         for name, values in trace._asdict().items():
@@ -267,7 +267,7 @@ def test_its_report_survives_the_export(finished, tmp_path):
     made = round_trip(finished[0], tmp_path / "out")
     assert [table.title for table in made.tables][:2] == ["Section 2.2 on val_balanced", "Section 2.2 on val"]
     assert set(made.figures) == {f"{stem}.{kind}" for stem in ("figure", "coarsening") for kind in ("png", "svg")}
-    assert set(made.trace) == {"trace.csv.gz", "trace_final.csv.gz"}
+    assert set(made.besides) == {"trace.csv.gz", "trace_final.csv.gz"}
     assert "Unfinished" not in made.remarks
 
 
