@@ -29,8 +29,8 @@ from regcls_jax.study.trace import ArrayT, Trace, TraceArrays, watch
 # A whole epoch is gathered at once where it takes no more memory than this per run, else every step gathers its batch:
 # with one input that is a third slower, with 64 inputs nothing.
 EPOCH_BYTES = 1 << 24
-# Rows of a split whose predictions are computed at a time.
-BLOCK = 1 << 16
+# The rows of a split that are evaluated at a time have inputs of this size.
+BLOCK_BYTES = 1 << 22
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
 
@@ -293,9 +293,10 @@ def _train(
     optimizer = _optimizer(shape, run, batches)
     mask_key = jax.random.fold_in(run.key, CLASS_MASKS)
 
-    def epoch(carry: tuple[State, _Best | None], number_and_order: tuple[Array, Array]) -> tuple[Any, Trace | None]:
-        (state, best), (number, order) = carry, number_and_order
-
+    def epoch(carry: tuple[State, _Best | None], number: Array) -> tuple[Any, Trace | None]:
+        state, best = carry
+        # One epoch's order at a time: those of all epochs would be copied for every run. Epoch -1 has no batches.
+        order = arrays.orders.at[run.order, jnp.maximum(number, 0)].get(mode="promise_in_bounds")
         at_once = 4 * order.size * arrays.inputs.shape[-1] <= EPOCH_BYTES
         shuffled = _gather(shape, own, order) if at_once else order
 
@@ -320,15 +321,15 @@ def _train(
     params = {"model": _initial_params(shape, run.key, arrays.inputs.shape[-1], arrays.classes[own.set])}
     if REGRESSION[shape.regression].noise:
         params["noise_sigma"] = run.numbers["noise_sigma"]
+    if not shape.epochs:
+        return params, None
     state = init_state(params, optimizer)
-    numbers, orders = jnp.arange(shape.epochs), arrays.orders[run.order]
-    if arrays.trace is not None:
-        # Epoch -1 has no batches: it traces the initial model, with the trace compiled only once.
-        numbers, orders = jnp.arange(-1, shape.epochs), jnp.concatenate([jnp.zeros_like(orders[:1]), orders])
+    # Epoch -1 has no batches: it traces the initial model, with the trace compiled only once.
+    numbers = jnp.arange(0 if arrays.trace is None else -1, shape.epochs)
     # NaN until an epoch has a finite error: a run that diverges at once must not pass for the untrained model.
     nothing = jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), params)
     best = _Best(jnp.float32(jnp.inf), nothing) if shape.best_on >= 0 else None
-    (state, best), trace = jax.lax.scan(epoch, (state, best), (numbers, orders))
+    (state, best), trace = jax.lax.scan(epoch, (state, best), numbers)
     return state.params if best is None else best.params, trace
 
 
@@ -347,9 +348,10 @@ def _values(shape: Shape, own: Own, params: optax.Params, rows: Array) -> Array:
         prediction: Any = network(shape, classes=False).apply({"params": trunk}, own.inputs(rows).T)
         return own.value(shape, prediction)
 
-    if len(rows) <= BLOCK:
+    block = max(1, BLOCK_BYTES // (4 * own.arrays.inputs.shape[-1]))
+    if len(rows) <= block:
         return of(rows)
-    blocks = jnp.pad(rows, (0, -len(rows) % BLOCK)).reshape(-1, BLOCK)
+    blocks = jnp.pad(rows, (0, -len(rows) % block)).reshape(-1, block)
     found = jax.lax.map(of, blocks)
     return found.reshape(-1, *found.shape[2:])[: len(rows)]
 

@@ -131,7 +131,7 @@ def test_rows_gathered_step_by_step_are_those_gathered_at_once(monkeypatch, sett
 
 def test_a_split_evaluated_in_blocks(monkeypatch):
     whole = trained()
-    monkeypatch.setattr(training, "BLOCK", 16)
+    monkeypatch.setattr(training, "BLOCK_BYTES", 16 * 4 * ToySpec().width)
     blocks = trained()
     training.train_runs.clear_cache()
     for split, errors in whole.errors.items():
