@@ -17,6 +17,12 @@ def check_integer(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
 
 
+def check_share(name: str, value: object) -> None:
+    """Raises ValueError unless value is a real number strictly between 0 and 1."""
+    if not (is_real(value) and 0 < value < 1):
+        raise ValueError(f"{name} must be a share between 0 and 1, got {value!r}")
+
+
 def is_real(value: object) -> TypeGuard[float]:
     """Whether value is a real number (not a bool)."""
     return type(value) is float or (isinstance(value, numbers.Real) and not isinstance(value, bool))

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from regcls_jax.checks import check_integer, is_real
+from regcls_jax.checks import check_integer, check_share
 from regcls_jax.config import check_keys
 from regcls_jax.data import video_features
-from regcls_jax.data.images.files import open_files
+from regcls_jax.data.images.files import ImageFiles, open_files
 from regcls_jax.data.source import Groups, Problem, Source
-from regcls_jax.data.video_features import Videos
 
 TASKS = (
     *("coffee", "cereals", "tea", "milk", "juice"),
@@ -111,8 +110,7 @@ def breakfast_specs(data: Mapping[str, Any]) -> list[BreakfastSpec]:
         if data[field] not in choices:
             raise ValueError(f"data.{field} must be one of {', '.join(choices)}, got {data[field]!r}")
     share = data["validation_share"]
-    if not (is_real(share) and 0 < share < 1):
-        raise ValueError(f"data.validation_share must be a share between 0 and 1, got {share!r}")
+    check_share("data.validation_share", share)
     check_integer("data.repetitions", data["repetitions"], 1)
     features = os.path.abspath(data["features"])
     return [
@@ -123,29 +121,24 @@ def breakfast_specs(data: Mapping[str, Any]) -> list[BreakfastSpec]:
     ]
 
 
-@functools.cache
-def _by_task(features: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _open(features: str) -> ImageFiles:
     try:
-        files = open_files(features)
+        return open_files(features)
     except NotADirectoryError:
         raise NotADirectoryError(
             f"there is no folder or archive {features} of features; --config.data.features=... names it"
         ) from None
-    for name in video_features.video_files(files):
-        found.setdefault(name.rsplit("_", 1)[-1], []).append(name)
-    return found
 
 
-def videos_of(features: str, task: str) -> list[str]:
-    """The videos of a task, by name: person_camera_person_task. Raises ValueError where there is none."""
-    videos = _by_task(features).get(task)
-    if not videos:
-        there = ", ".join(sorted(set(_by_task(features)) & set(TASKS))) or "none of Breakfast"
+def _of_task(named: Mapping[str, str], task: str, features: str) -> dict[str, str]:
+    """The videos of a task, person_camera_person_task, and their files. Raises ValueError where there is none."""
+    found = {name: file for name, file in named.items() if name.rsplit("_", 1)[-1] == task}
+    if not found:
+        there = ", ".join(sorted({name.rsplit("_", 1)[-1] for name in named} & set(TASKS))) or "none of Breakfast"
         raise ValueError(
             f"{features} has no features of task {task}, files such as P03_cam01_P03_{task}.txt; its tasks: {there}"
         )
-    return videos
+    return found
 
 
 def _folder(features: str, task: str, cache_dir: str | os.PathLike) -> Path:
@@ -155,18 +148,13 @@ def _folder(features: str, task: str, cache_dir: str | os.PathLike) -> Path:
 
 def ensure(specs: Sequence[BreakfastSpec], cache_dir: str | os.PathLike, progress: bool) -> None:
     """Reads the features of every task once, into `cache_dir`/breakfast; errors as `video_features.ensure`."""
-    # Files may have come, gone or changed since this process looked.
-    _by_task.cache_clear()
-    _videos.cache_clear()
+    _problem.cache_clear()  # files may have come, gone or changed since this process looked
     for features in dict.fromkeys(spec.features for spec in specs):
+        files = _open(features)
+        named = video_features.video_files(files)
         tasks = dict.fromkeys(spec.task for spec in specs if spec.features == features)
-        videos = {_folder(features, task, cache_dir): videos_of(features, task) for task in tasks}
-        video_features.ensure(open_files(features), videos, WIDTH, progress)
-
-
-@functools.lru_cache(maxsize=2)
-def _videos(features: str, task: str, cache_dir: str) -> Videos:
-    return video_features.load(_folder(features, task, cache_dir))
+        videos = {_folder(features, task, cache_dir): _of_task(named, task, features) for task in tasks}
+        video_features.ensure(files, videos, WIDTH, progress)
 
 
 def read(spec: BreakfastSpec, cache_dir: str | os.PathLike) -> Problem:
@@ -174,7 +162,14 @@ def read(spec: BreakfastSpec, cache_dir: str | os.PathLike) -> Problem:
 
     Raises ValueError where a split would be empty.
     """
-    videos = _videos(spec.features, spec.task, os.fspath(cache_dir))
+    # Repetitions are one problem.
+    return _problem(dataclasses.replace(spec, repetition=0), os.fspath(cache_dir))
+
+
+# Rows are asked for run by run.
+@functools.lru_cache(maxsize=4)
+def _problem(spec: BreakfastSpec, cache_dir: str) -> Problem:
+    videos = video_features.load(_folder(spec.features, spec.task, cache_dir))
     video, time = videos.video, videos.time
     targets = (time / videos.lengths[video] if spec.target == "relative" else time).astype(np.float32)
     is_test = np.array([in_fold(name, spec.fold) for name in videos.names])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from regcls_jax.checks import check_integer, is_real
+from regcls_jax.checks import check_integer, check_share
 from regcls_jax.config import check_keys
 from regcls_jax.data.source import Problem, Source
 
@@ -93,8 +93,7 @@ def table_specs(data: Mapping[str, Any]) -> list[TableSpec]:
         raise ValueError(f"unknown data.dataset {data['dataset']!r}; one of {', '.join(TABLES)}")
     check_integer("data.folds", data["folds"], 2)
     check_integer("data.repetitions", data["repetitions"], 1)
-    if not (is_real(data["validation"]) and 0 < data["validation"] < 1):
-        raise ValueError(f"data.validation must be a share between 0 and 1, got {data['validation']!r}")
+    check_share("data.validation", data["validation"])
     return [
         TableSpec(data["dataset"], fold, repetition, data["folds"], data["validation"])
         for repetition in range(data["repetitions"])

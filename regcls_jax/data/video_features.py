@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,12 +53,12 @@ def video_files(files: ImageFiles) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def ensure(files: ImageFiles, videos: Mapping[Path, Sequence[str]], width: int, progress: bool) -> None:
+def ensure(files: ImageFiles, videos: Mapping[Path, Mapping[str, str]], width: int, progress: bool) -> None:
     """Reads features into folders, where they are not there yet or their files have changed since.
 
     Args:
-      files: one per video, named as it (`video_files`).
-      videos: folder -> the names of the videos that it is to hold.
+      files: where the feature files are.
+      videos: folder -> the videos that it is to hold, by name, and their files (of `video_files`).
       width: numbers per frame.
       progress: whether to show a bar.
 
@@ -66,15 +66,14 @@ def ensure(files: ImageFiles, videos: Mapping[Path, Sequence[str]], width: int, 
       OSError: a file cannot be read or written, or what was read before is damaged.
       ValueError: a file is no table of finite numbers of this width; the message names file and row.
     """
-    named = video_files(files)
-    stamps = {folder: _stamp(files, named, names) for folder, names in videos.items()}
+    stamps = {folder: _stamp(files, named) for folder, named in videos.items()}
     stale = [folder for folder, stamp in stamps.items() if not _is_current(folder, stamp)]
     total = sum(len(videos[folder]) for folder in stale)
     with tqdm.tqdm(desc="features", total=total, unit=" videos", disable=not (progress and stale), leave=False) as bar:
 
         def tables(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-            for name in videos[folder]:
-                yield name, read_features(files, named[name], width)
+            for name, file in videos[folder].items():
+                yield name, read_features(files, file, width)
                 bar.update()
 
         for folder in stale:
@@ -115,8 +114,8 @@ def load(folder: Path) -> Videos:
     return Videos(tuple(index["videos"]), lengths, features)
 
 
-def _stamp(files: ImageFiles, named: dict[str, str], names: Sequence[str]) -> str:
-    stamps = [f"{name} {files.stamp(named[name])}" for name in names]
+def _stamp(files: ImageFiles, named: Mapping[str, str]) -> str:
+    stamps = [f"{name} {files.stamp(file)}" for name, file in named.items()]
     return hashlib.blake2b("\n".join(stamps).encode(), digest_size=16).hexdigest()
 
 

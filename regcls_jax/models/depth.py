@@ -9,9 +9,10 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
+from regcls_jax.models.initializers import TORCH_UNIFORM, torch_bias
 from regcls_jax.models.pixel_classes import PixelClassHead
 from regcls_jax.models.resize import resized_conv
-from regcls_jax.models.resnet import DEPTHS, TORCH_UNIFORM, Block, conv, torch_bias, trunk
+from regcls_jax.models.resnet import DEPTHS, Block, conv, trunk
 from regcls_jax.prediction import Prediction
 
 Size = tuple[int, int]

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from regcls_jax.models.initializers import TORCH_UNIFORM
 from regcls_jax.prediction import Prediction
 
 Initializer = nn.initializers.Initializer
@@ -22,7 +23,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "he_uniform": nn.initializers.he_uniform(),
     "he_normal": nn.initializers.he_normal(),
     "lecun_normal": nn.initializers.lecun_normal(),
-    "torch_uniform": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),  # a layer's own in PyTorch
+    "torch_uniform": TORCH_UNIFORM,
     "normal_0.01": nn.initializers.normal(0.01),  # of Kukleva et al. (recipes 5.4)
 }
 

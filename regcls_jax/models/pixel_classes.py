@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from regcls_jax.models.resnet import HE_NORMAL, torch_bias
+from regcls_jax.models.initializers import HE_NORMAL, torch_bias
 from regcls_jax.row_loop import rows_at_a_time, rows_of, with_rows
 
 # up: kernel [2, 2, hidden, F] (a transposed convolution, laid out as flax and PyTorch do) and bias [hidden];

@@ -59,7 +59,7 @@ def run_study(
       ValueError: an invalid config or data that cannot be trained on.
       OSError: something cannot be written.
     """
-    runs = expand(config)
+    runs, predictions = expand(config), config.get("predictions", False)
     folder = share_workdir(workdir, config)
     (folder / "rows").mkdir(exist_ok=True)
     finished = parts.Finished(folder / "rows")
@@ -70,9 +70,7 @@ def run_study(
             # Others see this process from now on: the folder is that of this study, unless another took it just before.
             share_workdir(workdir, config)
             source, _ = source_of(config.get("data", {}))
-            sizes, read = _prepare(
-                runs, source, folder, Path(cache_dir), progress, predictions=config.get("predictions", False)
-            )
+            sizes, read = _prepare(runs, source, folder, Path(cache_dir), progress, predictions=predictions)
             devices = jax.devices()
             planned = plan(
                 runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=config.get("chunk", 0)
@@ -86,13 +84,13 @@ def run_study(
                     check_stop()
 
                 mine = parts.claimed_parts(planned, claims, finished, wait)
-                keep_values = any(sized.grouped for sized in sizes.values()) or config.get("predictions", False)
+                keep_values = any(sized.grouped for sized in sizes.values()) or predictions
                 for made in trained_parts(mine, planned, runs, sizes, read, keep_values=keep_values):
                     part = made.part
                     besides = {
                         "trace": part_trace(made, runs, sizes),
                         "groups": part_groups(made, runs, sizes, read),
-                        "predictions": part_predictions(made, runs, sizes, read) if config.get("predictions") else None,
+                        "predictions": part_predictions(made, runs, sizes, read) if predictions else None,
                     }
                     if _publish(part, part_rows(made, runs, sizes, read), besides, folder, claims):
                         trained += len(part.runs)
@@ -171,12 +169,16 @@ def _prepare(
     by_group: list[pd.DataFrame] = []
     data: dict[Hashable, str] = {}  # specs of equal `shared` have the same inputs and targets: digest them once
     digests: dict[Spec, str] = {}
+    checked: set[str] = set()
     odd: list[str] = []
     for spec, sets in tqdm.tqdm(by_problem.items(), desc="classes", disable=not progress, leave=False):
         problem = read(spec)
         if spec.shared not in data:
-            check(spec.name, problem)
             data[spec.shared] = digest(problem.inputs, problem.targets)
+        digests[spec] = f"{data[spec.shared]} {' '.join(problem.splits)} {digest(*problem.splits.values())}"
+        if digests[spec] not in checked:
+            check(spec.name, problem)
+            checked.add(digests[spec])
         sizes.update((trained_on, measure(trained_on, problem)) for trained_on in sets)
         found = (misfit(sizes[trained_on].bins, problem.train_targets) for trained_on in sets)
         odd += (f"{spec.name}: {text}" for text in found if text)
@@ -185,8 +187,6 @@ def _prepare(
         untrained = trivial(spec, problem, source.predictors(spec, problem))
         lines += untrained.rows
         by_group += [] if untrained.groups is None else [untrained.groups]
-        splits = digest(*problem.splits.values())
-        digests[spec] = f"{data[spec.shared]} {' '.join(problem.splits)} {splits}"
     _check_data(folder, digests)
     if odd and progress:
         tqdm.tqdm.write(f"Note: classes fit {len(odd)} of {len(sizes)} training sets badly; {odd[0]}", file=sys.stderr)

@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 from video_files import VIDEOS, features, write_videos
 
-from regcls_jax.data import breakfast, video_features
+from regcls_jax.data import video_features
 from regcls_jax.data.breakfast import FOLDS, SOURCE, in_fold
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def specs_of(folder, **data):
-    breakfast._by_task.cache_clear()
-    breakfast._videos.cache_clear()
     return SOURCE.specs({"features": str(folder), "tasks": ("tea",), "folds": ("S1",), **data})
 
 

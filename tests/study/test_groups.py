@@ -8,6 +8,7 @@ from toy import ToySpec, read_toy
 from video_files import write_videos
 
 from regcls_jax.data.source import Groups, Problem
+from regcls_jax.data.sources import SOURCES
 from regcls_jax.store.groups import read_groups
 from regcls_jax.store.rows import read_rows
 from regcls_jax.study import arrays, plan
@@ -201,3 +202,19 @@ def test_predictions_need_no_groups(tmp_path):
     found = pd.concat(pd.read_csv(path) for path in (tmp_path / "predictions").glob("*.csv.gz"))
     assert len(found) == 20
     assert not (tmp_path / "groups").exists()
+
+
+def test_every_fold_is_checked_on_its_own_rows(tmp_path, monkeypatch):
+    """Folds share inputs and targets, but not every row has to be in the first one."""
+    targets = np.arange(20.0)
+    targets[19] = np.nan
+
+    def read(spec, cache_dir):
+        last = 19 + spec.fold
+        splits = {"train": np.arange(8), "val": np.arange(8, 12), "test": np.arange(12, last)}
+        return Problem(np.ones((20, 1)), targets, {name: rows.astype(np.int32) for name, rows in splits.items()})
+
+    monkeypatch.setitem(SOURCES, "table", SOURCES["table"]._replace(read=read))
+    config = {"name": "own", "data": {"source": "table", "dataset": "linnerud", "folds": 2}, "arms": {"reg": {}}}
+    with pytest.raises(ValueError, match="fold 1, test targets: 1 of 8 values are not finite"):
+        run_study({**config, "run": {"batch_size": 4, "epochs": 1}}, tmp_path, tmp_path, progress=False)

@@ -17,7 +17,7 @@ from regcls_jax.trivial import TRIVIAL_PREDICTORS
 SIGNS = "Differences are arm − baseline in RMSE, so negative means that the arm is better."
 # One problem and seed.
 PROBLEM = ["task", "fold", "repetition"]
-# More folds than this (every video one) share a column.
+# More folds than this (every person one) share a column.
 COLUMNS = 4
 # What a table calls its arms, beyond `tables.label`, and its predictors without a model.
 NAMES = {
