@@ -21,6 +21,9 @@ METRIC = "selected"
 ALSO = "also_selected"
 # What a checkpoint takes beside its arrays, at most (bytes).
 SPARE = 2**19
+# Where a checkpoint that is no longer kept goes first: renaming takes one moment, removing its files takes many, and
+# a process killed among them would leave part of a checkpoint where a whole one is expected.
+REMOVED = "removed"
 # What a position says besides: the metrics, the digest of the arrays, and that of their names and shapes.
 SELECTED, DIGEST, NETWORK = "selected", "arrays", "network"
 
@@ -87,6 +90,7 @@ class Checkpoints:
             preservation_policy=None if read_only else _NewestAndBest(),
             best_fn=lambda metrics: metrics[METRIC],
             best_mode="min",
+            todelete_subdir=None if read_only else REMOVED,
             create=not read_only,
             read_only=read_only,
             cleanup_tmp_directories=not read_only,
@@ -97,6 +101,9 @@ class Checkpoints:
             raise
         except Exception as error:  # what a damaged file raises depends on where it is damaged
             raise _damaged(path, error) from error
+        if not read_only:
+            with self._writing():
+                self._remove()
         # A wrong metric would have the next one to be saved remove the best.
         for step in self._manager.all_steps():
             self._position(step)
@@ -196,11 +203,19 @@ class Checkpoints:
         return state, {name: value for name, value in position.items() if name not in about}
 
     def wait(self) -> None:
-        """Waits until everything is written; OSError where it cannot be."""
+        """Waits until everything is written, and removes what is not kept; OSError where it cannot be."""
         with self._writing():
             self._manager.wait_until_finished()
+            self._remove()
+
+    def _remove(self) -> None:
+        """Removes the files of the checkpoints that are no longer kept."""
+        path = Path(self._manager.directory) / REMOVED
+        if jax.process_index() == 0 and path.exists():
+            shutil.rmtree(path)
 
     def close(self) -> None:
         """Waits, and lets go of the folder; OSError where something cannot be written."""
         with self._writing():
             self._manager.close()
+            self._remove()

@@ -1,6 +1,7 @@
 """Checkpoints on their own: which are kept, and what cannot be restored."""
 
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -66,6 +67,26 @@ def test_a_second_selection_keeps_its_own_best(tmp_path):
     assert (checkpoints.newest, checkpoints.best, checkpoints.also_best) == (5, 2, 1)
     assert checkpoints.restore(1, template())[1] == {}
     checkpoints.close()
+
+
+def test_a_kill_while_a_checkpoint_is_removed_leaves_the_others_whole(tmp_path, monkeypatch):
+    """Whatever removes a folder, it is stopped after its first file, as by a kill."""
+    whole = shutil.rmtree
+
+    def killed(path, *arguments, **options):
+        next(file for file in Path(path).rglob("*") if file.is_file()).unlink()
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(OSError, match="killed"):
+        save_all(tmp_path, [3.0, 2.0])
+    monkeypatch.setattr(shutil, "rmtree", whole)
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.newest in (1, 2)  # the second, unless it was never reached
+    assert checkpoints.best == checkpoints.newest
+    assert checkpoints.restore(checkpoints.newest, template())[1] == {"next": checkpoints.newest}
+    checkpoints.close()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [str(checkpoints.newest)]
 
 
 def test_what_is_best_is_remembered_by_the_next_process(tmp_path):
