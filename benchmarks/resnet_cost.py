@@ -11,7 +11,7 @@ import pandas as pd
 
 from regcls_jax.loop.age import AgeRun
 from regcls_jax.models.batch_norm import BatchNorm
-from regcls_jax.models.by_platform import PointwiseConv
+from regcls_jax.models.by_platform import PointwiseConv, SquareConv
 from regcls_jax.models.resnet import resnet
 
 
@@ -50,10 +50,15 @@ def network(run: AgeRun) -> Network:
     return layers_of(resnet(run.depth, width=run.width, classes=run.classes), (run.image_size, run.image_size))
 
 
-def window_of(layer: nn.Conv | nn.Dense | PointwiseConv) -> tuple[Any, ...]:
+Layers = nn.Conv | nn.Dense | PointwiseConv | SquareConv
+
+
+def window_of(layer: Layers) -> tuple[Any, ...]:
     """Kernel and stride of a convolution; nothing of a linear layer."""
     if isinstance(layer, nn.Conv):
         return layer.kernel_size, layer.strides
+    if isinstance(layer, SquareConv):
+        return (layer.size, layer.size), layer.stride
     return ((1, 1), layer.stride) if isinstance(layer, PointwiseConv) else ()
 
 
@@ -67,7 +72,7 @@ def layers_of(model: nn.Module, size: tuple[int, int], own: Callable[..., Iterab
     def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         nonlocal normalised
         module, result = context.module, call(*args, **kwargs)
-        if isinstance(module, nn.Conv | nn.Dense | PointwiseConv):
+        if isinstance(module, Layers):
             name, inputs, outputs = "/".join(module.path), args[0].shape[1:], result.shape[1:]
             layers.append(Layer(name, inputs, outputs, *window_of(module)))
         elif isinstance(module, BatchNorm):

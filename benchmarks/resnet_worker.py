@@ -29,19 +29,23 @@ def published_engine(run: AgeRun) -> Engine:
     )
 
 
-class Program:
-    """The compiled step of a run, and a batch of noise with ages."""
+def noise(run: AgeRun) -> dict[str, np.ndarray]:
+    """A batch of noise with ages."""
+    generator = np.random.default_rng(0)
+    shape = (run.batch_size, run.image_size, run.image_size, 3)
+    return {
+        "input": generator.integers(0, 256, shape, dtype=np.uint8),
+        "target": generator.integers(0, 100, run.batch_size).astype(np.float32),
+        "mask": np.ones(run.batch_size, bool),
+    }
 
-    def __init__(self, run: AgeRun) -> None:
-        self.engine = published_engine(run)
+
+class Program:
+    """The compiled step of an engine, and a batch on the device."""
+
+    def __init__(self, engine: Engine, rows: dict[str, np.ndarray]) -> None:
+        self.engine = engine
         self.mesh = data_mesh()
-        generator = np.random.default_rng(0)
-        shape = (run.batch_size, run.image_size, run.image_size, 3)
-        rows = {
-            "input": generator.integers(0, 256, shape, dtype=np.uint8),
-            "target": generator.integers(0, 100, run.batch_size).astype(np.float32),
-            "mask": np.ones(run.batch_size, bool),
-        }
         self.batch = to_devices(self.mesh, rows)
         step = jax.jit(
             functools.partial(train_step, self.engine), donate_argnums=0, out_shardings=replicated(self.mesh)
@@ -52,15 +56,11 @@ class Program:
         self.compile_seconds = time.perf_counter() - clock
 
 
-# One at a time: a state and the activations of a step fill gigabytes.
-program = functools.lru_cache(maxsize=1)(Program)
-
-
 class Training:
     """A program and its state after some steps."""
 
-    def __init__(self, run: AgeRun) -> None:
-        self.program = program(run)
+    def __init__(self, program: Program) -> None:
+        self.program = program
         self.state = jax.device_put(init_state(self.program.engine), replicated(self.program.mesh))
         self.advance()
 
@@ -68,8 +68,24 @@ class Training:
         self.state, terms = self.program.step(self.state, self.program.batch)
         jax.block_until_ready((self.state, terms))
 
+    def timed(self) -> Answer:
+        """Seconds and core-seconds of one step."""
+        clock, used = time.perf_counter(), time.process_time()
+        self.advance()
+        return {"seconds": time.perf_counter() - clock, "core_seconds": time.process_time() - used}
 
-training = functools.lru_cache(maxsize=1)(Training)
+
+# One at a time: a state and the activations of a step fill gigabytes.
+@functools.lru_cache(maxsize=1)
+def program(run: AgeRun) -> Program:
+    """The step of a run on ages."""
+    return Program(published_engine(run), noise(run))
+
+
+@functools.lru_cache(maxsize=1)
+def training(run: AgeRun) -> Training:
+    """The training of a run on ages."""
+    return Training(program(run))
 
 
 def answer(run: Mapping[str, Any], task: str) -> Answer:
@@ -88,10 +104,7 @@ def answer(run: Mapping[str, Any], task: str) -> Answer:
             "alias_bytes": memory.alias_size_in_bytes,
             "temporary_bytes": memory.temp_size_in_bytes,
         }
-    trained = training(image_run(run))
-    clock, used = time.perf_counter(), time.process_time()
-    trained.advance()
-    return {"seconds": time.perf_counter() - clock, "core_seconds": time.process_time() - used}
+    return training(image_run(run)).timed()
 
 
 if __name__ == "__main__":
