@@ -18,7 +18,7 @@ IMAGES, BUCKETS, COUNTS = "image_sums.csv.gz", "bucket_sums.csv.gz", "train_coun
 # Of every test image and shot group, squared errors and pixels: what intervals are made of.
 SUMMED = ("squared", "count")
 BUCKET_COLUMNS = ["squared", "absolute", "count"]
-# The figure that needs pictures is taken over as it is.
+# The figure that needs maps, which are not in the export, is taken over as it is.
 MAPS = "depth_maps"
 
 

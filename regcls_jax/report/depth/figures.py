@@ -19,31 +19,33 @@ WIDE = 2.1  # inches per map
 PIXEL_MEAN: dict[str, Any] = {**STYLES["constant"], "color": "black"}
 
 
-def map_figure(pictures: np.ndarray, columns: Mapping[str, np.ndarray]) -> Figure:
-    """Pictures with depth maps beside them, a row per picture, all maps on one scale with a colour bar in m.
+def map_figure(columns: Mapping[str, np.ndarray], pictures: np.ndarray | None = None) -> Figure:
+    """Depth maps side by side, a row per image, all on one scale with a colour bar in m.
 
     Args:
-      pictures: uint8 [m, H, W, 3].
       columns: by title, maps [m, h, w] in m; NaN where there is no depth.
+      pictures: uint8 [m, H, W, 3], which go before the maps.
     """
     found = np.concatenate([maps[np.isfinite(maps)] for maps in columns.values()])
     low, high = (float(value) for value in (found.min(), found.max())) if len(found) else (0.0, 1.0)
     colours = matplotlib.colormaps[MAP].with_extremes(bad=UNMEASURED)
-    across, down = 1 + len(columns), len(pictures)
-    tall = WIDE * pictures.shape[1] / pictures.shape[2]
+    down, height, width = next(iter(columns.values())).shape
+    before = 0 if pictures is None else 1
+    across, tall = before + len(columns), WIDE * height / width
     with matplotlib.rc_context(FONTS):
         figure = Figure(figsize=(WIDE * across + 1.0, (tall + 0.1) * down + 0.5), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat:
             axes.axis("off")
-        for row, picture in zip(grid, pictures, strict=True):
-            row[0].imshow(picture)
+        if pictures is not None:
+            grid[0, 0].set_title("picture", fontsize=11)
+            for row, picture in zip(grid, pictures, strict=True):
+                row[0].imshow(picture)
         image = None
-        for place, (title, maps) in enumerate(columns.items(), 1):
+        for place, (title, maps) in enumerate(columns.items(), before):
             grid[0, place].set_title(title, fontsize=11)
             for row, depths in zip(grid, maps, strict=True):
                 image = row[place].imshow(depths, cmap=colours, vmin=low, vmax=high)
-        grid[0, 0].set_title("picture", fontsize=11)
         if image is not None:
             figure.colorbar(image, ax=grid, label="depth (m)", shrink=0.9, pad=0.01)
     return figure
@@ -51,7 +53,7 @@ def map_figure(pictures: np.ndarray, columns: Mapping[str, np.ndarray]) -> Figur
 
 def picture_of(picture: np.ndarray, depths: np.ndarray) -> Figure:
     """One picture uint8 [H, W, 3] beside its predicted depth [h, w] in m."""
-    return map_figure(picture[None], {"predicted depth": depths[None]})
+    return map_figure({"predicted depth": depths[None]}, picture[None])
 
 
 def error_figure(errors: Mapping[str, np.ndarray], trivial: np.ndarray | None, depths: Depths) -> Figure:

@@ -37,7 +37,7 @@ def _figures(study: DepthStudy) -> dict[str, bytes]:
     if study.shown is not None:
         arms = list(study.shown.predictions)[:SHOWN_ARMS]
         columns = {"true depth": study.shown.depths, **{arm: study.shown.predictions[arm] for arm in arms}}
-        drawn[MAPS] = map_figure(study.shown.pictures, columns)
+        drawn[MAPS] = map_figure(columns)  # no pictures: exports are published, and few data sets' pictures may be
     errors = {arm: sum_of([study.buckets[study.of(arm, seed)] for seed in study.seeds(arm)]) for arm in study.configs}
     drawn["error_by_depth"] = error_figure(errors, study.buckets.get(("pixel_mean", TRIVIAL_SEED)), study.depths)
     files = {f"{stem}.{kind}": data for stem, figure in drawn.items() for kind, data in render(figure).items()}
@@ -72,7 +72,7 @@ def save_run(
     folder.mkdir(parents=True, exist_ok=True)
     trivial = arrays[f"{split}_pixel_mean_bucket_sums"]
     for name, figure in (
-        (MAPS, map_figure(arrays["shown_pictures"], columns)),
+        (MAPS, map_figure(columns, arrays["shown_pictures"])),
         ("error_by_depth", error_figure({run.arm: arrays[f"{split}_bucket_sums"]}, trivial, depths)),
     ):
         write_atomic(folder / f"{name}.png", render(figure, ("png",))["png"])

@@ -80,7 +80,6 @@ def read_depth_trainings(workdir: str | os.PathLike) -> DepthStudy:
         buckets=buckets,
         depths=Depths(first["bucket_edges"].astype(float).round(6), first["train_counts"], first["bucket_groups"]),
         shown=Shown(
-            first["shown_pictures"],
             first["shown_depths"],
             {arm: arrays[folder]["shown_predictions"] for arm, folder in firsts.items()},
         ),

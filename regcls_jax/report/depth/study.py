@@ -29,11 +29,10 @@ class Depths(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A few test images: `pictures` uint8 [m, H, W, 3], true `depths` [m, h, w] (m, NaN where not measured), and by arm
-    the `predictions` [m, h, w] of its first seed.
+    """Of a few test images the true `depths` [m, h, w] (m, NaN where not measured), and by arm the `predictions`
+    [m, h, w] of its first seed.
     """
 
-    pictures: np.ndarray
     depths: np.ndarray
     predictions: Mapping[str, np.ndarray]
 

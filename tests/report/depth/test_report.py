@@ -163,9 +163,19 @@ def test_published_numbers_stand_beside_ours(tmp_path):
 
 
 def test_all_maps_have_one_scale():
-    pictures = np.zeros((2, 8, 8, 3), np.uint8)
     depths = np.stack([np.full((4, 4), 2.0), np.full((4, 4), np.nan)])
-    figure = map_figure(pictures, {"true": depths, "predicted": depths + 5})
-    images = [image for axes in figure.axes for image in axes.get_images() if image.get_array().ndim == 2]
-    assert {(image.norm.vmin, image.norm.vmax) for image in images[:4]} == {(2.0, 7.0)}
-    assert "depth (m)" in {axes.get_ylabel() for axes in figure.axes}
+    columns = {"true": depths, "predicted": depths + 5}
+    for pictures in (None, np.zeros((2, 8, 8, 3), np.uint8)):
+        figure = map_figure(columns, pictures)
+        images = [image for axes in figure.axes for image in axes.get_images() if image.get_array().ndim == 2]
+        assert {(image.norm.vmin, image.norm.vmax) for image in images[:4]} == {(2.0, 7.0)}
+        titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+        assert titles == [*(["picture"] if pictures is not None else []), "true", "predicted"]
+        assert "depth (m)" in {axes.get_ylabel() for axes in figure.axes}
+
+
+def test_what_is_exported_shows_no_picture(workdir):
+    """Pictures of a data set may be for research only."""
+    figure = build(workdir).figures["depth_maps.svg"].decode()
+    assert "true depth" in figure
+    assert "picture" not in figure
