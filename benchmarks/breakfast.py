@@ -1,12 +1,15 @@
 """Time and memory of Table 5's largest task, on generated features with the true lengths of all videos.
 
-python benchmarks/breakfast.py --lengths=../shared/data/breakfast_video_lengths.csv [--task=pancake] [--arms=reg]
+python benchmarks/breakfast.py --lengths=../shared/data/breakfast_video_lengths.csv [--arms=reg] [--torch]
 
 Every arm is one process that trains some seeds of configs/tab5.py on fold S1 and evaluates them; the first one reads
-the feature files, too, the others its cache. The features are noise: only the clock means anything.
+the feature files, too, the others its cache. The features are noise: only the clock means anything. With --torch, which
+needs pip install -e '.[bench]', a bare PyTorch loop on every core follows each arm, for one epoch.
 """
 
+import contextlib
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,10 +19,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from absl import flags
-from measure import cpu_times, others_share
+from measure import CPUS, cpu_times, others_share
+from worker import Worker, ask_together
 
 from regcls_jax import cli
-from regcls_jax.data.breakfast import TASKS, WIDTH
+from regcls_jax.config_file import load
+from regcls_jax.data.breakfast import FOLDS, TASKS, WIDTH
 from regcls_jax.report.tables import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +33,7 @@ TASK = flags.DEFINE_enum("task", "pancake", TASKS, "The task; pancake has most f
 ARMS = flags.DEFINE_multi_string("arms", ["reg", "reg_cls"], "Arms of configs/tab5.py.")
 EPOCHS = flags.DEFINE_integer("epochs", 40, "Epochs.", lower_bound=1)
 SEEDS = flags.DEFINE_integer("seeds", 2, "Trainings of every arm.", lower_bound=1)
+TORCH = flags.DEFINE_bool("torch", False, "Compare with PyTorch.")
 
 CONFIG = """
 import sys
@@ -46,10 +52,22 @@ def get_config(variant="full"):
 """
 
 
+def own_videos() -> pd.DataFrame:
+    """The videos of the task and their frames."""
+    lengths = pd.read_csv(LENGTHS.value)
+    return lengths[lengths["video"].str.endswith(f"_{TASK.value}")]
+
+
+def training_frames() -> int:
+    """About the frames of fold S1 that are trained on: two thirds of those of the other persons."""
+    own = own_videos()
+    persons = own["video"].str.extract(r"P(\d+)", expand=False).astype(int)
+    return int(own.loc[~persons.isin(FOLDS["S1"]), "frames"].sum() * 2 / 3)
+
+
 def write_features(folder: Path) -> tuple[int, int]:
     """A .npy file of noise for every video of the task; videos and frames."""
-    lengths = pd.read_csv(LENGTHS.value)
-    own = lengths[lengths["video"].str.endswith(f"_{TASK.value}")]
+    own = own_videos()
     generator = np.random.default_rng(0)
     for video, frames in own.itertuples(index=False):
         np.save(folder / f"{video}.npy", generator.standard_normal((frames, WIDTH), np.float32))
@@ -70,13 +88,30 @@ def run(arm: str, features: Path, folder: Path) -> dict[str, object]:
         raise OSError(f"{arm}: launch/study.py ended with status {os.waitstatus_to_exitcode(status)}")
     seconds = time.perf_counter() - clock
     others = others_share(before, cpu_times())
-    return {
+    row = {
         "arm": arm,
         "trainings": SEEDS.value,
         "s": f"{seconds:.0f}",
         "CPU s": f"{used.ru_utime + used.ru_stime:.0f}",
         "peak MB": f"{used.ru_maxrss / 1024:.0f}",
         "other programs": f"{others:.0%}",
+    }
+    return row | torch_cells(arm, seconds) if TORCH.value else row
+
+
+def torch_cells(arm: str, seconds: float) -> dict[str, str]:
+    """Core seconds of an epoch of a training: ours, everything included, and the bare loop's."""
+    config = load(str(ROOT / "configs" / "tab5.py"))
+    with contextlib.ExitStack() as stack:
+        loops = [stack.enter_context(Worker("torch_breakfast_worker.py", [cpu])) for cpu in CPUS]
+        request = {"frames": training_frames(), "classes": config["arms"][arm].get("classes", 0)}
+        answers = ask_together(loops, **request, batch_size=config["run"]["batch_size"])
+    theirs = statistics.mean(answer["seconds"] for answer in answers)
+    ours = seconds * len(CPUS) / SEEDS.value / EPOCHS.value
+    return {
+        "core s an epoch": f"{ours:.2f}",
+        "of PyTorch": f"{theirs:.2f}",
+        "PyTorch : ours": f"{theirs / ours:.1f}",
     }
 
 

@@ -28,7 +28,6 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main() -> None:
     # Heavy imports wait until the flags are known to be right.
     from regcls_jax import devices
-    from regcls_jax.report.build import report
     from regcls_jax.study.engine import run_study
     from regcls_jax.study.runs import ARM_FIELDS, expand
 
@@ -38,6 +37,9 @@ def main() -> None:
     command = " ".join(["python", *sys.argv])
     trained = run_study(config, WORKDIR.value, CACHE_DIR.value, command=command)
     print(f"{trained} trainings done now." if trained else "All trainings were done before.")
+
+    from regcls_jax.report.build import report  # here, because figures take memory that the trainings may need
+
     print(report(WORKDIR.value))
 
 

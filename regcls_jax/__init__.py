@@ -14,6 +14,8 @@
 | `objective` | scale * (lam * regression + classification), with masks and weights; `Prediction` holds what it takes |
 | `masked_mean`, `keep_mask` | a mean over a mask; a random draw of the samples whose class loss counts (Eq. 13) |
 | `weights` | weights by the density of the targets: `label_weights`, `class_weights`, `LdsKernel` (no JAX needed) |
+| `RegClsRegressor` | a small network with these losses as a scikit-learn estimator |
+| `ImbalanceWeights` | weights by density for the `sample_weight` of any estimator (no JAX needed) |
 | `theory` | the likelihoods and gaps of Section 2.2 (Eq. 5 to 11); `priors` the densities that they take |
 | `metrics` | error sums, errors by many, medium and few shot, the trivial predictors |
 
@@ -28,12 +30,16 @@ if TYPE_CHECKING:
     from regcls_jax import binning as bins
     from regcls_jax import imbalance as weights
     from regcls_jax import losses, metrics, priors, theory
+    from regcls_jax.estimator import RegClsRegressor
     from regcls_jax.objectives import keep_mask, masked_mean, objective
     from regcls_jax.prediction import Prediction
+    from regcls_jax.weighting import ImbalanceWeights
 
 __version__ = "0.1.0"
 __all__ = [
+    "ImbalanceWeights",
     "Prediction",
+    "RegClsRegressor",
     "bins",
     "keep_mask",
     "losses",
@@ -47,7 +53,9 @@ __all__ = [
 
 # Public name -> where it is: a module, or "module:name".
 _PLACES = {
+    "ImbalanceWeights": "weighting:ImbalanceWeights",
     "Prediction": "prediction:Prediction",
+    "RegClsRegressor": "estimator:RegClsRegressor",
     "bins": "binning",
     "keep_mask": "objectives:keep_mask",
     "losses": "losses",

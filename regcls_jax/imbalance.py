@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
 
 from regcls_jax import binning
 
@@ -43,12 +42,17 @@ def lds_kernel(kernel: str, size: int, sigma: float, normalization: str = "max")
         raise ValueError(f"kernel size must be odd and positive, got {size}")
     if not sigma > 0:
         raise ValueError(f"kernel sigma must be positive, got {sigma}")
+    # Imported where they are used, here and below: together they take more than a second.
     offsets = np.arange(size) - size // 2
     if kernel == "gaussian":
         # Not a sampled Gaussian: the published code filters an impulse of this length, whose edges reflect.
+        from scipy import ndimage
+
         window = ndimage.gaussian_filter1d((offsets == 0).astype(float), sigma)
     elif kernel == "triang":
-        window = signal.windows.triang(size)
+        from scipy.signal import windows
+
+        window = windows.triang(size)
     else:
         window = np.exp(-np.abs(offsets) / sigma)
     return window / (window.max() if normalization == "max" else window.sum())
@@ -92,6 +96,8 @@ def class_weights(
     if lds is not None:
         if lds.boundary not in BOUNDARIES:
             raise ValueError(f"unknown boundary {lds.boundary!r}; one of {', '.join(BOUNDARIES)}")
+        from scipy import ndimage
+
         window = lds_kernel(lds.kernel, lds.size, lds.sigma)
         density = ndimage.convolve1d(density, window, mode=lds.boundary)
         if lds.truncate:

@@ -78,6 +78,7 @@ def objective(
     regression: Loss = losses.squared_error,
     auxiliary: Auxiliary = classification,
     weights: npt.ArrayLike | None = None,
+    class_weights: npt.ArrayLike | None = None,
     mask: npt.ArrayLike | None = None,
     class_mask: npt.ArrayLike | None = None,
 ) -> tuple[Array, dict[str, Array]]:
@@ -97,6 +98,7 @@ def objective(
       regression: per-example loss of value and targets.
       auxiliary: per-example loss of the whole prediction and `given`.
       weights: [...] or [B], factors of the regression loss (re-weighting, LDS).
+      class_weights: in the shape of `given.targets`, factors of the auxiliary loss.
       mask: bool [...] or [B], which examples count in both means. A loss that compares the examples of a batch (BMC)
         needs it itself, too: `functools.partial(bmc, mask=mask, ...)`.
       class_mask: bool in the shape of `given.targets`, which of these count in the auxiliary mean. If `mask` does not
@@ -134,7 +136,11 @@ def objective(
             # Labels, too: a target without a class is allowed where it does not count.
             labels = None if given.labels is None else jnp.where(kept, given.labels, 0)
             given = given._replace(targets=jnp.where(kept, given.targets, 0), labels=labels, mask=kept)
-        terms["auxiliary"] = masked_mean(auxiliary(seen, given), kept)
+        of_classes = auxiliary(seen, given)
+        if class_weights is not None:
+            class_weights = _fitted("class_weights", class_weights, of_classes.shape)
+            of_classes = of_classes * (class_weights if kept is None else jnp.where(kept, class_weights, 0))
+        terms["auxiliary"] = masked_mean(of_classes, kept)
         total = total + terms["auxiliary"]
     elif prediction.logits is not None:
         raise ValueError("the prediction has logits: pass labels (or given) for them, or leave them out")

@@ -9,6 +9,8 @@ from pathlib import Path
 os.environ.setdefault("NPROC", "16")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Programs of tests run once or twice: LLVM's optimisations take longer than they save, by a quarter of all the time.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import jax
 import pytest

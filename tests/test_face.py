@@ -16,7 +16,7 @@ def test_every_public_name_is_there_and_no_other():
     for name in rc.__all__:
         assert getattr(rc, name) is not None
     assert set(rc.__all__) <= set(dir(rc))
-    with pytest.raises(AttributeError, match="has no attribute 'loss'; it has Prediction, bins"):
+    with pytest.raises(AttributeError, match="has no attribute 'loss'; it has ImbalanceWeights, Prediction"):
         _ = rc.loss
 
 

@@ -34,27 +34,30 @@ class Spec(Hashable, Protocol):
 
 
 class Groups(NamedTuple):
-    """Rows that are not independent, such as the frames of a video: `of` int32 [n], every row's group, and `names`.
+    """Rows whose errors are summed by themselves, too, such as the frames of a video: `of` int32 [n], every row's
+    group, and `names`.
 
-    RMSEs are also averaged over the sequential batches of `batch` rows of a split, as published code does.
+    Where `batch` is above 0, RMSEs are also averaged over the sequential batches of so many rows of a split, as
+    published code does.
     """
 
     of: np.ndarray
     names: tuple[str, ...]
-    batch: int
+    batch: int = 0
 
 
 class Problem(NamedTuple):
     """inputs [n, D]; targets [n] or [n, t] in target units; splits: name -> row numbers int [m].
 
     The split "train" is trained on; all splits are evaluated, group by group, too, where there are `groups`. A row may
-    be in several splits.
+    be in several splits. `weights` [n] are factors of the losses of the training rows, beside those of a method.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     splits: dict[str, np.ndarray]
     groups: Groups | None = None
+    weights: np.ndarray | None = None
 
     @property
     def train_targets(self) -> np.ndarray:
@@ -68,8 +71,8 @@ class Source(NamedTuple):
     `specs(data)` lists those of a config's section `data` (without its key `source`) and raises ValueError for
     invalid settings; `ensure(specs, cache_dir, progress)` makes or fetches what `read` needs; `read(spec,
     cache_dir)` returns a problem; `scenarios` are the names that a config's section `scenario` may have;
-    `predictors(spec, problem)` gives further predictions without a model than the trivial ones, by name (of
-    `trivial.TRIVIAL_PREDICTORS`), [n] of all rows.
+    `predictors(spec, problem)` gives what else to compare the trainings with than the trivial predictors, by name (of
+    `trivial.TRIVIAL_PREDICTORS`): predictions [n] of all rows.
     """
 
     specs: Callable[[Mapping[str, Any]], list[Any]]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from regcls_jax.data import breakfast, tables
+from regcls_jax.data import breakfast, own, tables
 from regcls_jax.data.source import Source
 from regcls_jax.data.synthetic import problems as synthetic
 
@@ -12,6 +12,7 @@ SOURCES: dict[str, Source] = {
     DEFAULT: synthetic.SOURCE,
     "table": tables.SOURCE,
     "breakfast": breakfast.SOURCE,
+    "own": own.SOURCE,
 }
 
 

@@ -96,7 +96,7 @@ def _kernel_gradient(x: Array, kernel: tuple[int, ...], cotangent: Array, stride
 
 
 class SquareConv(nn.Module):
-    """A convolution without bias, [B, H, W, C] -> [B, h, w, features]; half of its kernel's size is padded on every side.
+    """A convolution without bias, [B, H, W, C] -> [B, h, w, features], padded by half of its size on every side.
 
     The same parameter and numbers as `nn.Conv(features, (size, size), stride, padding=size // 2, use_bias=False)`.
     """

@@ -12,7 +12,6 @@ import pandas as pd
 
 from regcls_jax.report import tables
 from regcls_jax.report.drawing import render
-from regcls_jax.report.kinds import kind_of
 from regcls_jax.report.paper.published import CELL
 from regcls_jax.report.studies import TRACE, choose
 from regcls_jax.report.tables import Report
@@ -107,8 +106,12 @@ def build(
       ValueError: the study is not finished, rows are malformed, or runs that should pair up do not.
     """
     workdir = Path(workdir)
-    if kind := kind_of(workdir):
-        return kind.report(workdir, unfinished=unfinished, figures=figures)
+    if not (workdir / "rows").is_dir():
+        # What the training loop needs takes seconds and 250 MB to import, which a study need not wait for.
+        from regcls_jax.report.kinds import kind_of
+
+        if kind := kind_of(workdir):
+            return kind.report(workdir, unfinished=unfinished, figures=figures)
     config = read_json(workdir / "config.json")
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_meta(workdir)
@@ -126,6 +129,7 @@ def build(
     given = (counted,) if besides is None else (counted, besides)
     made = study.tables(*given)
     drawn = study.figures if figures else {}
+    verdict = study.verdict(*given) if study.verdict else ""
     return Report(
         name=config.get("name", "study"),
         config=config,
@@ -141,6 +145,7 @@ def build(
             for stem, draw in drawn.items()
             for kind, data in render(draw(*given, shading)).items()
         },
+        verdict=verdict,
     )
 
 
@@ -149,6 +154,7 @@ def text(report: Report) -> str:
     facts = [f"- {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in report.meta.items()]
     head = [
         f"# {report.name}",
+        *([report.verdict] if report.verdict else []),
         f"{report.models} trained models and trivial predictors. {report.signs}",
         report.remarks,
         "\n".join(facts),
@@ -195,7 +201,8 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
         for part, content in (("config.json", report.config), ("meta.json", report.meta)):
             write_atomic(export / part, to_json(content))
         where += f"; exported to {export}"
-    return "\n".join([report.signs, report.remarks, *filter(None, map(_console, report.tables)), where])
+    said = [f"{report.verdict}\n"] if report.verdict else []
+    return "\n".join([*said, report.signs, report.remarks, *filter(None, map(_console, report.tables)), where])
 
 
 def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os.PathLike | None = None) -> str:

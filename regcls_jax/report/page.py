@@ -78,6 +78,7 @@ def page(reports: Sequence[tuple[str, Report]], title: str = "Does classificatio
             "report": report,
             "trainings": f"{report.meta['trainings']:,}" if "trainings" in report.meta else "–",
             "time": _duration(report.meta),
+            "verdict": Markup(_MARKDOWN.render(report.verdict)),
             "remarks": Markup(_MARKDOWN.render(report.remarks)),
             "figures": list(_figures(report)),
             "tables": list(_tables(report.tables)),

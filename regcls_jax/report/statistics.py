@@ -78,14 +78,12 @@ class _Mean(NamedTuple):
     variance: float
     df: float
 
-    @property
-    def t(self) -> float:
+    def t(self, level: float = LEVEL) -> float:
         """The quantile of Student's t for a two-sided interval."""
-        return float(stats.t.ppf((1 + LEVEL) / 2, self.df))
+        return float(stats.t.ppf((1 + level) / 2, self.df))
 
-    @property
-    def interval(self) -> Interval:
-        half = self.t * self.variance**0.5
+    def interval(self, level: float = LEVEL) -> Interval:
+        half = self.t(level) * self.variance**0.5
         return Interval(self.value - half, self.value + half)
 
 
@@ -100,7 +98,7 @@ def _independent(values: np.ndarray) -> _Mean:
 
 def mean_interval(values: np.ndarray) -> Interval:
     """95 % t interval of the mean of independent values `[n]`; unknown for n < 2."""
-    return _independent(values).interval
+    return _independent(values).interval()
 
 
 class _Crossed(NamedTuple):
@@ -162,7 +160,7 @@ def two_way_interval(values: np.ndarray, functions: np.ndarray, repetitions: np.
     Returns:
       The interval; unknown with fewer than two functions or repetitions, or too many empty cells.
     """
-    return _two_way(values, functions, repetitions).interval
+    return _two_way(values, functions, repetitions).interval()
 
 
 def paired(
@@ -230,15 +228,17 @@ def _mean(values: np.ndarray, labels: Sequence[np.ndarray], folds: bool) -> _Mea
     return _two_way(values, *labels)
 
 
-def interval(values: np.ndarray, labels: Sequence[np.ndarray], *, folds: bool = False) -> Interval:
-    """95 % interval of the mean of values `[n]` that share one or two factors, the `labels` `[n]` of each.
+def interval(
+    values: np.ndarray, labels: Sequence[np.ndarray], *, folds: bool = False, level: float = LEVEL
+) -> Interval:
+    """Interval of the mean of values `[n]` that share one or two factors, the `labels` `[n]` of each; 95 % by default.
 
     The one place where this is decided: `two_way_interval` of two factors, `mean_interval` of the levels of one. With
     `folds`, the first factor are those of a cross-validation and the second, if any, its repetitions, each with folds
     of its own: Nadeau and Bengio's (2003) t interval, whose variance s^2 (1 / J + 1 / (K - 1)) of J test folds, K a
     repetition, allows for training sets that overlap.
     """
-    return _mean(values, labels, folds).interval
+    return _mean(values, labels, folds).interval(level)
 
 
 def rate_interval(wins: np.ndarray, labels: Sequence[np.ndarray], *, folds: bool = False) -> Interval:
@@ -253,7 +253,7 @@ def rate_interval(wins: np.ndarray, labels: Sequence[np.ndarray], *, folds: bool
     if variance == 0:
         levels = min(len(np.unique(of_factor)) for of_factor in labels)
         return wilson(round(share * levels), levels)
-    square = mean.t**2 * variance / (share * (1 - share))
+    square = mean.t() ** 2 * variance / (share * (1 - share))
     centre, half = share + square / 2, (square * share * (1 - share) + square**2 / 4) ** 0.5
     return Interval((centre - half) / (1 + square), (centre + half) / (1 + square))
 

@@ -8,6 +8,9 @@ from matplotlib.figure import Figure
 
 from regcls_jax.report.drawing import fig3_figure, fig5_figure
 from regcls_jax.report.generic import generic_figure, generic_tables
+from regcls_jax.report.own.figure import own_figure
+from regcls_jax.report.own.tables import SIGNS as OWN_SIGNS
+from regcls_jax.report.own.tables import own_tables, own_verdict
 from regcls_jax.report.paper.baselines import baseline_figure, baseline_tables
 from regcls_jax.report.paper.capacity import capacity_tables
 from regcls_jax.report.paper.capacity_figure import heat_figure, size_figure
@@ -48,7 +51,8 @@ class Study(NamedTuple):
 
     `figures` are named as the files that show them, `settings` are the columns in which runs of one arm, cell and class
     count may differ. What is read `besides` all functions take after the rows. `signs` tells how to read a difference;
-    `keys` are the columns, besides arm, `repetition` and seed, in which runs must differ.
+    `keys` are the columns, besides arm, `repetition` and seed, in which runs must differ. A `verdict`
+    says in Markdown what came out.
     """
 
     tables: Callable[..., list[Table]]
@@ -58,6 +62,7 @@ class Study(NamedTuple):
     besides: Besides | None = None
     signs: str = SIGNS
     keys: tuple[str, ...] = (*CELL, "function", "classes")
+    verdict: Callable[..., str] | None = None
 
 
 # A further study registers here under the `name` of its config.
@@ -89,6 +94,16 @@ REPORTS: dict[str, Study] = {
         signs="Differences are arm − baseline, in nats.",
     ),
     "baselines": Study(baseline_tables, {"figure": baseline_figure}),
+    "own": Study(
+        own_tables,
+        {"figure": lambda rows, groups, shading: own_figure(rows, groups)},
+        ("val", "test"),
+        ("lam", "classes", "learning_rate", "weight_decay", "decoded", "noise_sigma"),
+        GROUPS,
+        OWN_SIGNS,
+        ("target", "fold"),
+        own_verdict,
+    ),
     "tab5": Study(tab5_tables, {"figure": tab5_figure}, besides=GROUPS, signs=TAB5_SIGNS, keys=("task", "fold")),
 }
 

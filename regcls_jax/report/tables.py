@@ -31,6 +31,11 @@ LABELS = {
     "sqrt_inv_x_lambda": "√inverse×λ",
     "lds": "LDS",
     "lds_x_lambda": "LDS×λ",
+    "reg_std": "reg, standardised",
+    "cls_head": "reg+cls, read from the class head",
+    "focal": "Focal-R",
+    "ridge": "ridge regression",
+    "boosting": "gradient boosting",
     "constant": "constant",
     "median": "median",
 }
@@ -54,7 +59,8 @@ class Report(NamedTuple):
     """A study reported: its name, config and meta.json, the rows worth keeping, tables, and figures as files.
 
     `besides` are the files of a study that has more than rows, `signs` is how to read a difference, `models` counts
-    trained models and trivial predictors; `remarks` is Markdown: what is missing, which runs diverged.
+    trained models and trivial predictors; `remarks` is Markdown: what is missing, which runs diverged; so is the
+    `verdict` of a study that has one.
     """
 
     name: str
@@ -67,6 +73,7 @@ class Report(NamedTuple):
     remarks: str
     tables: list[Table]
     figures: dict[str, bytes]
+    verdict: str = ""
 
 
 def label(arm: str) -> str:

@@ -20,6 +20,7 @@ from regcls_jax.study.trace import TraceArrays
 from regcls_jax.study.train import SEPARATE_MODEL, TRACED, Arrays, RunArrays, Shape
 
 ALIGNMENT = 64  # bytes; of the arrays of XLA:CPU
+COPIED_BYTES = 1 << 24  # of a data set at a time
 Read = Callable[[Any], Problem]  # of the specs of one source
 Sizes = Mapping[TrainingSet, Sized]
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -37,17 +38,21 @@ class Padding(NamedTuple):
     orders: int
 
 
-def padding(parts: Sequence[Part], runs: Sequence[Run], sizes: Sizes) -> Padding:
-    """The largest sizes among the parts of one shape."""
+def padding(parts: Sequence[Part], runs: Sequence[Run], sizes: Sizes, multiple: int = 1) -> Padding:
+    """The largest sizes among the parts of one shape; those of rows and samples are rounded up to a `multiple`."""
+
+    def rounded(size: int) -> int:
+        return -(-size // multiple) * multiple
+
     sets = [{runs[n].trained_on for n in part.runs} for part in parts]
     every = [sizes[each] for each in set().union(*sets)]
     return Padding(
         data=max(len({each.data.shared for each in of_part}) for of_part in sets),
-        rows=max(sized.rows for sized in every),
+        rows=rounded(max(sized.rows for sized in every)),
         problems=max(len({each.data for each in of_part}) for of_part in sets),
         sets=max(map(len, sets)),
-        samples=max(sized.samples for sized in every),
-        eval_samples=max(sized.eval_samples for sized in every),
+        samples=rounded(max(sized.samples for sized in every)),
+        eval_samples=rounded(max(sized.eval_samples for sized in every)),
         orders=max(len(orders_of(part.runs, runs, sizes)) for part in parts),
     )
 
@@ -105,13 +110,23 @@ class LastData:
             inputs = aligned_zeros((size.data, size.rows, first.inputs.shape[1]), np.float32)
             targets = np.zeros((size.data, size.rows, *first.targets.shape[1:]), np.float32)
             for place, problem in enumerate(problems):
-                inputs[place, : len(problem.inputs)] = problem.inputs
+                _copy(problem.inputs, inputs[place])
                 targets[place, : len(problem.targets)] = problem.targets
-                if mapped := getattr(problem.inputs, "_mmap", None):
-                    # They are in `inputs` now: what the mapped file holds in memory is the system's again.
-                    mapped.madvise(mmap.MADV_DONTNEED)
             self._key, self._found = key, (inputs, targets)
         return self._found
+
+
+def _copy(rows: np.ndarray, into: np.ndarray) -> None:
+    """Copies `rows` piece by piece: of a mapped file no more is in memory than a piece, the rest is the system's."""
+    mapped: mmap.mmap | None = getattr(rows, "_mmap", None)
+    piece = max(1, COPIED_BYTES // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), piece):
+        if mapped is not None:
+            mapped.madvise(mmap.MADV_DONTNEED)
+        part = rows[start : start + piece]
+        into[start : start + len(part)] = part
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -208,6 +223,7 @@ def _arrays(
     inputs, data_targets = (last or LastData()).of(size, specs, read)
     width, splits, classes = first.inputs.shape[1], len(first.splits), shape.classes
     scaled = width if shape.inputs == "standardised" else 0
+    with_edges = shape.auxiliary != "classification" or shape.decoded != "value"
     arrays = Arrays(
         inputs=inputs,
         targets=data_targets,
@@ -219,9 +235,10 @@ def _arrays(
         problem=np.zeros(size.sets, np.int32),
         labels=np.zeros((size.sets, size.rows if classes else 0), np.int32),
         weights=np.zeros((size.sets, size.rows if shape.weighted else 0), np.float32),
+        class_weights=np.zeros((size.sets, size.rows if shape.class_weighted else 0), np.float32),
         classes=np.zeros(size.sets, np.int32),
         keep=np.zeros((size.sets, classes), np.float32),
-        edges=np.zeros((size.sets, classes + 1 if shape.auxiliary != "classification" else 0), np.float32),
+        edges=np.zeros((size.sets, classes + 1 if with_edges else 0), np.float32),
         prior=MixturePrior(*(np.zeros((size.sets, shape.points), np.float32) for _ in range(3))),
         mean=np.zeros((size.sets, *first.targets.shape[1:]), np.float32),
         std=np.ones((size.sets, *first.targets.shape[1:]), np.float32),
@@ -273,7 +290,10 @@ def _fill_set(
             # Padded with the last edge: classes of zero width, which contain nothing.
             arrays.edges[place] = np.pad(bins.edges, (0, shape.classes - bins.classes), mode="edge")
     if shape.weighted:
-        arrays.weights[place, train] = targets.sample_weights(method, train_targets)
+        of_method = targets.sample_weights(method, train_targets) if method.reweight != "none" else 1.0
+        arrays.weights[place, train] = of_method * (1.0 if problem.weights is None else problem.weights[train])
+    if shape.class_weighted and problem.weights is not None:
+        arrays.class_weights[place, train] = problem.weights[train]
     if (prior := targets.prior(method, train_targets)) is not None:
         _fill_prior(arrays.prior, place, prior)
     if shape.output == "standardised":

@@ -171,6 +171,7 @@ def _prepare(
     digests: dict[Spec, str] = {}
     checked: set[str] = set()
     odd: list[str] = []
+    known = (folder / "rows" / TRIVIAL_FILE).exists()
     for spec, sets in tqdm.tqdm(by_problem.items(), desc="classes", disable=not progress, leave=False):
         problem = read(spec)
         if spec.shared not in data:
@@ -184,13 +185,14 @@ def _prepare(
         odd += (f"{spec.name}: {text}" for text in found if text)
         if predictions and problem.targets.ndim > 1:
             raise ValueError(f"{spec.name}: predictions are kept of one target, not of vectors")
-        untrained = trivial(spec, problem, source.predictors(spec, problem))
-        lines += untrained.rows
-        by_group += [] if untrained.groups is None else [untrained.groups]
+        if not known:
+            untrained = trivial(spec, problem, source.predictors(spec, problem))
+            lines += untrained.rows
+            by_group += [] if untrained.groups is None else [untrained.groups]
     _check_data(folder, digests)
     if odd and progress:
         tqdm.tqdm.write(f"Note: classes fit {len(odd)} of {len(sizes)} training sets badly; {odd[0]}", file=sys.stderr)
-    if not (folder / "rows" / TRIVIAL_FILE).exists():
+    if not known:
         if by_group:
             (folder / "groups").mkdir(exist_ok=True)
             write_csv_atomic(pd.concat(by_group), folder / "groups" / TRIVIAL_FILE)

@@ -16,6 +16,9 @@ from regcls_jax.study.plan import check, measure, plan, shape_of
 from regcls_jax.study.runs import Run
 from regcls_jax.study.train import Shape, network
 
+# Rows are padded to a multiple of this: the folds of a cross-validation are one program.
+ROWS = 256
+
 
 class Fitted(NamedTuple):
     """A trained model; its scales are 0 and 1 where nothing is standardised."""
@@ -49,7 +52,7 @@ def fit(runs: Sequence[Run], read: Read, *, chunk: int = 0) -> list[Fitted]:
     planned = plan(runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=chunk)
     parts = [(shape, part) for shape, of_shape in enumerate(planned) for part in of_shape]
     found: dict[int, Fitted] = {}
-    for made in trained_parts(parts, planned, runs, sizes, read, keep_params=True):
+    for made in trained_parts(parts, planned, runs, sizes, read, keep_params=True, multiple=ROWS):
         for number, at in made.members():
             run, sized = runs[number], sizes[runs[number].trained_on]
             problem = read(run.data)

@@ -38,8 +38,8 @@ def batch_rmse(values: npt.ArrayLike, targets: npt.ArrayLike, batch: int) -> flo
 
 
 def batch_columns(values: Mapping[str, npt.ArrayLike], problem: Problem) -> dict[str, dict[str, float]]:
-    """What the rows of a problem with groups have besides: split -> column -> number, of predictions by split."""
-    if problem.groups is None:
+    """What the rows of a problem with batches have besides: split -> column -> number, of predictions by split."""
+    if problem.groups is None or not problem.groups.batch:
         return {}
     return {
         split: {"batch_rmse": batch_rmse(found, problem.targets[problem.splits[split]], problem.groups.batch)}

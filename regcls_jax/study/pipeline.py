@@ -39,6 +39,7 @@ def trained_parts(
     *,
     keep_params: bool = False,
     keep_values: bool = False,
+    multiple: int = 1,
 ) -> Iterator[TrainedPart]:
     """Every part of `parts`, trained.
 
@@ -50,9 +51,10 @@ def trained_parts(
       read: loads the problem of a spec.
       keep_params: whether to keep the models' parameters.
       keep_values: whether to keep what they predict for the splits of `valued`.
+      multiple: rows are padded to one, so that data sets of nearly one size share a program.
     """
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    padding = functools.cache(lambda shape: arrays.padding(planned[shape], runs, sizes))
+    padding = functools.cache(lambda shape: arrays.padding(planned[shape], runs, sizes, multiple))
     running: tuple[Part, Trained] | None = None
     last = arrays.LastData()
     clock = time.monotonic()

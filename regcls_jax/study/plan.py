@@ -52,6 +52,7 @@ class Sized:
     splits: dict[str, int]  # rows of every split
     bins: binning.Bins | None  # the classes
     grouped: bool = False  # whether rows belong to groups
+    weighted: bool = False  # whether rows have weights
 
     @property
     def eval_samples(self) -> int:
@@ -125,6 +126,7 @@ def measure(trained_on: TrainingSet, problem: Problem) -> Sized:
         outputs=outputs,
         splits={split: len(rows) for split, rows in problem.splits.items()},
         grouped=problem.groups is not None,
+        weighted=problem.weights is not None,
         bins=targets.class_bins(method, problem.train_targets, f"{name}, training targets"),
     )
 
@@ -145,7 +147,8 @@ def shape_of(run: Run, sized: Sized) -> Shape:
     derived: dict[str, Any] = {
         "outputs": sized.outputs,
         "classes": padded_classes(sized.bins.classes) if run.balanced and sized.bins else run.classes,
-        "weighted": run.reweight != "none",
+        "weighted": run.reweight != "none" or sized.weighted,
+        "class_weighted": sized.weighted,
         "points": {"mixture": run.components, "points": run.buckets}.get(run.loss.prior, 0),
         "best_on": list(sized.splits).index(run.best_on) if run.best_on else -1,
         "trace_points": 0 if run.trace == "none" else run.components,
@@ -244,7 +247,7 @@ class _Bytes:
         self._runs, self._sizes = runs, sizes
         every = [sizes[runs[n].trained_on] for n in numbers]
         rows, first = max(sized.rows for sized in every), runs[numbers[0]]
-        columns = bool(first.classes) + (first.reweight != "none")
+        columns = bool(first.classes) + (first.reweight != "none" or every[0].weighted) + every[0].weighted
         # What one data set, problem, training set and order takes.
         self.least = 4 * rows * every[0].width
         self._each = {

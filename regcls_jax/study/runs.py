@@ -6,6 +6,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+from regcls_jax.binning import DECODINGS
 from regcls_jax.checks import check_integer, choice, whole
 from regcls_jax.config import check_arms, check_keys, check_name, check_runs, combinations, draw_combinations, values
 from regcls_jax.data.source import Spec
@@ -61,6 +62,8 @@ class Run(Method):
     # "separate": models with classes start from other weights, as in the published code (recipes 4.1-8).
     initial_weights: str = choice("paired", ("paired", "separate"))
     inputs: str = choice("given", ("given", "standardised"))  # "standardised": z-scores by the training set
+    # What predicts: the value head, or the class probabilities, decoded by a rule of `binning.decode`.
+    decoded: str = choice("value", ("value", *DECODINGS))
 
     # Published 1-D recipe
     weight_decay: float = dataclasses.field(default=1e-3, metadata={"positive": False})
@@ -88,6 +91,8 @@ class Run(Method):
         super().__post_init__()
         if not self.epochs and (self.best_on or self.trace != "none"):
             raise ValueError(f"{self.where}: best_on and trace look at epochs, and there are none")
+        if self.decoded != "value" and not self.classes:
+            raise ValueError(f"{self.where}: decoded {self.decoded!r} reads class probabilities; set classes, too")
         if not self.hidden:
             raise ValueError(f"{self.where}: hidden must list the widths of at least one layer")
         for width in self.hidden:

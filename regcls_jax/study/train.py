@@ -15,6 +15,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
+from regcls_jax import binning
 from regcls_jax import optimizer as optimizers
 from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY, REGRESSION
@@ -42,6 +43,7 @@ class Shape(NamedTuple):
     activation: str
     initializer: str
     inputs: str
+    decoded: str
     output: str
     loss_in: str
     outputs: int  # components of vector targets; 0: scalar targets
@@ -54,7 +56,8 @@ class Shape(NamedTuple):
     decay: str
     regression: str
     reduction: str
-    weighted: bool
+    weighted: bool  # the regression loss is
+    class_weighted: bool
     points: int  # components of the prior p~(y) of Balanced MSE; 0: none
     batch_size: int
     epochs: int
@@ -92,10 +95,11 @@ class Arrays(NamedTuple, Generic[ArrayT]):
     eval_sizes: ArrayT  # [F, S], how many of these are real
     problem: ArrayT  # [T], index of the training set's problem
     labels: ArrayT  # int32 [T, n], of the training rows; [T, 0] without classes
-    weights: ArrayT  # [T, n], of the training rows; [T, 0] without weights
+    weights: ArrayT  # [T, n], of the regression loss of the training rows; [T, 0] without weights
+    class_weights: ArrayT  # [T, n], of their auxiliary loss; [T, 0] where the problem has no weights
     classes: ArrayT  # [T], real classes
     keep: ArrayT  # [T, C], keep probabilities
-    edges: ArrayT  # [T, C + 1]; [T, 0] where the auxiliary loss needs none
+    edges: ArrayT  # [T, C + 1]; [T, 0] where neither the auxiliary loss nor the prediction needs them
     prior: MixturePrior  # three [T, K]
     mean: ArrayT  # [T] or [T, t], of the targets
     std: ArrayT  # [T] or [T, t]
@@ -166,6 +170,12 @@ class Own(NamedTuple):
         mean, std = self.arrays.mean[self.set], self.arrays.std[self.set]
         return (mean[None] + std[None] * prediction.value) if shape.outputs else mean + std * prediction.value
 
+    def decoded(self, shape: Shape, logits: Array) -> Array:
+        """The value that `logits` [m, C] say, in target units; padding has no probability."""
+        real = jnp.arange(shape.classes) < self.arrays.classes[self.set]
+        probabilities = jax.nn.softmax(jnp.where(real, logits, -jnp.inf), axis=-1)
+        return binning.decode(probabilities, self.arrays.edges[self.set], shape.decoded)
+
 
 def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
     params = network(shape).init(jax.random.fold_in(key, INITIAL_WEIGHTS), jnp.zeros((width, 1)))["params"]
@@ -221,12 +231,13 @@ def _watch(shape: Shape, own: Own, run: RunArrays[Array], params: optax.Params) 
 
 
 class Batch(NamedTuple):
-    """Some training rows: inputs [B, D], targets [B] or [B, t], labels int [B] and weights [B] or None."""
+    """Some training rows: inputs [B, D], targets [B] or [B, t], labels int [B] and weights [B], each or None."""
 
     inputs: Array
     targets: Array
     labels: Array | None
     weights: Array | None
+    class_weights: Array | None
 
 
 def _gather(shape: Shape, own: Own, rows: Array) -> Batch:
@@ -236,6 +247,7 @@ def _gather(shape: Shape, own: Own, rows: Array) -> Batch:
         own.targets(rows),
         own.column(own.arrays.labels, rows) if shape.classes else None,
         own.column(own.arrays.weights, rows) if shape.weighted else None,
+        own.column(own.arrays.class_weights, rows) if shape.class_weighted else None,
     )
 
 
@@ -270,6 +282,7 @@ def _loss(
         ),
         auxiliary=auxiliary.bind(run.numbers),
         weights=batch.weights,
+        class_weights=batch.class_weights if given is not None else None,
         class_mask=class_mask,
     )
 
@@ -334,19 +347,20 @@ def _train(
 
 
 def _split_errors(shape: Shape, own: Own, params: optax.Params, split: Array | int) -> ErrorSums:
-    """Error sums of the value head on one evaluation split."""
+    """Error sums of a run on one evaluation split."""
     rows = own.arrays.eval_rows[own.problem, split]
     real = jnp.arange(len(rows)) < own.arrays.eval_sizes[own.problem, split]
     return error_sums(_values(shape, own, params, rows), own.targets(rows), real)
 
 
 def _values(shape: Shape, own: Own, params: optax.Params, rows: Array) -> Array:
-    """What the value head says of some rows [m], in target units: [m] or [m, t]."""
-    trunk = {name: layer for name, layer in params.items() if name != "class_head"}
+    """What a run predicts for some rows [m], in target units: [m] or [m, t]."""
+    by_class = shape.decoded != "value"
+    used = params if by_class else {name: layer for name, layer in params.items() if name != "class_head"}
 
     def of(rows: Array) -> Array:
-        prediction: Any = network(shape, classes=False).apply({"params": trunk}, own.inputs(rows).T)
-        return own.value(shape, prediction)
+        prediction: Any = network(shape, classes=by_class).apply({"params": used}, own.inputs(rows).T)
+        return own.decoded(shape, prediction.logits.T) if by_class else own.value(shape, prediction)
 
     block = max(1, BLOCK_BYTES // (4 * own.arrays.inputs.shape[-1]))
     if len(rows) <= block:
@@ -359,7 +373,7 @@ def _values(shape: Shape, own: Own, params: optax.Params, rows: Array) -> Array:
 def _evaluate(
     shape: Shape, arrays: Arrays[Array], keep_values: tuple[int, ...], run: RunArrays[Array], params: optax.Params
 ) -> tuple[ErrorSums, Array | None]:
-    """Error sums [S] of the value head on every evaluation split, and its values on those that are to be kept."""
+    """Error sums [S] of a run on every evaluation split, and its predictions on those that are to be kept."""
     own = Own.of(arrays, run)
     errors = jax.vmap(functools.partial(_split_errors, shape, own, params))(jnp.arange(arrays.eval_rows.shape[1]))
     if not keep_values:

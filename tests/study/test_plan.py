@@ -197,7 +197,7 @@ def test_arrays_hold_every_run_s_own_data_once(runs):
             for place, chunk in zip(arrays.chunk_places(part, 2), part.chunks, strict=True):
                 for member, number in enumerate(chunk):
                     run, own = runs[number], run_arrays.training_set[place, member]
-                    x, y, splits, _ = read(run.data)
+                    x, y, splits, *_ = read(run.data)
                     where, n = made.problem[own], len(splits["train"])
                     data = made.data[where]
                     np.testing.assert_array_equal(made.targets[data, : len(y)], y.astype(np.float32))

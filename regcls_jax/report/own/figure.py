@@ -1,0 +1,80 @@
+"""The figure of a table of the user's own: what every arm changes, overall and on rare targets, and where these are."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from regcls_jax.metrics.shots import SHOTS
+from regcls_jax.report.drawing import FONTS
+from regcls_jax.report.own.scores import CLASSES, PLAIN, REFERENCE, WEIGHTING, Scores
+from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
+from regcls_jax.report.own.verdict import change
+from regcls_jax.report.tables import label
+from regcls_jax.store.groups import GroupResults
+
+# Of Okabe and Ito: told apart by colour-blind readers.
+COLORS = {PLAIN: "0.35", CLASSES: "#0072b2", WEIGHTING: "#d55e00", REFERENCE: "#009e73"}
+RANGES = {"many": "0.55", "medium": "#e69f00", "few": "#d55e00"}
+PANELS = {"mae": "all rows", "rare_mae": "rare targets"}
+# A model that changes an error by more than this (per cent) would hide all others; its line ends in an arrow.
+WIDEST = 60.0
+
+
+def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
+    """A row per target: changes of the MAE with intervals, of all rows and of rare ones, and the histogram of rows."""
+    found, targets = read_scores(rows, groups), targets_of(read_scores(rows, groups))
+    arms = [arm for arm in shown_arms(found) if arm not in ("constant", "median")]
+    with matplotlib.rc_context(FONTS):
+        figure = Figure(figsize=(13, (0.28 * len(arms) + 1.3) * len(targets) + 0.5), layout="constrained")
+        grid = figure.subplots(len(targets), 3, squeeze=False, width_ratios=(1, 1, 0.8))
+        for line, target in zip(grid, targets, strict=True):
+            baseline = found.best(target, PLAIN)
+            for axes, (measure, title) in zip(line, PANELS.items(), strict=False):
+                _changes(axes, found, target, measure, [arm for arm in arms if arm != baseline], baseline)
+                against = "" if baseline is None else f"\nagainst {label(baseline)}"
+                axes.set_title(f"{target}, {title}{against}", fontsize=11)
+            line[1].tick_params(labelleft=False)
+            _histogram(line[2], groups.errors[groups.errors["target"] == target])
+        for kind, color in COLORS.items():
+            grid[0, 0].plot([], [], "o", color=color, label=kind)
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def _changes(axes: Axes, found: Scores, target: str, measure: str, arms: list[str], baseline: str | None) -> None:
+    axes.axvline(0, color="0.6", linewidth=1)
+    for place, arm in enumerate(arms):
+        one = None if baseline is None else change(found, target, measure, arm, baseline)
+        if one is None or not np.isfinite(one.mean):
+            continue
+        color, (low, high) = COLORS[found.families[arm]], one.interval
+        if np.isfinite(low):
+            axes.plot(np.clip([low, high], -WIDEST, WIDEST), [place, place], color=color, linewidth=1.6)
+        if abs(one.mean) > WIDEST:
+            end = WIDEST * np.sign(one.mean)
+            axes.annotate(
+                f"{one.mean:+.0f} %", (end, place), ha="right" if end > 0 else "left", va="bottom", fontsize=8
+            )
+        axes.plot(np.clip(one.mean, -WIDEST, WIDEST), place, "o", color=color, markersize=5)
+    axes.set_yticks(range(len(arms)), [label(arm) for arm in arms])
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.set_xlabel("change of the test MAE (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _histogram(axes: Axes, errors: pd.DataFrame) -> None:
+    """Test rows by range of the target, over the folds of one repetition, by the shot group they have most often."""
+    own = errors[(errors["arm"] == "constant") & (errors["split"] == "test")]
+    own = own[own["repetition"] == own["repetition"].min()]
+    number, shot = own["group"].str.slice(0, 2).astype(int), own["group"].str.slice(3)
+    counts = own["n"].groupby(number).sum()
+    usual = shot.groupby(number).agg(lambda shots: shots.mode().iloc[0])
+    for name in SHOTS:
+        places = [place for place in counts.index if usual[place] == name]
+        axes.bar(places, [counts[place] for place in places], color=RANGES[name], width=0.9, label=name)
+    axes.set_title("rows by range of the target", fontsize=11)
+    axes.set_xlabel("range, low to high")
+    axes.legend(title="training rows", frameon=False, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)

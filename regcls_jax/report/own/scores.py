@@ -1,0 +1,100 @@
+"""How every arm does on the user's own table, of the settings that validation chose: errors by ranges of the target."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from regcls_jax.store.groups import GroupResults
+
+# One test fold, and one evaluation of it.
+FOLD = ["target", "repetition", "fold"]
+EVALUATION = [*FOLD, "arm", "run", "split"]
+MEASURES = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "balanced_mae": "balanced MAE",
+    "rare_mae": "MAE, rare targets",
+}
+# What the settings of an arm are chosen by, on the validation set; and how the arms of a family are.
+SELECT = "mae"
+PLAIN, CLASSES, WEIGHTING, REFERENCE = "plain", "classes", "weighting", "reference"
+
+
+class Scores(NamedTuple):
+    """`chosen`: a line per test fold and arm, with `run`, `validation` (its validation MAE), MEASURES on the test fold,
+    and `tried`, its settings that had a finite validation error; `families`: arm -> its kind.
+    """
+
+    chosen: pd.DataFrame
+    families: dict[str, str]
+
+    def of(self, target: str, measure: str) -> pd.DataFrame:
+        """A measure on every test fold of a target, [folds, arms]."""
+        part = self.chosen[self.chosen["target"] == target]
+        return part.pivot(index=["repetition", "fold"], columns="arm", values=measure)
+
+    def best(self, target: str, family: str) -> str | None:
+        """The arm of a family with the lowest mean validation error; None where none has one everywhere."""
+        means = self.of(target, "validation").mean(skipna=False).dropna()
+        own = means[[arm for arm in means.index if self.families[arm] == family]]
+        return None if own.empty else str(own.idxmin())
+
+
+def measures(errors: pd.DataFrame) -> pd.DataFrame:
+    """MEASURES of every evaluation, from its errors by range of the target: a line per EVALUATION.
+
+    Balanced: the mean over the ranges that have rows; rare: over the rows of ranges called "few".
+    """
+    rare = errors["group"].str.endswith(" few")
+    sums = pd.DataFrame(
+        {
+            **{name: errors[name] for name in (*EVALUATION, "n")},
+            "absolute": errors["mae"] * errors["n"],
+            "squared": errors["mse"] * errors["n"],
+            "of_range": errors["mae"],
+            "rare_n": errors["n"].where(rare, 0),
+            "rare_absolute": (errors["mae"] * errors["n"]).where(rare, 0),
+        }
+    )
+    found = sums.groupby(EVALUATION, sort=False, observed=True)
+    total, of_range = found[["n", "absolute", "squared", "rare_n", "rare_absolute"]].sum(min_count=1), found["of_range"]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return pd.DataFrame(
+            {
+                "mae": total["absolute"] / total["n"],
+                "rmse": np.sqrt(total["squared"] / total["n"]),
+                "balanced_mae": of_range.mean(),
+                "rare_mae": total["rare_absolute"] / total["rare_n"],
+                "rare_n": total["rare_n"],
+            }
+        ).reset_index()
+
+
+def family_of(run: pd.Series) -> str:
+    """The kind of an arm, of one of its rows."""
+    if run["run"] < 0:
+        return REFERENCE
+    if run["classes"] > 0:
+        return CLASSES
+    return PLAIN if run["reweight"] == "none" and run["regression"] == "squared_error" else WEIGHTING
+
+
+def scores(rows: pd.DataFrame, groups: GroupResults) -> Scores:
+    """Of every arm and test fold the setting with the lowest validation MAE, and how it does on the test fold.
+
+    Args:
+      rows: test rows of the study.
+      groups: errors by range of the target, on val and test.
+    """
+    found = measures(groups.errors)
+    valid, test = (found[found["split"] == split].drop(columns="split") for split in ("val", "test"))
+    keys = [*FOLD, "arm"]
+    finite = valid[np.isfinite(valid[SELECT])].rename(columns={SELECT: "validation"})
+    best = finite.loc[finite.groupby(keys)["validation"].idxmin(), [*keys, "run", "validation"]]
+    tried = finite.groupby(keys).size().rename("tried").reset_index()
+    every = test[keys].drop_duplicates()  # an arm all of whose settings diverged has no error
+    chosen = every.merge(best, "left", keys).merge(tried, "left", keys).merge(test, "left", [*keys, "run"])
+    first = rows.drop_duplicates("arm")
+    families = {str(arm): family for arm, family in zip(first["arm"], first.apply(family_of, axis=1), strict=True)}
+    return Scores(chosen, families)

@@ -1,0 +1,123 @@
+"""The tables and the verdict of a table of the user's own."""
+
+import pandas as pd
+
+from regcls_jax.data.own import FEW, RANGES
+from regcls_jax.report.own.scores import CLASSES, MEASURES, PLAIN, REFERENCE, WEIGHTING, Scores, scores
+from regcls_jax.report.own.verdict import answer, change, compared, said
+from regcls_jax.report.statistics import LEVEL
+from regcls_jax.report.tables import Table, arm_place, label
+from regcls_jax.store.groups import GroupResults
+from regcls_jax.store.rows import diverged
+
+SIGNS = "Changes are arm − baseline in per cent of the baseline's error: negative means that the arm is better."
+# Settings worth copying.
+SHOWN = ("learning_rate", "weight_decay", "lam", "classes", "decoded", "noise_sigma")
+
+
+def read_scores(rows: pd.DataFrame, groups: GroupResults) -> Scores:
+    """The scores of a study, without the runs that diverged."""
+    lost = set(diverged(rows)["run"])
+    kept = groups._replace(errors=groups.errors[~groups.errors["run"].isin(lost)])
+    return scores(rows, kept)
+
+
+def targets_of(found: Scores) -> list[str]:
+    """The targets, in order."""
+    return list(found.chosen["target"].unique())
+
+
+def shown_arms(found: Scores) -> list[str]:
+    """The arms as tables list them, what needs no network last."""
+    kinds = (PLAIN, CLASSES, WEIGHTING, REFERENCE)
+    return sorted(found.families, key=lambda arm: (kinds.index(found.families[arm]), arm_place(arm)))
+
+
+def own_verdict(rows: pd.DataFrame, groups: GroupResults) -> str:
+    """The answer for every target as Markdown: a sentence in bold, the evidence, and what to copy."""
+    found = read_scores(rows, groups)
+    parts = []
+    for target in targets_of(found):
+        given = answer(found, target)
+        lines = [f"**{target}: {given.headline}**", *given.sentences]
+        if given.arm is not None:
+            lines.append(f"To copy: {_settings(rows, found, target, given.arm)}.")
+        parts.append(" ".join(lines))
+    return "\n\n".join(parts)
+
+
+def _settings(rows: pd.DataFrame, found: Scores, target: str, arm: str) -> str:
+    """The settings of an arm that validation chose most often."""
+    chosen = found.chosen[(found.chosen["arm"] == arm) & (found.chosen["target"] == target)]
+    columns = [name for name in SHOWN if name in rows]
+    own = rows[rows["run"].isin(chosen["run"])].drop_duplicates("run")[columns]
+    own = own[[name for name in columns if own[name].nunique() > 1 or name in ("lam", "classes")]]
+    if not len(own):
+        return arm
+    return f"arm `{arm}` with " + ", ".join(f"{name} {own[name].mode().iloc[0]}" for name in own)
+
+
+def own_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
+    """Errors of every arm, changes against plain regression, and what validation chose; one of each per target."""
+    found = read_scores(rows, groups)
+    made = []
+    for target in targets_of(found):
+        made += [_errors(found, target), _changes(found, target), _choices(rows, found, target)]
+    return made
+
+
+def _errors(found: Scores, target: str) -> Table:
+    folds = len(found.of(target, "mae"))
+    lines = []
+    for arm in shown_arms(found):
+        cells = {"arm": label(arm), "kind": found.families[arm]}
+        for measure, title in MEASURES.items():
+            values = found.of(target, measure)[arm]
+            cells[title] = f"{values.mean():.4g} ± {values.std():.2g}" if values.notna().any() else "–"
+        lines.append(cells)
+    frame = pd.DataFrame(lines)
+    rare = found.chosen.loc[(found.chosen["target"] == target) & (found.chosen["arm"] == "constant"), "rare_n"]
+    note = (
+        f"Mean ± standard deviation over {folds} test folds. Of every arm the setting with the lowest validation MAE "
+        f"is tested, once. Balanced: the mean over {RANGES} ranges of the target; rare: {rare.mean():.0f} rows a fold, "
+        f"in ranges with less than {FEW:.0%} of an even share of the training rows. Constant and median: of the "
+        "training targets."
+    )
+    return Table(f"Errors: {target}", note, frame, frame)
+
+
+def _changes(found: Scores, target: str) -> Table:
+    baseline = found.best(target, PLAIN)
+    lines = []
+    for arm in shown_arms(found):
+        if baseline is None or arm == baseline:
+            continue
+        cells = {"arm": label(arm), "kind": found.families[arm]}
+        for measure, title in MEASURES.items():
+            cells[title] = said(change(found, target, measure, arm, baseline))
+        lines.append(cells)
+    frame = pd.DataFrame(lines)
+    name = "plain regression" if baseline is None else label(baseline)
+    several = compared(found)
+    note = (
+        f"Against {name}, the plain regression with the lowest validation error. Intervals hold for all {several} "
+        f"comparisons together ({100 * LEVEL:.0f} %, Bonferroni) and allow for training sets that overlap (Nadeau and "
+        "Bengio)."
+    )
+    return Table(f"Against plain regression: {target}", note, frame, frame)
+
+
+def _choices(rows: pd.DataFrame, found: Scores, target: str) -> Table:
+    lines = []
+    for arm in shown_arms(found):
+        if found.families[arm] == REFERENCE:
+            continue
+        part = found.chosen[(found.chosen["arm"] == arm) & (found.chosen["target"] == target)]
+        own = rows[rows["run"].isin(part["run"])].drop_duplicates("run")
+        cells = {"arm": label(arm), "settings tried": f"{part['tried'].min():.0f}–{part['tried'].max():.0f}"}
+        for name in SHOWN:
+            counts = own[name].value_counts() if name in own else pd.Series(dtype=int)
+            cells[name] = ", ".join(f"{value} ({count})" for value, count in counts.items()) or "–"
+        lines.append(cells)
+    note = "By test fold: how often the validation set chose a value. Every arm had as many settings to choose from."
+    return Table(f"What validation chose: {target}", note, pd.DataFrame(lines), None)

@@ -1,0 +1,67 @@
+"""From a table and configs/own.py to a study: sizes that follow the rows, scales that follow the target."""
+
+import importlib.util
+
+import numpy as np
+import pandas as pd
+import pytest
+from paths import ROOT
+
+from regcls_jax.advice import effort, fill_in, imbalance
+from regcls_jax.study.runs import expand
+
+
+def own_config(variant="full"):
+    spec = importlib.util.spec_from_file_location("config_own", ROOT / "configs" / "own.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant).to_dict()
+
+
+@pytest.fixture
+def given(tmp_path):
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": generator.normal(size=300), "y": 500 * generator.gamma(2.0, size=300)})
+    frame.assign(z=-frame["y"] + generator.normal(size=300)).to_csv(tmp_path / "t.csv", index=False)
+    return {"path": str(tmp_path / "t.csv"), "target": ("y",), "group": "", "drop": ("z",)}
+
+
+@pytest.mark.parametrize("variant", ["full", "quick", "runlocal"])
+def test_the_config_of_a_table_expands_to_equal_budgets(given, variant):
+    config, said = fill_in(own_config(variant), given, {})
+    runs = expand(config)
+    folds = {"full": 15, "quick": 15, "runlocal": 2}[variant]
+    for arm in config["arms"]:
+        assert sum(run.arm == arm for run in runs) == folds * config["budget"]
+    assert said.startswith("300 rows, 1 columns to predict from.\ny: ")
+
+
+def test_the_command_line_is_stronger_than_the_config(given):
+    config, _ = fill_in(own_config(), given, {"folds": 3, "repetitions": 2})
+    assert len({run.data for run in expand(config)}) == 6
+    config = own_config()
+    config, _ = fill_in({**config, "run": {**config["run"], "epochs": 7}}, given, {})
+    assert {run.epochs for run in expand(config)} == {7}
+
+
+def test_noise_scales_are_shares_of_the_deviation_of_the_target(given):
+    config, _ = fill_in(own_config(), given, {})
+    std = pd.read_csv(given["path"])["y"].std(ddof=0)
+    np.testing.assert_allclose(config["arms"]["bni"]["noise_sigma"], np.array([0.1, 0.3, 1.0]) * std, rtol=0.06)
+    config, said = fill_in(own_config(), {**given, "target": ("y", "z"), "drop": ()}, {})
+    assert "bni" not in config["arms"]
+    assert "z: " in said
+
+
+@pytest.mark.parametrize("rows", [50, 500, 5_000, 19_999, 20_001, 100_000, 10**7])
+def test_effort_is_bounded(rows):
+    found = effort(rows)
+    assert 8 <= found["batch_size"] <= 256
+    assert found["batch_size"] <= rows * 0.6  # four fifths of four fifths are trained on
+    assert 20 <= found["epochs"] <= 100
+    assert found["repetitions"] in (1, 3)
+
+
+def test_imbalance_is_between_even_and_one_place():
+    assert imbalance(np.linspace(0, 1, 10_000)) == pytest.approx(0, abs=0.01)
+    assert imbalance(np.r_[np.zeros(10_000), np.linspace(0, 1, 300)]) > 0.8
