@@ -11,8 +11,8 @@ with the lowest validation MSE counts.
 Plain regression: reg (the value head predicts target units), reg_x_lambda (its loss times lambda), reg_std (it predicts
 standard deviations). With classes, on top of reg_std: reg_cls (uniform classes), reg_cls_bal (equalised, Eq. 12 and
 13), cls_head (as reg_cls, but what predicts is the class head). Weighting, which needs targets alone, likewise:
-sqrt_inv, lds, focal; and Balanced MSE, gai and bni, whose noise scale is in standard deviations here and is
-turned into target units. Ridge regression and gradient boosting of scikit-learn stand beside them.
+sqrt_inv, lds, focal (by the error), and Balanced MSE with the density in buckets, bni (GAI's mixture depends on the
+unit of the target). Ridge regression and gradient boosting of scikit-learn stand beside them.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from regcls_jax.config import check_variant
 
 STANDARDISED = {"output": "standardised", "loss_in": "std"}
 CLASSES = {**STANDARDISED, "lam": (0.1, 1.0, 10.0, 100.0), "classes": (8, 20, 50)}
-NOISE = {"output": "standardised", "noise_sigma": (0.1, 0.3, 1.0)}
+NOISE = {"output": "standardised", "noise_in": "std", "noise_sigma": (0.1, 0.3, 1.0)}
 ARMS: dict[str, dict[str, Any]] = {
     "reg": {},
     "reg_x_lambda": {"lam": (0.01, 0.1, 10.0, 100.0)},
@@ -34,7 +34,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "sqrt_inv": {**STANDARDISED, "reweight": "sqrt_inv"},
     "lds": {**STANDARDISED, "reweight": "sqrt_inv", "lds": True},
     "focal": {**STANDARDISED, "regression": "focal_squared_error"},
-    "gai": {**NOISE, "regression": "gai"},
     "bni": {**NOISE, "regression": "bni"},
 }
 

@@ -1,12 +1,14 @@
 """From a user's table and the config of launch/advise.py to the study that answers it."""
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from regcls_jax.data.own import ranges
+from regcls_jax import binning
+from regcls_jax.data.own import DATA_FIELDS, ranges
 from regcls_jax.data.own_table import OwnTable, read_table
 from regcls_jax.metrics.shots import SHOTS
 
@@ -14,6 +16,10 @@ from regcls_jax.metrics.shots import SHOTS
 LARGE = 20_000
 # Training rows that a training sees in all, repetitions counted, within a least and a most number of epochs.
 SEEN, EPOCHS = 250_000, (20, 100)
+
+
+# Training rows that there must be for every class.
+ROWS_OF_A_CLASS = 2
 
 
 def effort(rows: int) -> dict[str, int]:
@@ -27,12 +33,12 @@ def effort(rows: int) -> dict[str, int]:
 def imbalance(targets: np.ndarray) -> float:
     """0 where the targets [n] are spread evenly over their range, near 1 where nearly all are in one place.
 
-    1 - H / log K of their histogram over the K ranges of `data.own.ranges`, H its entropy.
+    1 - H / log K of their histogram over the K ranges of `data.own.ranges` that have any, H its entropy.
     """
     edges, _ = ranges(targets)
-    counts = np.histogram(np.clip(targets, edges[0], edges[-1]), edges)[0]
+    counts = np.bincount(binning.assign(targets, edges))
     shares = counts[counts > 0] / counts.sum()
-    return float(1 + (shares * np.log(shares)).sum() / np.log(len(counts)))
+    return float(1 + (shares * np.log(shares)).sum() / np.log(len(shares)))
 
 
 def fill_in(
@@ -46,22 +52,25 @@ def fill_in(
       asked: `folds` and `repetitions` of the command line.
 
     Raises:
-      OSError, ValueError: see `own_table.read_table`; a target with too few different values for any class.
+      OSError, ValueError: see `own_table.read_table`; or too few rows for any class count of an arm.
     """
     table = read_table(given["path"], given["target"], group=given["group"], drop=given["drop"])
     own = effort(len(table.targets))
-    repetitions = own.pop("repetitions")
-    data = {"repetitions": repetitions, **config["data"], **given, **asked, "target": table.target_names}
-    # A noise scale is in target units: of several targets the arms that have one are left out.
-    scale = float(np.std(table.targets[:, 0]))
-    arms = {}
-    for name, arm in config["arms"].items():
-        if "noise_sigma" in arm:
-            if len(table.target_names) > 1:
-                continue
-            arm = {**arm, "noise_sigma": tuple(float(f"{scale * share:.2g}") for share in arm["noise_sigma"])}
-        arms[name] = arm
+    found = {"path": os.path.abspath(given["path"]), "target": table.target_names, "digest": table.digest}
+    data = {**DATA_FIELDS, "repetitions": own.pop("repetitions"), **config["data"], **given, **asked, **found}
+    trained = len(table.targets) * (1 - 1 / data["folds"]) * (1 - data["validation"])
+    arms = {name: _with_room(name, arm, int(trained / ROWS_OF_A_CLASS)) for name, arm in config["arms"].items()}
     return {**config, "data": data, "run": {**own, **config["run"]}, "arms": arms}, about(table)
+
+
+def _with_room(name: str, arm: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """An arm with those of its class counts that are at most `most`. Raises ValueError where none is left."""
+    if "classes" not in arm:
+        return dict(arm)
+    given = arm["classes"] if isinstance(arm["classes"], tuple | list) else (arm["classes"],)
+    if not (kept := tuple(count for count in given if count <= most)):
+        raise ValueError(f"arm {name!r}: {min(given)} classes are too many for a table of so few rows; {most} are not")
+    return {**arm, "classes": kept}
 
 
 def about(table: OwnTable) -> str:
@@ -69,7 +78,7 @@ def about(table: OwnTable) -> str:
     lines = [f"{len(table.targets):,} rows, {len(table.names)} columns to predict from."]
     for name, targets in zip(table.target_names, table.targets.T, strict=True):
         edges, groups = ranges(targets)
-        of_row = np.clip(np.searchsorted(edges, targets, side="right") - 1, 0, len(groups) - 1)
+        of_row = binning.assign(targets, edges)
         few = SHOTS.index("few")
         lines.append(
             f"{name}: {targets.min():g} to {targets.max():g}, imbalance {imbalance(targets):.2f} (0: even, 1: all in "

@@ -83,7 +83,8 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
       weight_decay: decoupled.
       batch_size: at most the number of training rows.
       epochs: passes over the training rows.
-      early_stopping: whether the epoch with the lowest squared error on a held-out part counts, not the last one.
+      early_stopping: whether the epoch with the lowest squared error (without weights) on a held-out part counts, not
+        the last one.
       validation_fraction: that part of the rows.
       n_seeds: networks trained side by side, whose predictions are averaged.
       random_state: int, RandomState or None; the same int gives the same numbers.
@@ -138,6 +139,10 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         Raises:
           ValueError: invalid data or a parameter out of range; the message names it.
         """
+        if not isinstance(self.n_seeds, int) or self.n_seeds < 1:
+            raise ValueError(f"n_seeds must be an integer of at least 1, got {self.n_seeds!r}")
+        if not isinstance(self.classes, int) or self.classes < 0:
+            raise ValueError(f"classes must be 0 or an integer of at least 2, got {self.classes!r}")
         X, y = validate_data(self, X, y, y_numeric=True, ensure_min_samples=2)
         y = np.asarray(y, np.float64)
         weights = None
@@ -155,7 +160,7 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
             return self
         problem = self._problem(X, y, weights, seeds[0])
         rows = len(problem.splits["train"])
-        classes = min(self.classes, rows // 2)
+        room = rows // 2  # so few rows that there is none for two classes leave plain regression
         run = {
             **{name: getattr(self, name) for name in ("lam", "regression", "reweight", "lds", "activation", "epochs")},
             **{"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "decay": "decoupled"},
@@ -163,8 +168,8 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
             **{"hidden": tuple(self.hidden), "batch_size": min(self.batch_size, rows)},
             **{"best_on": "val" if self.early_stopping else ""},
         }
-        if classes >= 2:
-            run |= {"classes": classes, "balanced": self.balanced, "decoded": self.decoded}
+        if room >= 2 or not self.classes:
+            run |= {"classes": min(self.classes, room), "balanced": self.balanced, "decoded": self.decoded}
         runs = [Run(arm="RegClsRegressor", data=_Given(seed), seed=seed, **run) for seed in seeds]
         self.models_ = fit(runs, lambda spec: problem, chunk=min(self.n_seeds, SIDE_BY_SIDE))
         bins = self.models_[0].bins

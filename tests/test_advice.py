@@ -8,6 +8,9 @@ import pytest
 from paths import ROOT
 
 from regcls_jax.advice import effort, fill_in, imbalance
+from regcls_jax.data.own import read
+from regcls_jax.data.own_table import LEAST_ROWS
+from regcls_jax.study.plan import batches_per_epoch, measure
 from regcls_jax.study.runs import expand
 
 
@@ -44,13 +47,24 @@ def test_the_command_line_is_stronger_than_the_config(given):
     assert {run.epochs for run in expand(config)} == {7}
 
 
-def test_noise_scales_are_shares_of_the_deviation_of_the_target(given):
-    config, _ = fill_in(own_config(), given, {})
-    std = pd.read_csv(given["path"])["y"].std(ddof=0)
-    np.testing.assert_allclose(config["arms"]["bni"]["noise_sigma"], np.array([0.1, 0.3, 1.0]) * std, rtol=0.06)
+def test_several_targets_have_the_same_arms(given):
     config, said = fill_in(own_config(), {**given, "target": ("y", "z"), "drop": ()}, {})
-    assert "bni" not in config["arms"]
+    assert config["arms"] == fill_in(own_config(), given, {})[0]["arms"]
     assert "z: " in said
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_the_smallest_table_has_room_for_its_classes(given, tmp_path, folds):
+    frame = pd.read_csv(given["path"])[:LEAST_ROWS]
+    frame.to_csv(tmp_path / "small.csv", index=False)
+    config, _ = fill_in(own_config(), {**given, "path": str(tmp_path / "small.csv")}, {"folds": folds})
+    runs = expand(config)
+    problems = {run.data: read(run.data, "") for run in runs}
+    for run in runs:
+        measure(run.trained_on, problems[run.data])  # refuses more classes than rows
+        assert batches_per_epoch(run, measure(run.trained_on, problems[run.data])) > 0
+    with pytest.raises(ValueError, match="arm 'reg_cls': 50 classes are too many for a table of so few rows"):
+        fill_in({**config, "arms": {"reg_cls": {"classes": 50}}}, {**given, "path": str(tmp_path / "small.csv")}, {})
 
 
 @pytest.mark.parametrize("rows", [50, 500, 5_000, 19_999, 20_001, 100_000, 10**7])
@@ -64,4 +78,5 @@ def test_effort_is_bounded(rows):
 
 def test_imbalance_is_between_even_and_one_place():
     assert imbalance(np.linspace(0, 1, 10_000)) == pytest.approx(0, abs=0.01)
+    assert imbalance(np.repeat([1, 2, 3, 4, 5], 20)) == pytest.approx(0, abs=1e-9)
     assert imbalance(np.r_[np.zeros(10_000), np.linspace(0, 1, 300)]) > 0.8

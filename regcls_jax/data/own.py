@@ -21,7 +21,7 @@ from regcls_jax.data.source import Groups, Problem, Source
 from regcls_jax.metrics.shots import SHOTS
 
 DATA_FIELDS = {
-    **{"path": None, "target": (), "group": "", "drop": ()},
+    **{"path": None, "target": (), "group": "", "drop": (), "digest": ""},
     **{"folds": 5, "repetitions": 3, "validation": 0.2},
 }
 # Errors are summed by ranges of the target: so many, of equal width between these quantiles of the training targets;
@@ -31,10 +31,13 @@ RANGES, QUANTILES = 20, (0.01, 0.99)
 FEW, MANY = 0.5, 1.5
 # One-hot columns of a column of texts, of the most frequent categories.
 MOST_COLUMNS = 50
-# Rows that a fold must have.
-LEAST_TESTED = 10
+# Rows that every split of a fold must have.
+LEAST_OF_A_SPLIT = 5
+VERBS = {"train": "train on", "val": "choose by", "test": "test on"}
 # Up to so many rows one thread fits the references as fast as several do, and waits for none.
 ONE_THREAD = 20_000
+# Folds whose inputs are kept.
+KEPT = 8
 # Settings that the references choose from on the validation set.
 ALPHAS = np.geomspace(1e-2, 1e4, 7)
 BOOSTING = tuple({"learning_rate": rate, "max_leaf_nodes": leaves} for rate in (0.03, 0.1, 0.3) for leaves in (8, 31))
@@ -58,10 +61,14 @@ class OwnSpec:
     key = 0
 
     @property
+    def target_name(self) -> str:
+        """The target; without its table where the config names it."""
+        return (self.targets or load(self).target_names)[self.target]
+
+    @property
     def name(self) -> str:
         """Target and fold, for messages."""
-        table = load(self)
-        return f"{table.target_names[self.target]}/repetition {self.repetition}/fold {self.fold}"
+        return f"{self.target_name}/repetition {self.repetition}/fold {self.fold}"
 
     @property
     def seed(self) -> int:
@@ -79,24 +86,26 @@ class OwnSpec:
 
     def columns(self) -> dict[str, Any]:
         """What a result row says of the fold."""
-        named = {"dataset": os.path.basename(self.path), "target": load(self).target_names[self.target], "unit": ""}
+        named = {"dataset": os.path.basename(self.path), "target": self.target_name, "unit": ""}
         return {**named, "fold": self.fold, "repetition": self.repetition}
 
 
 def own_specs(data: Mapping[str, Any]) -> list[OwnSpec]:
     """Every fold of every repetition of every target, from the config section `data` (keys and defaults: DATA_FIELDS).
 
-    `path`: a file that `own_table.read_table` takes, with its `target` columns, `group` and `drop`.
+    `path`: a file that `own_table.read_table` takes, with its `target` columns, `group` and `drop`. Where its `digest`
+    is given, a table that has changed since is refused, and one that is gone can still be reported on.
     """
     check_keys("data.", data, tuple(DATA_FIELDS))
     data = {**DATA_FIELDS, **data}
     if not isinstance(data["path"], str) or not data["path"]:
         raise ValueError(f"data.path must name a table, got {data['path']!r}")
+    for field in ("group", "digest"):
+        if not isinstance(data[field], str):
+            raise ValueError(f"data.{field} must be text, got {data[field]!r}")
     for field in ("target", "drop"):
         if not isinstance(data[field], tuple | list) or not all(isinstance(name, str) for name in data[field]):
             raise ValueError(f"data.{field} must be a tuple of names of columns, got {data[field]!r}")
-    if not isinstance(data["group"], str):
-        raise ValueError(f"data.group must be the name of a column, got {data['group']!r}")
     check_integer("data.folds", data["folds"], 2)
     check_integer("data.repetitions", data["repetitions"], 1)
     check_share("data.validation", data["validation"])
@@ -109,22 +118,38 @@ def own_specs(data: Mapping[str, Any]) -> list[OwnSpec]:
         data["folds"],
         float(data["validation"]),
     )
-    table = load(first)
-    if (rows := len(table.targets)) < LEAST_TESTED * data["folds"]:
-        raise ValueError(
-            f"{data['path']}: {rows} rows in {data['folds']} folds leave fewer than {LEAST_TESTED} to test on; use "
-            "fewer folds"
-        )
-    if table.groups is not None and (several := int(table.groups.max()) + 1) < data["folds"]:
-        raise ValueError(
-            f"{data['path']}: column {data['group']!r} has {several} groups, fewer than {data['folds']} folds"
-        )
-    return [
+    reported = bool(data["digest"] and first.targets and not os.path.exists(first.path))
+    if not reported and data["digest"] not in ("", load(first).digest):
+        raise ValueError(f"{first.path} is not as it was when this study began; choose another workdir for it")
+    specs = [
         dataclasses.replace(first, target=target, repetition=repetition, fold=fold)
-        for target in range(len(table.target_names))
+        for target in range(len(first.targets or load(first).target_names))
         for repetition in range(data["repetitions"])
         for fold in range(data["folds"])
     ]
+    if not reported:
+        for spec in specs:
+            if not spec.target:  # all targets have the same folds
+                _check_fold(spec)
+    return specs
+
+
+def _check_fold(spec: OwnSpec) -> None:
+    """Raises ValueError where a fold has too few rows to train, choose or test on."""
+    table = load(spec)
+    rows = several = len(table.targets)
+    what = f"{rows:,} rows"
+    if table.groups is not None:
+        several = int(table.groups.max()) + 1
+        what = f"{several:,} groups of column {spec.group!r}"
+    if several <= spec.folds:
+        raise ValueError(f"{spec.path}: {what} are too few for {spec.folds} folds; use fewer")
+    for split, found in folds_of(spec).items():
+        if len(found) < LEAST_OF_A_SPLIT:
+            raise ValueError(
+                f"{spec.path}: of {what} in {spec.folds} folds, {len(found)} rows are left to {VERBS[split]}; use "
+                f"fewer folds{', or no group with most of the rows' if spec.group else ''}"
+            )
 
 
 def load(spec: OwnSpec) -> OwnTable:
@@ -156,14 +181,13 @@ def folds_of(spec: OwnSpec) -> dict[str, np.ndarray]:
 def encode(table: OwnTable, train: np.ndarray) -> np.ndarray:
     """Inputs float32 [n, D']: numbers, marks of missing ones, and a column for each frequent category.
 
-    Missing numbers get the median of the training rows `train` int [m]. A category that these rows do not have is no
-    category: all of its columns are 0, as is every column that is constant in them.
+    Numbers are less the median of the training rows `train` int [m], which missing ones get. A category that these rows
+    do not have is no category: all of its columns are 0, as is every column that is constant in them.
     """
-    numbers = table.numbers
-    missing = np.isnan(numbers)
-    with np.errstate(all="ignore"):
-        medians = np.array([_median(column[train]) for column in numbers.T])
-    parts = [np.where(missing, medians, numbers), missing[:, missing.any(0)].astype(np.float64)]
+    missing = np.isnan(table.numbers)
+    medians = np.array([_median(column[train]) for column in table.numbers.T])
+    # Around the medians: float32 would round a large offset away together with what differs.
+    parts = [np.where(missing, 0.0, table.numbers - medians), missing[:, missing.any(0)].astype(np.float64)]
     for codes, size in zip(table.categories.T, table.sizes, strict=True):
         counts = np.bincount(codes[train][codes[train] >= 0], minlength=size)
         frequent = np.argsort(-counts, kind="stable")[: min(size, MOST_COLUMNS)]
@@ -180,35 +204,54 @@ def _median(values: np.ndarray) -> float:
 
 
 def ranges(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The edges [RANGES + 1] of the ranges of training targets [n], and the shot group [RANGES] of each, from SHOTS."""
-    low, high = np.quantile(targets, QUANTILES)
-    if not low < high:
-        low, high = targets.min(), targets.max()
-    edges = binning.uniform_edges(float(low), float(high), RANGES)
-    counts = np.bincount(binning.assign(targets, edges), minlength=RANGES)
-    share = counts * RANGES / len(targets)
+    """The edges [K + 1] of the ranges of training targets [n], and the shot group [K] of each, as places in SHOTS.
+
+    Of at most RANGES different values every one has its range, else there are RANGES of equal width. An even share is
+    that of the ranges which have any row. Raises ValueError where all targets are equal.
+    """
+    values = np.unique(np.asarray(targets, np.float64))
+    if len(values) < 2:
+        raise ValueError(f"all targets are {values[0]:g}")
+    if len(values) <= RANGES:
+        edges = np.concatenate([values[:1], (values[:-1] + values[1:]) / 2, values[-1:]])
+    else:
+        low, high = np.quantile(targets, QUANTILES)
+        low, high = (low, high) if low < high else (values[0], values[-1])
+        edges = binning.uniform_edges(float(low), float(high), RANGES)
+    counts = np.bincount(binning.assign(targets, edges), minlength=len(edges) - 1)
+    share = counts * np.count_nonzero(counts) / len(targets)
     few, many = share < FEW, share > MANY
     return edges, np.select([many, few], [SHOTS.index("many"), SHOTS.index("few")], SHOTS.index("medium"))
 
 
 def range_names(groups: np.ndarray) -> tuple[str, ...]:
-    """Names of ranges, such as "07 few", of their shot groups [RANGES]."""
+    """Names of ranges, such as "07 few", of their shot groups [K]."""
     return tuple(f"{place:02d} {SHOTS[group]}" for place, group in enumerate(groups))
 
 
 def read(spec: OwnSpec, cache_dir: str | os.PathLike) -> Problem:
-    """One fold; its rows are grouped by ranges of the target. Raises ValueError where a split has no row to spare."""
+    """One fold, its rows grouped by ranges of the target. Raises ValueError where its training targets are equal."""
     return _problem(spec)
 
 
 # Rows are asked for run by run, and every fold has inputs of its own.
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=KEPT)
 def _problem(spec: OwnSpec) -> Problem:
     table, splits = load(spec), folds_of(spec)
     targets = table.targets[:, spec.target].astype(np.float32)
-    edges, groups = ranges(targets[splits["train"]])
+    try:
+        edges, groups = ranges(targets[splits["train"]])
+    except ValueError as error:
+        raise ValueError(
+            f"{spec.name}, training rows: {error}; the target has too few other values for folds"
+        ) from None
     of = np.asarray(binning.assign(targets, edges), np.int32)
-    return Problem(encode(table, splits["train"]), targets, splits, Groups(of, range_names(groups)))
+    return Problem(_inputs(dataclasses.replace(spec, target=0)), targets, splits, Groups(of, range_names(groups)))
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _inputs(spec: OwnSpec) -> np.ndarray:
+    return encode(load(spec), folds_of(spec)["train"])
 
 
 def predictors(spec: OwnSpec, problem: Problem) -> dict[str, np.ndarray]:
@@ -240,6 +283,7 @@ def ensure(specs: Sequence[OwnSpec], cache_dir: str | os.PathLike, progress: boo
     """Nothing to fetch; the table is read anew, because it may have changed since this process looked."""
     _load.cache_clear()
     _problem.cache_clear()
+    _inputs.cache_clear()
 
 
 SOURCE = Source(own_specs, ensure, read, predictors=predictors)

@@ -5,6 +5,8 @@ Rows are counted from 1, the header of a text file not being one.
 
 import difflib
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +25,13 @@ MOST_CATEGORIES = 1000
 LEAK = 1 - 1e-8
 # Rows that a category must have on average before its means can tell a leak from chance.
 ROWS_OF_A_CATEGORY = 5
-# The share of the texts of a column that must read as dates before it holds dates.
-DATES = 0.9
+# Rows with a value that a column must have before it can repeat the target other than by chance.
+LEAST_KNOWN = 10
+# The share of the texts of a column that must read as dates, or as numbers, before it holds dates, or numbers.
+DATES, NUMBERS = 0.9, 0.9
+# Larger numbers are infinite in float32, which the networks compute in; smaller differences, of numbers with an offset,
+# are none.
+LARGEST, PRECISION = 1e37, 1e-5
 
 
 class OwnTable(NamedTuple):
@@ -78,6 +85,8 @@ def read_table(
         raise ValueError(f"{path}: name the column to predict; its columns are {_listed(frame.columns)}")
     if len(set(targets)) < len(targets):
         raise ValueError(f"the target columns {', '.join(targets)} name one twice")
+    if both := {*targets, group} & {*drop}:
+        raise ValueError(f"{path}: column {min(both)!r} cannot be dropped: it is the target or the group")
     return _table(path, frame.drop(columns=list(drop)), tuple(targets), group)
 
 
@@ -107,18 +116,24 @@ def _frame(path: Path) -> pd.DataFrame:
         separator = "\t" if ".tsv" in path.name else ","
         try:
             # pandas would rename the second of two columns of one name.
-            first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False)
-            frame = pd.read_csv(path, sep=separator, low_memory=False)
+            options = {"sep": separator, "skipinitialspace": True}
+            first = pd.read_csv(path, **options, header=None, nrows=1, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(path, **options, low_memory=False)
         except pd.errors.EmptyDataError:
             raise ValueError(f"{path} is empty") from None
         except (ValueError, OSError, EOFError) as error:
             raise ValueError(f"{path} cannot be read as a table: {_first_line(error)}") from error
-        header = first.iloc[0].tolist()
+        header = [str(name).strip() for name in first.iloc[0]]
         if len(header) < frame.shape[1] or not isinstance(frame.index, pd.RangeIndex):
             raise ValueError(f"{path}: its rows have more cells than the header has names ({len(header)})")
     else:
         raise ValueError(
             f"{path}: a table is a file {', '.join(TEXT + PARQUET)}, features are a file .npz with x and y"
+        )
+    if "" in header:
+        raise ValueError(
+            f"{path}: column {header.index('') + 1} has no name; if it holds the row numbers of a saved DataFrame, "
+            "save it with index=False, else name it"
         )
     if twice := [name for place, name in enumerate(header) if name in header[:place]]:
         raise ValueError(f"{path} has two columns {twice[0]!r}; rename one")
@@ -141,7 +156,7 @@ def _features(path: Path, targets: Sequence[str], group: str, drop: Sequence[str
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no readable .npz file: {_first_line(error)}") from error
     if missing := [name for name in ("x", "y") if name not in arrays]:
         raise ValueError(f"{path} has no array {missing[0]!r}; it holds {_listed(list(arrays)) or 'nothing'}")
@@ -179,6 +194,7 @@ def _table(path: Path, frame: pd.DataFrame, targets: tuple[str, ...], group: str
             raise ValueError(f"{path}, column {group!r}, row {_first(frame[group].isna())}: a row has no group")
         groups = pd.factorize(frame[group])[0].astype(np.int32)
     inputs = frame.drop(columns=[*targets, *([group] if group else [])])
+    inputs = pd.DataFrame({name: _read_as_numbers(path, str(name), column) for name, column in inputs.items()})
     if not inputs.shape[1]:
         raise ValueError(f"{path} has no column besides {', '.join(targets)} to predict from")
     numbers, categories = dict(_numbers(path, inputs)), dict(_categories(path, inputs))
@@ -216,16 +232,45 @@ def _first(bad: "pd.Series | np.ndarray") -> int:
 
 
 def _is_text(column: pd.Series) -> bool:
-    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
+    return not (pd.api.types.is_numeric_dtype(column) or _is_time(column))
+
+
+def _is_time(column: pd.Series) -> bool:
+    types = pd.api.types
+    return types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column)
+
+
+def _read_as_numbers(path: Path, name: str, column: pd.Series) -> pd.Series:
+    """A column of texts or objects as numbers where it holds numbers; itself where it holds texts.
+
+    Raises ValueError where most of its cells are numbers, but not all.
+    """
+    if not _is_text(column):
+        return column
+    read = pd.to_numeric(column.astype(object), errors="coerce")
+    bad = read.isna() & column.notna()
+    if column.isna().all() or bad.sum() > (1 - NUMBERS) * column.notna().sum():
+        return column
+    if bad.any():
+        row = _first(bad)
+        raise ValueError(
+            f"{path}, column {name!r}, row {row}: {column.iloc[row - 1]!r} is no number, as {int(bad.sum())} of its "
+            f"cells; leave them empty, or drop the column (--drop={name})"
+        )
+    return read
 
 
 def _target(path: Path, name: str, column: pd.Series) -> np.ndarray:
     where = f"{path}, column {name!r}"
-    if _is_text(column) or pd.api.types.is_datetime64_any_dtype(column):
-        read = pd.to_numeric(column.astype(object), errors="coerce")
+    if not pd.api.types.is_numeric_dtype(column):
+        read = pd.Series(np.nan, column.index)
+        if not _is_time(column):
+            read = pd.to_numeric(column.astype(object), errors="coerce")
         bad = read.isna() & column.notna()
-        row = _first(bad) if bad.any() else 1
-        raise ValueError(f"{where}, row {row}: the target {column.iloc[row - 1]!r} is no number")
+        if bad.any():
+            row = _first(bad)
+            raise ValueError(f"{where}, row {row}: the target {str(column.iloc[row - 1])!r} is no number")
+        column = read
     if column.isna().any():
         several = int(column.isna().sum())
         raise ValueError(f"{where}, row {_first(column.isna())}: no target; remove the {several} row(s) without one")
@@ -241,12 +286,17 @@ def _check_target(path: Path, name: str, values: np.ndarray) -> None:
         raise ValueError(f"{where}, row {row}: the target is {values[row - 1]}")
     if values.min() == values.max():
         raise ValueError(f"{where}: every target is {values[0]:g}; there is nothing to predict")
+    if (largest := np.abs(values).max()) > LARGEST or values.std() < PRECISION * largest:
+        raise ValueError(
+            f"{where}: targets from {values.min():.10g} to {values.max():.10g} are not told apart in float32; subtract "
+            "a constant, or choose another unit"
+        )
 
 
 def _check_number(path: Path, name: str, values: np.ndarray) -> None:
     where = f"{path}, column {name!r}"
-    if np.isinf(values).any():
-        raise ValueError(f"{where}, row {_first(np.isinf(values))}: infinite; mark missing values as such, or drop it")
+    if (infinite := np.abs(values) > LARGEST).any():
+        raise ValueError(f"{where}, row {_first(infinite)}: infinite; mark missing values as such, or drop it")
     if np.isnan(values).all():
         raise ValueError(f"{where} has no value in any row; drop it (--drop={name})")
 
@@ -254,7 +304,7 @@ def _check_number(path: Path, name: str, values: np.ndarray) -> None:
 def _numbers(path: Path, frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
     for name, column in frame.items():
         where = f"{path}, column {name!r}"
-        if pd.api.types.is_datetime64_any_dtype(column) or (_is_text(column) and _holds_dates(column)):
+        if _is_time(column) or (_is_text(column) and _holds_dates(column)):
             row = _first(column.notna())
             raise ValueError(
                 f"{where}, row {row}: dates such as {column.iloc[row - 1]} are no inputs; turn them into numbers (days "
@@ -270,8 +320,8 @@ def _numbers(path: Path, frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]
 
 def _holds_dates(column: pd.Series) -> bool:
     some = column.dropna().astype(str).head(200)
-    # Bare numbers and short codes read as dates, too.
-    some = some[some.str.contains(r"\d[-/:.]\d", regex=True)]
+    # Bare numbers, fractions and short codes read as dates, too.
+    some = some[some.str.contains(r"\d{4}[-/.]\d|\d[-/.]\d+[-/.]\d|\d:\d\d", regex=True)]
     if len(some) < DATES * min(200, column.notna().sum()) or not len(some):
         return False
     return bool(pd.to_datetime(some, errors="coerce", format="mixed").notna().mean() >= DATES)
@@ -300,6 +350,8 @@ def _leak(path: Path, name: str, target: str, share: float) -> ValueError:
 
 def _check_leak(path: Path, name: str, column: np.ndarray, targets: Sequence[str], values: np.ndarray) -> None:
     known = ~np.isnan(column)
+    if known.sum() < LEAST_KNOWN:
+        return
     for target, of in zip(targets, values.T, strict=True):
         own, other = column[known], of[known]
         if np.ptp(own) and np.ptp(other) and (share := float(np.corrcoef(own, other)[0, 1] ** 2)) > LEAK:

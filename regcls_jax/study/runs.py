@@ -65,6 +65,9 @@ class Run(Method):
     # What predicts: the value head, or the class probabilities, decoded by a rule of `binning.decode`.
     decoded: str = choice("value", ("value", *DECODINGS))
 
+    # What noise_sigma and noise_learning_rate are in: target units, or standard deviations of the training targets.
+    noise_in: str = choice("target", ("target", "std"))
+
     # Published 1-D recipe
     weight_decay: float = dataclasses.field(default=1e-3, metadata={"positive": False})
 
@@ -93,6 +96,8 @@ class Run(Method):
             raise ValueError(f"{self.where}: best_on and trace look at epochs, and there are none")
         if self.decoded != "value" and not self.classes:
             raise ValueError(f"{self.where}: decoded {self.decoded!r} reads class probabilities; set classes, too")
+        if self.noise_in == "std" and self.output != "standardised":
+            raise ValueError(f"{self.where}: noise_in 'std' needs output 'standardised'")
         if not self.hidden:
             raise ValueError(f"{self.where}: hidden must list the widths of at least one layer")
         for width in self.hidden:

@@ -46,6 +46,7 @@ class Shape(NamedTuple):
     decoded: str
     output: str
     loss_in: str
+    noise_in: str
     outputs: int  # components of vector targets; 0: scalar targets
     classes: int  # with padding
     auxiliary: str
@@ -170,6 +171,10 @@ class Own(NamedTuple):
         mean, std = self.arrays.mean[self.set], self.arrays.std[self.set]
         return (mean[None] + std[None] * prediction.value) if shape.outputs else mean + std * prediction.value
 
+    def noise_unit(self, shape: Shape) -> Array | float:
+        """What the noise scale of Balanced MSE is in, in target units."""
+        return self.arrays.std[self.set] if shape.noise_in == "std" else 1.0
+
     def decoded(self, shape: Shape, logits: Array) -> Array:
         """The value that `logits` [m, C] say, in target units; padding has no probability."""
         real = jnp.arange(shape.classes) < self.arrays.classes[self.set]
@@ -186,7 +191,7 @@ def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> opt
     return params
 
 
-def _optimizer(shape: Shape, run: RunArrays[Array], batches: Array) -> optax.GradientTransformation:
+def _optimizer(shape: Shape, own: Own, run: RunArrays[Array], batches: Array) -> optax.GradientTransformation:
     """The optimiser of all parameters; the noise scale of Balanced MSE has an Adam of its own, without decay."""
     rate = optimizers.learning_rate(
         run.numbers["learning_rate"],
@@ -207,7 +212,7 @@ def _optimizer(shape: Shape, run: RunArrays[Array], batches: Array) -> optax.Gra
     )
     if not REGRESSION[shape.regression].noise:
         return model
-    noise = optimizers.make(learning_rate=run.numbers["noise_learning_rate"])
+    noise = optimizers.make(learning_rate=run.numbers["noise_learning_rate"] * own.noise_unit(shape))
     return optax.partition({"model": model, "noise_sigma": noise}, {"model": "model", "noise_sigma": "noise_sigma"})
 
 
@@ -303,7 +308,7 @@ def _train(
     is [epochs + 1, S]: before training, and after every epoch.
     """
     own = Own.of(arrays, run)
-    optimizer = _optimizer(shape, run, batches)
+    optimizer = _optimizer(shape, own, run, batches)
     mask_key = jax.random.fold_in(run.key, CLASS_MASKS)
 
     def epoch(carry: tuple[State, _Best | None], number: Array) -> tuple[Any, Trace | None]:
@@ -333,7 +338,7 @@ def _train(
 
     params = {"model": _initial_params(shape, run.key, arrays.inputs.shape[-1], arrays.classes[own.set])}
     if REGRESSION[shape.regression].noise:
-        params["noise_sigma"] = run.numbers["noise_sigma"]
+        params["noise_sigma"] = run.numbers["noise_sigma"] * own.noise_unit(shape)
     if not shape.epochs:
         return params, None
     state = init_state(params, optimizer)

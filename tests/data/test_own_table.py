@@ -1,5 +1,6 @@
 """Tables of a user's own: what is read, and one line with column, row and remedy for what cannot be trained on."""
 
+import decimal
 import gzip
 
 import numpy as np
@@ -99,6 +100,23 @@ BAD = {
         {},
         "column 'day', row 1: dates such as 2020-01-01 are no inputs",
     ),
+    "a bad cell among numbers": (
+        frame(b=changed([*map(str, range(ROWS))], 12, "?")),
+        {},
+        "column 'b', row 12: '?' is no number, as 1 of its cells; leave them empty",
+    ),
+    "durations": (
+        frame(b=[f"{n} days 01:02:03" for n in range(ROWS)]),
+        {},
+        "column 'b': 60 different texts in 60 rows",
+    ),
+    "too large": (frame(b=changed(np.arange(ROWS) * 1.0, 7, 1e39)), {}, "column 'b', row 7: infinite"),
+    "a target with an offset": (
+        frame(y=1.7e9 + np.arange(ROWS)),
+        {},
+        "column 'y': targets from 1700000000 to 1700000059 are not told apart in float32; subtract a constant",
+    ),
+    "the target dropped": (frame(), {"drop": ["y"]}, "column 'y' cannot be dropped: it is the target or the group"),
     "nothing to predict from": (frame()[["y"]], {}, "has no column besides y to predict from"),
     "group without a value": (
         frame(who=changed([*"ab" * 30], 4, None)),
@@ -121,6 +139,27 @@ def test_a_mistake_names_column_row_and_remedy(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+def test_decimals_are_numbers_and_fractions_are_no_dates(tmp_path):
+    pytest.importorskip("pyarrow")
+    amount = [decimal.Decimal(n) / 4 for n in range(ROWS)]
+    table = frame(amount=amount, size=np.resize(["1/2", "3/4", "1/8"], ROWS))
+    table.to_parquet(tmp_path / "t.parquet")
+    found = read_table(tmp_path / "t.parquet", ["y"])
+    np.testing.assert_allclose(found.numbers[:, found.names.index("amount")], np.arange(ROWS) / 4)
+    assert found.sizes == (3, 3)
+    np.testing.assert_allclose(read_table(tmp_path / "t.parquet", ["amount"]).targets[:, 0], np.arange(ROWS) / 4)
+
+
+def test_two_known_values_repeat_no_target(tmp_path):
+    table = frame(b=np.where(np.arange(ROWS) < 2, np.arange(ROWS), np.nan))
+    assert "b" in read_table(write(tmp_path, table), ["y"]).names
+
+
+def test_names_are_read_without_the_spaces_around_them(tmp_path):
+    (tmp_path / "t.csv").write_text("a, y\n" + "".join(f"{n % 7}, {n}\n" for n in range(ROWS)))
+    assert read_table(tmp_path / "t.csv", ["y"]).target_names == ("y",)
+
+
 def test_a_million_categories_are_refused_at_once(tmp_path):
     several = 3 * MOST_CATEGORIES
     table = pd.DataFrame({"id": [f"u{n}" for n in range(several)], "y": np.arange(several) % 7 + 0.5})
@@ -132,6 +171,7 @@ def test_a_million_categories_are_refused_at_once(tmp_path):
     ("name", "content", "message"),
     [
         ("empty.csv", b"", "empty.csv is empty"),
+        ("t.csv", b",b\n" + b"0,2\n" * ROWS, "t.csv: column 1 has no name; if it holds the row numbers of a saved"),
         ("t.csv", b"a,b,a\n" + b"1,2,3\n" * ROWS, "t.csv has two columns 'a'; rename one"),
         ("t.csv", b"a,b\n" + b"1,2,3\n" * ROWS, "its rows have more cells than the header has names (2)"),
         ("t.csv", b"a,b\n1,2\n" + b"1,2,3\n" * ROWS, "cannot be read as a table"),
@@ -140,6 +180,7 @@ def test_a_million_categories_are_refused_at_once(tmp_path):
         ("t.xlsx", b"", "a table is a file .csv, .tsv"),
         ("t.parquet", b"PAR1", "t.parquet is no readable Parquet file|needs pyarrow"),
         ("t.npz", b"PK", "t.npz is no readable .npz file"),
+        ("t.npz", b"PK\x03\x04" + bytes(40), "t.npz is no readable .npz file"),
     ],
 )
 def test_a_file_that_is_no_table(tmp_path, name, content, message):

@@ -41,12 +41,36 @@ def test_a_verdict_and_a_page_also_after_a_kill(table, tmp_path):
     assert "Should you add a classification loss?" in page
     process = advise(*given, f"--workdir={tmp_path}/killed")
     rows = tmp_path / "killed" / "rows"
-    while not list(rows.glob("part*.csv.gz")) and process.poll() is None:
+    while not list(rows.glob("0*.csv.gz")):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    assert len(list(rows.glob("0*.csv.gz"))) < len(list((tmp_path / "whole" / "rows").glob("0*.csv.gz")))
     again, _ = advise(*given, f"--workdir={tmp_path}/killed").communicate(timeout=300)
     assert again.replace("killed", "whole") == output
+
+
+def test_what_an_edited_or_absent_table_leaves(table, tmp_path):
+    """A verdict is of the table that was trained on: another one is refused, and none is needed to report it."""
+    own = tmp_path / "table.csv"
+    own.write_bytes(table.read_bytes())
+    given = (f"--data={own}", "--target=price", f"--workdir={tmp_path}/w", RUNLOCAL)
+    given += ("--config.run.epochs=1", "--config.budget=1")
+    output, errors = advise(*given).communicate(timeout=300)
+    assert "**price: " in output, errors
+    pd.read_csv(own).assign(a=0.5 + np.arange(150)).to_csv(own, index=False)
+    process = advise(*given)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "digest" in errors
+    own.unlink()
+    command = [sys.executable, LAUNCH / "report.py", f"--workdir={tmp_path}/w", f"--export={tmp_path}/e"]
+    first = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, LAUNCH / "report.py", f"--workdir={tmp_path}/e"]
+    second = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert first.split("Report: ")[0] == second.split("Report: ")[0]
+    assert first.split("\nReport: ")[0] in output
 
 
 @pytest.mark.parametrize(
@@ -54,7 +78,7 @@ def test_a_verdict_and_a_page_also_after_a_kill(table, tmp_path):
     [
         (("--target=prise",), "has no column 'prise' (target); did you mean price?"),
         (("--target=kind",), "column 'kind', row 1: the target "),
-        (("--target=price", "--folds=200"), "150 rows in 200 folds leave fewer than 10 to test on; use fewer folds"),
+        (("--target=price", "--folds=200"), "150 rows are too few for 200 folds; use fewer"),
         (("--target=price", "--config.arms.reg.lamda=3"), "unknown config key arms.reg.'lamda'; did you mean lam?"),
     ],
 )

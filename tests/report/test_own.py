@@ -6,7 +6,7 @@ import pytest
 
 from regcls_jax.report.own.figure import own_figure
 from regcls_jax.report.own.scores import measures, scores
-from regcls_jax.report.own.tables import own_tables, own_verdict
+from regcls_jax.report.own.tables import own_tables, own_verdict, read_scores
 from regcls_jax.report.own.verdict import answer, change
 from regcls_jax.store.groups import GroupResults
 
@@ -78,13 +78,14 @@ def test_the_setting_with_the_lowest_validation_error_is_tested():
 @pytest.mark.parametrize(
     ("factors", "begins"),
     [
-        ({"reg_cls": 0.9}, "Add it: reg+cls changes plain regression (reg"),
+        ({"reg_cls": 0.9}, "Add it: classes (mostly reg+cls) change plain regression (mostly reg"),
         ({"reg_cls": (1.0, 0.8)}, "Add it:"),
         ({"reg_cls": 1.0}, "It does not help here:"),
         ({"reg_cls": 1.1}, "It harms here:"),
         ({"reg_cls": (1.1, 0.8)}, "It harms here:"),
         ({"boosting": 0.5}, "Gradient boosting beats every network here"),
         ({"ridge": 0.5}, "Ridge regression beats every network here"),
+        ({"ridge": 0.3, "boosting": 0.6}, "Ridge regression beats every network here"),
     ],
 )
 def test_what_errors_say(factors, begins):
@@ -94,20 +95,32 @@ def test_what_errors_say(factors, begins):
 def test_weighting_is_named_where_it_helps():
     given = answer(scores(*study({"lds": (1.0, 0.7), "boosting": 1.2, "ridge": 1.5})), "y")
     assert given.arm == "lds"
-    assert given.sentences[0].startswith("Weighting the loss by the density of the targets does help: LDS")
+    assert given.sentences[0].startswith("Weighting the loss, by density or error (mostly LDS), helps: ")
     assert answer(scores(*study({})), "y").arm is None
+    both = answer(scores(*study({"lds": 0.7, "reg_cls": 0.8, "boosting": 1.2, "ridge": 1.5})), "y")
+    assert both.arm == "reg_cls"
+    assert "helps, too: " in both.sentences[0]
 
 
-def test_plain_regression_is_the_one_with_the_lowest_validation_error():
-    found = scores(*study({"reg": 2.0}))
-    assert found.best("y", "plain") == "reg_std"
+def test_an_arm_stands_for_its_kind_on_the_folds_whose_validation_chose_it():
+    rows, groups = study({"reg": 2.0})
+    found = scores(rows, groups)
+    assert found.usual("y", "plain") == "reg_std"
+    pd.testing.assert_series_equal(found.of("y", "mae")["plain"], found.of("y", "mae")["reg_std"], check_names=False)
+    # On one fold reg has the lower validation error, and the test error of reg is what counts there.
+    errors = groups.errors.copy()
+    here = (errors["fold"] == 2) & (errors["repetition"] == 1) & (errors["arm"] == "reg") & (errors["split"] == "val")
+    errors.loc[here, ["mae", "mse"]] = 0.01
+    table = scores(rows, groups._replace(errors=errors)).of("y", "mae")
+    assert table.loc[(1, 2), "plain"] == table.loc[(1, 2), "reg"]
+    assert (table["plain"] == table["reg_std"]).sum() == FOLDS * REPETITIONS - 1
 
 
 def test_intervals_hold_for_all_comparisons_together():
     from regcls_jax.report.statistics import interval
 
     found = scores(*study({"reg_cls": 0.9}))
-    one = change(found, "y", "mae", "reg_cls", "reg_std")
+    one = change(found, "y", "mae", "reg_cls", "reg_std", several=3)
     table = found.of("y", "mae")
     values = (table["reg_cls"] - table["reg_std"]) * 100 / table["reg_std"].mean()
     labels = [values.index.get_level_values(name).to_numpy() for name in ("fold", "repetition")]
@@ -119,11 +132,25 @@ def test_intervals_hold_for_all_comparisons_together():
 
 def test_a_diverged_arm_has_no_error_and_wins_nothing():
     rows, groups = study({"reg_cls": np.nan})
-    found = scores(rows, groups)
-    assert found.best("y", "classes") is None
+    rows.loc[rows["arm"] == "reg_cls", ["mse", "mae"]] = np.inf
+    found = read_scores(rows, groups)
+    assert found.usual("y", "classes") is None
     assert answer(found, "y").headline.startswith("No arm with classes ended with a finite error")
     tables = own_tables(rows, groups)
     assert tables[0].frame.set_index("arm").loc["reg+cls", "MAE"] == "–"
+    assert len(own_figure(rows, groups).axes) == 3
+
+
+def test_what_is_to_copy_was_trained():
+    """Not the most frequent value of every setting by itself."""
+    rows, groups = study({"reg_cls": 0.8}, settings=3)
+    own = rows["arm"] == "reg_cls"
+    for name, values in (("lam", (1, 2, 2)), ("classes", (8, 8, 20)), ("learning_rate", (0.1, 0.2, 0.1))):
+        rows[name] = rows[name].astype(float)
+        rows.loc[own, name] = np.resize(values, own.sum())
+    said = own_verdict(rows, groups)
+    trained = {f"lam {lam}, classes {classes}" for lam, classes in zip(rows["lam"], rows["classes"], strict=True)}
+    assert any(text in said for text in trained), said
 
 
 def test_tables_and_figure_of_two_targets():

@@ -24,17 +24,16 @@ WIDEST = 60.0
 
 def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
     """A row per target: changes of the MAE with intervals, of all rows and of rare ones, and the histogram of rows."""
-    found, targets = read_scores(rows, groups), targets_of(read_scores(rows, groups))
+    found = read_scores(rows, groups)
+    targets = targets_of(found)
     arms = [arm for arm in shown_arms(found) if arm not in ("constant", "median")]
     with matplotlib.rc_context(FONTS):
         figure = Figure(figsize=(13, (0.28 * len(arms) + 1.3) * len(targets) + 0.5), layout="constrained")
         grid = figure.subplots(len(targets), 3, squeeze=False, width_ratios=(1, 1, 0.8))
         for line, target in zip(grid, targets, strict=True):
-            baseline = found.best(target, PLAIN)
             for axes, (measure, title) in zip(line, PANELS.items(), strict=False):
-                _changes(axes, found, target, measure, [arm for arm in arms if arm != baseline], baseline)
-                against = "" if baseline is None else f"\nagainst {label(baseline)}"
-                axes.set_title(f"{target}, {title}{against}", fontsize=11)
+                _changes(axes, found, target, measure, arms)
+                axes.set_title(f"{target}, {title}\nagainst plain regression", fontsize=11)
             line[1].tick_params(labelleft=False)
             _histogram(line[2], groups.errors[groups.errors["target"] == target])
         for kind, color in COLORS.items():
@@ -43,11 +42,11 @@ def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
     return figure
 
 
-def _changes(axes: Axes, found: Scores, target: str, measure: str, arms: list[str], baseline: str | None) -> None:
+def _changes(axes: Axes, found: Scores, target: str, measure: str, arms: list[str]) -> None:
     axes.axvline(0, color="0.6", linewidth=1)
     for place, arm in enumerate(arms):
-        one = None if baseline is None else change(found, target, measure, arm, baseline)
-        if one is None or not np.isfinite(one.mean):
+        one = change(found, target, measure, arm, several=len(arms) + 2)  # the constants, which are not drawn
+        if not np.isfinite(one.mean):
             continue
         color, (low, high) = COLORS[found.families[arm]], one.interval
         if np.isfinite(low):

@@ -19,11 +19,15 @@ MEASURES = {
 # What the settings of an arm are chosen by, on the validation set; and how the arms of a family are.
 SELECT = "mae"
 PLAIN, CLASSES, WEIGHTING, REFERENCE = "plain", "classes", "weighting", "reference"
+NETWORKS = (PLAIN, CLASSES, WEIGHTING)
 
 
 class Scores(NamedTuple):
     """`chosen`: a line per test fold and arm, with `run`, `validation` (its validation MAE), MEASURES on the test fold,
     and `tried`, its settings that had a finite validation error; `families`: arm -> its kind.
+
+    A kind of networks stands among the arms, too: on every fold it is its arm with the lowest validation MAE there,
+    named in `of_family`. (An arm must not be chosen by all folds together: they validate on each other's test rows.)
     """
 
     chosen: pd.DataFrame
@@ -32,13 +36,14 @@ class Scores(NamedTuple):
     def of(self, target: str, measure: str) -> pd.DataFrame:
         """A measure on every test fold of a target, [folds, arms]."""
         part = self.chosen[self.chosen["target"] == target]
-        return part.pivot(index=["repetition", "fold"], columns="arm", values=measure)
+        found = part.pivot(index=["repetition", "fold"], columns="arm", values=measure)
+        return found.reindex(columns=[*self.families, *NETWORKS])
 
-    def best(self, target: str, family: str) -> str | None:
-        """The arm of a family with the lowest mean validation error; None where none has one everywhere."""
-        means = self.of(target, "validation").mean(skipna=False).dropna()
-        own = means[[arm for arm in means.index if self.families[arm] == family]]
-        return None if own.empty else str(own.idxmin())
+    def usual(self, target: str, family: str) -> str | None:
+        """The arm that a family is on most folds; None where none of them has an error."""
+        own = self.chosen[(self.chosen["target"] == target) & (self.chosen["arm"] == family)]
+        names = own["of_family"].dropna()
+        return None if names.empty else str(names.mode().iloc[0])
 
 
 def measures(errors: pd.DataFrame) -> pd.DataFrame:
@@ -93,8 +98,15 @@ def scores(rows: pd.DataFrame, groups: GroupResults) -> Scores:
     finite = valid[np.isfinite(valid[SELECT])].rename(columns={SELECT: "validation"})
     best = finite.loc[finite.groupby(keys)["validation"].idxmin(), [*keys, "run", "validation"]]
     tried = finite.groupby(keys).size().rename("tried").reset_index()
-    every = test[keys].drop_duplicates()  # an arm all of whose settings diverged has no error
+    every = test[keys].drop_duplicates()
     chosen = every.merge(best, "left", keys).merge(tried, "left", keys).merge(test, "left", [*keys, "run"])
     first = rows.drop_duplicates("arm")
     families = {str(arm): family for arm, family in zip(first["arm"], first.apply(family_of, axis=1), strict=True)}
-    return Scores(chosen, families)
+    kind = chosen["arm"].map(families)
+    parts = [chosen]
+    for family in NETWORKS:
+        own = chosen[(kind == family) & chosen["validation"].notna()]
+        if len(own):
+            best = own.loc[own.groupby(FOLD)["validation"].idxmin()]
+            parts.append(best.assign(of_family=best["arm"], arm=family))
+    return Scores(pd.concat(parts, ignore_index=True), families)

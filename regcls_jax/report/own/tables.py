@@ -3,8 +3,8 @@
 import pandas as pd
 
 from regcls_jax.data.own import FEW, RANGES
-from regcls_jax.report.own.scores import CLASSES, MEASURES, PLAIN, REFERENCE, WEIGHTING, Scores, scores
-from regcls_jax.report.own.verdict import answer, change, compared, said
+from regcls_jax.report.own.scores import MEASURES, NETWORKS, REFERENCE, Scores, scores
+from regcls_jax.report.own.verdict import ASKED, answer, change, said
 from regcls_jax.report.statistics import LEVEL
 from regcls_jax.report.tables import Table, arm_place, label
 from regcls_jax.store.groups import GroupResults
@@ -17,7 +17,7 @@ SHOWN = ("learning_rate", "weight_decay", "lam", "classes", "decoded", "noise_si
 
 def read_scores(rows: pd.DataFrame, groups: GroupResults) -> Scores:
     """The scores of a study, without the runs that diverged."""
-    lost = set(diverged(rows)["run"])
+    lost = set(diverged(rows)["run"]) - {-1}
     kept = groups._replace(errors=groups.errors[~groups.errors["run"].isin(lost)])
     return scores(rows, kept)
 
@@ -29,7 +29,7 @@ def targets_of(found: Scores) -> list[str]:
 
 def shown_arms(found: Scores) -> list[str]:
     """The arms as tables list them, what needs no network last."""
-    kinds = (PLAIN, CLASSES, WEIGHTING, REFERENCE)
+    kinds = (*NETWORKS, REFERENCE)
     return sorted(found.families, key=lambda arm: (kinds.index(found.families[arm]), arm_place(arm)))
 
 
@@ -50,11 +50,13 @@ def _settings(rows: pd.DataFrame, found: Scores, target: str, arm: str) -> str:
     """The settings of an arm that validation chose most often."""
     chosen = found.chosen[(found.chosen["arm"] == arm) & (found.chosen["target"] == target)]
     columns = [name for name in SHOWN if name in rows]
-    own = rows[rows["run"].isin(chosen["run"])].drop_duplicates("run")[columns]
-    own = own[[name for name in columns if own[name].nunique() > 1 or name in ("lam", "classes")]]
-    if not len(own):
-        return arm
-    return f"arm `{arm}` with " + ", ".join(f"{name} {own[name].mode().iloc[0]}" for name in own)
+    own = rows[rows["run"].isin(chosen["run"])].drop_duplicates("run").set_index("run")[columns]
+    own = own.loc[chosen.sort_values("validation")["run"]]
+    # One that was trained: the combination chosen most often, of several the one with the lowest validation error.
+    counts = own.groupby(columns, sort=False, dropna=False)[columns[0]].transform("size")
+    best = own.iloc[int(counts.to_numpy().argmax())]
+    varied = [name for name in columns if rows.loc[rows["arm"] == arm, name].nunique() > 1]
+    return f"arm `{arm}` with " + ", ".join(f"{name} {best[name]}" for name in varied)
 
 
 def own_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
@@ -69,8 +71,8 @@ def own_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
 def _errors(found: Scores, target: str) -> Table:
     folds = len(found.of(target, "mae"))
     lines = []
-    for arm in shown_arms(found):
-        cells = {"arm": label(arm), "kind": found.families[arm]}
+    for arm in (*shown_arms(found), *NETWORKS):
+        cells = {"arm": label(arm), "kind": found.families.get(arm, "as validation chose")}
         for measure, title in MEASURES.items():
             values = found.of(target, measure)[arm]
             cells[title] = f"{values.mean():.4g} ± {values.std():.2g}" if values.notna().any() else "–"
@@ -87,22 +89,18 @@ def _errors(found: Scores, target: str) -> Table:
 
 
 def _changes(found: Scores, target: str) -> Table:
-    baseline = found.best(target, PLAIN)
+    arms = shown_arms(found)
     lines = []
-    for arm in shown_arms(found):
-        if baseline is None or arm == baseline:
-            continue
+    for arm in arms:
         cells = {"arm": label(arm), "kind": found.families[arm]}
         for measure, title in MEASURES.items():
-            cells[title] = said(change(found, target, measure, arm, baseline))
+            cells[title] = said(change(found, target, measure, arm, several=len(arms)))
         lines.append(cells)
     frame = pd.DataFrame(lines)
-    name = "plain regression" if baseline is None else label(baseline)
-    several = compared(found)
     note = (
-        f"Against {name}, the plain regression with the lowest validation error. Intervals hold for all {several} "
-        f"comparisons together ({100 * LEVEL:.0f} %, Bonferroni) and allow for training sets that overlap (Nadeau and "
-        "Bengio)."
+        "Against plain regression: on every fold that of its arms with the lowest validation error. The intervals of a "
+        f"column hold together, for all of its {len(arms)} lines ({100 * LEVEL:.0f} %, Bonferroni), and allow for "
+        f"training sets that overlap (Nadeau and Bengio). Those of the verdict hold for its {ASKED} comparisons."
     )
     return Table(f"Against plain regression: {target}", note, frame, frame)
 

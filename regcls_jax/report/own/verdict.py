@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from regcls_jax.report.own.scores import CLASSES, MEASURES, PLAIN, REFERENCE, WEIGHTING, Scores
+from regcls_jax.report.own.scores import CLASSES, MEASURES, NETWORKS, PLAIN, WEIGHTING, Scores
 from regcls_jax.report.statistics import LEVEL, Interval, interval
 from regcls_jax.report.tables import label
 
@@ -42,23 +42,22 @@ class Answer(NamedTuple):
     arm: str | None
 
 
-def compared(scores: Scores) -> int:
-    """How many comparisons a table makes: the arms beside the baseline."""
-    return max(1, sum(family != REFERENCE for family in scores.families.values()) - 1)
+# What the verdict compares: classes and weighting with plain regression, on all rows and on rare ones.
+ASKED = 4
 
 
-def change(scores: Scores, target: str, measure: str, arm: str, baseline: str) -> Change:
-    """An arm against a baseline on the same test folds.
+def change(scores: Scores, target: str, measure: str, arm: str, baseline: str = PLAIN, several: int = ASKED) -> Change:
+    """An arm, or a kind of networks, against a baseline on the same test folds.
 
-    The interval allows for training sets that overlap (Nadeau and Bengio 2003), and for the number of comparisons
-    (Bonferroni).
+    The interval allows for training sets that overlap (Nadeau and Bengio 2003), and for `several` comparisons that are
+    made together (Bonferroni).
     """
     found = scores.of(target, measure)[[arm, baseline]].dropna()
     scale = 100 / found[baseline].mean() if len(found) else np.nan
     values = (found[arm] - found[baseline]).to_numpy() * scale
     labels = [found.index.get_level_values(name).to_numpy() for name in ("fold", "repetition")]
     labels = labels if len(set(labels[1])) > 1 else labels[:1]
-    level = 1 - (1 - LEVEL) / compared(scores)
+    level = 1 - (1 - LEVEL) / several
     ends = interval(values, labels, folds=True, level=level) if len(found) > 1 else Interval(np.nan, np.nan)
     return Change(arm, baseline, measure, float(values.mean()) if len(found) else np.nan, ends)
 
@@ -76,10 +75,10 @@ def _effects(found: dict[str, Change]) -> str:
     return ", ".join(f"{said(found[measure])} MAE {where}" for measure, where in names.items() if measure in found)
 
 
-def _changes(scores: Scores, target: str, arm: str, baseline: str) -> dict[str, Change]:
-    has_rare = scores.of(target, "rare_mae")[[arm, baseline]].notna().all(axis=1).any()
+def _changes(scores: Scores, target: str, family: str) -> dict[str, Change]:
+    has_rare = scores.of(target, "rare_mae")[[family, PLAIN]].notna().all(axis=1).any()
     measures = ("mae", "rare_mae") if has_rare else ("mae",)
-    return {measure: change(scores, target, measure, arm, baseline) for measure in measures}
+    return {measure: change(scores, target, measure, family) for measure in measures}
 
 
 def _is_gain(found: dict[str, Change]) -> bool:
@@ -89,52 +88,57 @@ def _is_gain(found: dict[str, Change]) -> bool:
 
 
 def answer(scores: Scores, target: str) -> Answer:
-    """The verdict on one target. Families of arms meet by the arm that has the lowest validation error, tested once."""
-    baseline = scores.best(target, PLAIN)
-    if baseline is None:
+    """The verdict on one target: kinds of networks against plain regression, each as validation chose it by fold."""
+    usual = {family: scores.usual(target, family) for family in NETWORKS}
+    if usual[PLAIN] is None:
         return Answer("No plain regression ended with a finite error: look at the learning rates.", [], None)
-    sentences, headline, use = [], "", None
-    best = {family: scores.best(target, family) for family in (CLASSES, WEIGHTING)}
-    found = {family: _changes(scores, target, arm, baseline) for family, arm in best.items() if arm is not None}
-    plain = f"plain regression ({label(baseline)})"
+    found = {family: _changes(scores, target, family) for family in (CLASSES, WEIGHTING) if usual[family] is not None}
+    use = next((usual[family] for family, changes in found.items() if _is_gain(changes)), None)
     if CLASSES not in found:
         headline = "No arm with classes ended with a finite error."
-    elif _is_gain(found[CLASSES]):
-        use = best[CLASSES]
-        headline = f"Add it: {label(str(use))} changes {plain} by {_effects(found[CLASSES])}."
     else:
         harms = any(each.effect == HARMS for each in found[CLASSES].values())
         word = "It harms here" if harms else "It does not help here"
-        headline = f"{word}: {label(str(best[CLASSES]))} changes {plain} by {_effects(found[CLASSES])}."
+        word = "Add it" if _is_gain(found[CLASSES]) else word
+        named = (
+            f"classes (mostly {label(str(usual[CLASSES]))}) change plain regression (mostly {label(str(usual[PLAIN]))})"
+        )
+        headline = f"{word}: {named} by {_effects(found[CLASSES])}."
+    sentences = []
     if WEIGHTING in found:
-        verb = "does help" if _is_gain(found[WEIGHTING]) else "does not help, either"
-        if use is not None:
-            verb = "helps, too" if _is_gain(found[WEIGHTING]) else "does not help"
-        elif _is_gain(found[WEIGHTING]):
-            use = best[WEIGHTING]
+        helped = CLASSES in found and _is_gain(found[CLASSES])
+        verb = "helps" + (", too" if helped else "") if _is_gain(found[WEIGHTING]) else "does not help"
+        verb += "" if helped or _is_gain(found[WEIGHTING]) else ", either"
         sentences.append(
-            f"Weighting the loss by the density of the targets {verb}: {label(str(best[WEIGHTING]))} "
+            f"Weighting the loss, by density or error (mostly {label(str(usual[WEIGHTING]))}), {verb}: "
             f"{_effects(found[WEIGHTING])}."
         )
-    means = scores.of(target, "mae").mean()
-    networks = [arm for arm in (baseline, *best.values()) if arm is not None]
-    for reference, name in (("boosting", "Gradient boosting"), ("ridge", "Ridge regression")):
-        if reference not in means:
-            continue
-        against = [change(scores, target, "mae", reference, arm) for arm in networks]
-        if all(each.effect == HELPS for each in against):
-            least = max(against, key=lambda each: each.mean)
-            text = f"{name} beats every network here ({said(least)} MAE against {label(least.baseline)})"
-            headline = f"{text}: use it. As for the networks: {headline[0].lower()}{headline[1:]}"
-            break
-    sentences.append(_beside(means, baseline))
-    if not np.isfinite(scores.of(target, "rare_mae")[baseline]).any():
+    if (reference := _better_reference(scores, target)) is not None:
+        headline = f"{reference} As for the networks: {headline[0].lower()}{headline[1:]}"
+    sentences.append(_beside(scores.of(target, "mae").mean()))
+    if not np.isfinite(scores.of(target, "rare_mae")[PLAIN]).any():
         sentences.append("No range of the target is rare here, so there is nothing that balancing could gain.")
     return Answer(headline, sentences, use)
 
 
-def _beside(means: pd.Series, baseline: str) -> str:
+def _better_reference(scores: Scores, target: str) -> str | None:
+    """The reference with the lowest error, if it beats every kind of networks."""
+    names = {"boosting": "Gradient boosting", "ridge": "Ridge regression"}
+    means = scores.of(target, "mae").mean()
+    there = [name for name in names if name in means and np.isfinite(means[name])]
+    if not there:
+        return None
+    best = min(there, key=lambda name: means[name])
+    networks = [family for family in NETWORKS if np.isfinite(means[family])]
+    against = [change(scores, target, "mae", best, family) for family in networks]
+    if not all(each.effect == HELPS for each in against):
+        return None
+    least = max(against, key=lambda each: each.mean)
+    return f"{names[best]} beats every network here ({said(least)} MAE against {least.baseline} networks): use it."
+
+
+def _beside(means: pd.Series) -> str:
     """Mean test MAEs of what needs no network."""
     names = {"constant": "the mean", "median": "the median", "ridge": "ridge regression", "boosting": "boosting"}
     there = [f"{text} {means[name]:.4g}" for name, text in names.items() if name in means]
-    return f"Test {MEASURES['mae']}: {label(baseline)} {means[baseline]:.4g}, {', '.join(there)}."
+    return f"Test {MEASURES['mae']}: plain regression {means[PLAIN]:.4g}, {', '.join(there)}."
