@@ -23,6 +23,11 @@ def check_share(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a share between 0 and 1, got {value!r}")
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def is_real(value: object) -> TypeGuard[float]:
     """Whether value is a real number (not a bool)."""
     return type(value) is float or (isinstance(value, numbers.Real) and not isinstance(value, bool))

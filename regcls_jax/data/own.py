@@ -6,7 +6,6 @@ inputs and targets by them, too. Nothing of a test fold is seen before it is tes
 
 import dataclasses
 import functools
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from regcls_jax import binning
-from regcls_jax.checks import check_integer, check_share
 from regcls_jax.config import check_keys
+from regcls_jax.data.cross_validation import FoldSpec, every_fold, split
 from regcls_jax.data.own_table import OwnTable, read_table
 from regcls_jax.data.source import Groups, Problem, Source
 from regcls_jax.metrics.shots import SHOTS
@@ -44,7 +43,7 @@ BOOSTING = tuple({"learning_rate": rate, "max_leaf_nodes": leaves} for rate in (
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnSpec:
+class OwnSpec(FoldSpec):
     """One fold of one repetition of the cross-validation of one target of a table."""
 
     path: str
@@ -57,23 +56,10 @@ class OwnSpec:
     folds: int
     validation: float
 
-    scenario = ""
-    key = 0
-
     @property
-    def target_name(self) -> str:
+    def of_what(self) -> str:
         """The target; without its table where the config names it."""
         return (self.targets or load(self).target_names)[self.target]
-
-    @property
-    def name(self) -> str:
-        """Target and fold, for messages."""
-        return f"{self.target_name}/repetition {self.repetition}/fold {self.fold}"
-
-    @property
-    def seed(self) -> int:
-        """Every fold of every repetition has its own initial weights and order of samples."""
-        return self.repetition * self.folds + self.fold
 
     @property
     def shared(self) -> "OwnSpec":
@@ -86,8 +72,7 @@ class OwnSpec:
 
     def columns(self) -> dict[str, Any]:
         """What a result row says of the fold."""
-        named = {"dataset": os.path.basename(self.path), "target": self.target_name, "unit": ""}
-        return {**named, "fold": self.fold, "repetition": self.repetition}
+        return {"dataset": os.path.basename(self.path), "target": self.of_what, "unit": "", **self.fold_columns()}
 
 
 def own_specs(data: Mapping[str, Any]) -> list[OwnSpec]:
@@ -106,9 +91,7 @@ def own_specs(data: Mapping[str, Any]) -> list[OwnSpec]:
     for field in ("target", "drop"):
         if not isinstance(data[field], tuple | list) or not all(isinstance(name, str) for name in data[field]):
             raise ValueError(f"data.{field} must be a tuple of names of columns, got {data[field]!r}")
-    check_integer("data.folds", data["folds"], 2)
-    check_integer("data.repetitions", data["repetitions"], 1)
-    check_share("data.validation", data["validation"])
+    folds = [*every_fold(data)]
     first = OwnSpec(
         os.path.abspath(data["path"]),
         tuple(data["target"]),
@@ -124,8 +107,7 @@ def own_specs(data: Mapping[str, Any]) -> list[OwnSpec]:
     specs = [
         dataclasses.replace(first, target=target, repetition=repetition, fold=fold)
         for target in range(len(first.targets or load(first).target_names))
-        for repetition in range(data["repetitions"])
-        for fold in range(data["folds"])
+        for fold, repetition in folds
     ]
     if not reported:
         for spec in specs:
@@ -144,38 +126,29 @@ def _check_fold(spec: OwnSpec) -> None:
         what = f"{several:,} groups of column {spec.group!r}"
     if several <= spec.folds:
         raise ValueError(f"{spec.path}: {what} are too few for {spec.folds} folds; use fewer")
-    for split, found in folds_of(spec).items():
+    for part, found in folds_of(spec).items():
         if len(found) < LEAST_OF_A_SPLIT:
             raise ValueError(
-                f"{spec.path}: of {what} in {spec.folds} folds, {len(found)} rows are left to {VERBS[split]}; use "
+                f"{spec.path}: of {what} in {spec.folds} folds, {len(found)} rows are left to {VERBS[part]}; use "
                 f"fewer folds{', or no group with most of the rows' if spec.group else ''}"
             )
 
 
 def load(spec: OwnSpec) -> OwnTable:
     """The table of a spec; errors as `read_table`."""
-    return _load(spec.path, spec.targets, spec.group, spec.drop)
+    return load_table(spec.path, spec.targets, spec.group, spec.drop)
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path: str, targets: tuple[str, ...], group: str, drop: tuple[str, ...]) -> OwnTable:
+def load_table(path: str, targets: tuple[str, ...], group: str, drop: tuple[str, ...]) -> OwnTable:
+    """As `own_table.read_table`, kept until `ensure` is called."""
     return read_table(path, targets, group=group, drop=drop)
 
 
 def folds_of(spec: OwnSpec) -> dict[str, np.ndarray]:
     """Row numbers int32 of train, val and test; rows of one group are in one split."""
-    # scikit-learn is imported where it is used: it takes a second, which no other source should wait for.
-    from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold, ShuffleSplit
-
     table = load(spec)
-    rows, groups = np.arange(len(table.targets)), table.groups
-    outer = (KFold if groups is None else GroupKFold)(spec.folds, shuffle=True, random_state=spec.repetition)
-    others, test = next(itertools.islice(outer.split(rows, groups=groups), spec.fold, None))
-    draw = ShuffleSplit if groups is None else GroupShuffleSplit
-    inner = draw(1, test_size=spec.validation, random_state=spec.seed)
-    train, val = next(inner.split(others, groups=None if groups is None else groups[others]))
-    splits = {"train": np.sort(others[train]), "val": np.sort(others[val]), "test": test}
-    return {name: found.astype(np.int32) for name, found in splits.items()}
+    return split(spec, len(table.targets), table.groups)
 
 
 def encode(table: OwnTable, train: np.ndarray) -> np.ndarray:
@@ -281,7 +254,7 @@ def predictors(spec: OwnSpec, problem: Problem) -> dict[str, np.ndarray]:
 
 def ensure(specs: Sequence[OwnSpec], cache_dir: str | os.PathLike, progress: bool) -> None:
     """Nothing to fetch; the table is read anew, because it may have changed since this process looked."""
-    _load.cache_clear()
+    load_table.cache_clear()
     _problem.cache_clear()
     _inputs.cache_clear()
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from regcls_jax.checks import first_line
 from regcls_jax.store.files import digest
 
 TEXT, PARQUET, ARRAYS = (".csv", ".tsv", ".csv.gz", ".tsv.gz"), (".parquet", ".pq"), (".npz",)
@@ -110,7 +111,7 @@ def _frame(path: Path) -> pd.DataFrame:
         except ImportError:
             raise ValueError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from None
         except Exception as error:  # what a damaged file raises is pyarrow's own
-            raise ValueError(f"{path} is no readable Parquet file: {_first_line(error)}") from error
+            raise ValueError(f"{path} is no readable Parquet file: {first_line(error)}") from error
         header = [str(name) for name in frame.columns]
     elif path.name.endswith(TEXT):
         separator = "\t" if ".tsv" in path.name else ","
@@ -122,7 +123,7 @@ def _frame(path: Path) -> pd.DataFrame:
         except pd.errors.EmptyDataError:
             raise ValueError(f"{path} is empty") from None
         except (ValueError, OSError, EOFError) as error:
-            raise ValueError(f"{path} cannot be read as a table: {_first_line(error)}") from error
+            raise ValueError(f"{path} cannot be read as a table: {first_line(error)}") from error
         header = [str(name).strip() for name in first.iloc[0]]
         if len(header) < frame.shape[1] or not isinstance(frame.index, pd.RangeIndex):
             raise ValueError(f"{path}: its rows have more cells than the header has names ({len(header)})")
@@ -141,10 +142,6 @@ def _frame(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def _check_rows(path: Path, rows: int) -> None:
     if rows < LEAST_ROWS:
         raise ValueError(f"{path} has {rows} row(s); at least {LEAST_ROWS} are needed to compare anything")
@@ -157,7 +154,7 @@ def _features(path: Path, targets: Sequence[str], group: str, drop: Sequence[str
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
     except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is no readable .npz file: {_first_line(error)}") from error
+        raise ValueError(f"{path} is no readable .npz file: {first_line(error)}") from error
     if missing := [name for name in ("x", "y") if name not in arrays]:
         raise ValueError(f"{path} has no array {missing[0]!r}; it holds {_listed(list(arrays)) or 'nothing'}")
     x, y = arrays["x"], arrays["y"]
@@ -240,6 +237,14 @@ def _is_time(column: pd.Series) -> bool:
     return types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column)
 
 
+def _parsed(column: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """A column that is not of numbers as numbers, NaN where a cell is none; and which cells hold something else."""
+    read = pd.Series(np.nan, column.index)
+    if not _is_time(column):
+        read = pd.to_numeric(column.astype(object), errors="coerce")
+    return read, read.isna() & column.notna()
+
+
 def _read_as_numbers(path: Path, name: str, column: pd.Series) -> pd.Series:
     """A column of texts or objects as numbers where it holds numbers; itself where it holds texts.
 
@@ -247,8 +252,7 @@ def _read_as_numbers(path: Path, name: str, column: pd.Series) -> pd.Series:
     """
     if not _is_text(column):
         return column
-    read = pd.to_numeric(column.astype(object), errors="coerce")
-    bad = read.isna() & column.notna()
+    read, bad = _parsed(column)
     if column.isna().all() or bad.sum() > (1 - NUMBERS) * column.notna().sum():
         return column
     if bad.any():
@@ -263,10 +267,7 @@ def _read_as_numbers(path: Path, name: str, column: pd.Series) -> pd.Series:
 def _target(path: Path, name: str, column: pd.Series) -> np.ndarray:
     where = f"{path}, column {name!r}"
     if not pd.api.types.is_numeric_dtype(column):
-        read = pd.Series(np.nan, column.index)
-        if not _is_time(column):
-            read = pd.to_numeric(column.astype(object), errors="coerce")
-        bad = read.isna() & column.notna()
+        read, bad = _parsed(column)
         if bad.any():
             row = _first(bad)
             raise ValueError(f"{where}, row {row}: the target {str(column.iloc[row - 1])!r} is no number")

@@ -2,15 +2,14 @@
 
 import dataclasses
 import functools
-import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from regcls_jax.checks import check_integer, check_share
 from regcls_jax.config import check_keys
+from regcls_jax.data.cross_validation import FoldSpec, every_fold, split
 from regcls_jax.data.source import Problem, Source
 
 
@@ -44,11 +43,8 @@ DATA_FIELDS = {"dataset": None, "folds": 5, "repetitions": 1, "validation": 0.2}
 
 
 @dataclasses.dataclass(frozen=True)
-class TableSpec:
-    """One fold of one repetition of the cross-validation of a data set.
-
-    `folds` test sets per repetition; of the other rows the share `validation` is the validation set.
-    """
+class TableSpec(FoldSpec):
+    """One fold of one repetition of the cross-validation of a data set."""
 
     dataset: str
     fold: int
@@ -56,18 +52,10 @@ class TableSpec:
     folds: int
     validation: float
 
-    scenario = ""
-    key = 0
-
     @property
-    def name(self) -> str:
-        """The fold by name, for messages."""
-        return f"{self.dataset}/repetition {self.repetition}/fold {self.fold}"
-
-    @property
-    def seed(self) -> int:
-        """Every fold of every repetition has its own initial weights and order of samples."""
-        return self.repetition * self.folds + self.fold
+    def of_what(self) -> str:
+        """The data set."""
+        return self.dataset
 
     @property
     def shared(self) -> str:
@@ -81,8 +69,7 @@ class TableSpec:
     def columns(self) -> dict[str, Any]:
         """What a result row says of the fold."""
         table = load(self.dataset)
-        named = {"dataset": self.dataset, "target": table.target, "unit": table.unit}
-        return {**named, "fold": self.fold, "repetition": self.repetition}
+        return {"dataset": self.dataset, "target": table.target, "unit": table.unit, **self.fold_columns()}
 
 
 def table_specs(data: Mapping[str, Any]) -> list[TableSpec]:
@@ -91,13 +78,9 @@ def table_specs(data: Mapping[str, Any]) -> list[TableSpec]:
     data = {**DATA_FIELDS, **data}
     if not isinstance(data["dataset"], str) or data["dataset"] not in TABLES:
         raise ValueError(f"unknown data.dataset {data['dataset']!r}; one of {', '.join(TABLES)}")
-    check_integer("data.folds", data["folds"], 2)
-    check_integer("data.repetitions", data["repetitions"], 1)
-    check_share("data.validation", data["validation"])
     return [
         TableSpec(data["dataset"], fold, repetition, data["folds"], data["validation"])
-        for repetition in range(data["repetitions"])
-        for fold in range(data["folds"])
+        for fold, repetition in every_fold(data)
     ]
 
 
@@ -109,14 +92,8 @@ def load(dataset: str) -> Table:
 
 def read(spec: TableSpec, cache_dir: str | os.PathLike) -> Problem:
     """One fold: the table, and the row numbers of train, val and test."""
-    from sklearn.model_selection import KFold, train_test_split
-
     table = load(spec.dataset)
-    folds = KFold(spec.folds, shuffle=True, random_state=spec.repetition).split(table.inputs)
-    others, test = next(itertools.islice(folds, spec.fold, None))
-    train, val = train_test_split(others, test_size=spec.validation, random_state=spec.seed)
-    splits = {"train": np.sort(train), "val": np.sort(val), "test": test}
-    return Problem(table.inputs, table.targets, {name: rows.astype(np.int32) for name, rows in splits.items()})
+    return Problem(table.inputs, table.targets, split(spec, len(table.targets)))
 
 
 def ensure(specs: Sequence[TableSpec], cache_dir: str | os.PathLike, progress: bool) -> None:

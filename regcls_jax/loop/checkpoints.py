@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PolicyCheckpointInfo, PreservationContext, PreservationPolicy
 
+from regcls_jax.checks import first_line
 from regcls_jax.store.files import digest, signed, verified
 
 METRIC = "selected"
@@ -40,13 +41,9 @@ def _network(state: Any) -> str:
     return hashlib.blake2b("\n".join(named).encode(), digest_size=8).hexdigest()
 
 
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def _damaged(path: Any, error: Exception) -> OSError:
     return OSError(
-        f"{path} cannot be restored: {_reason(error)}; remove that folder to go on from the checkpoint before "
+        f"{path} cannot be restored: {first_line(error)}; remove that folder to go on from the checkpoint before "
         "it, or the folder of the run to train it again"
     )
 
@@ -142,8 +139,8 @@ class Checkpoints:
             yield
         except Exception as error:  # a full disk is a ValueError, an OSError or a RuntimeError, as it comes
             raise OSError(
-                f"{self._manager.directory}: no checkpoint can be written: {_reason(error)}; once that is mended (is "
-                "the disk full?), the same command goes on from the last one"
+                f"{self._manager.directory}: no checkpoint can be written: {first_line(error)}; once that is mended "
+                "(is the disk full?), the same command goes on from the last one"
             ) from error
 
     @property
