@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from resnet_worker import Program, Training
-from worker import Answer, serve
+from worker import Answer, serve, timed
 
 from regcls_jax.data.depth.splits import DepthSplit
 from regcls_jax.data.prepared import Prepared
@@ -49,7 +49,7 @@ def training(settings: tuple[tuple[str, Any], ...]) -> Training:
 
 def answer(run: Mapping[str, Any]) -> Answer:
     """Seconds and core-seconds of one step; the first request of a run compiles it and makes one step before."""
-    return training(tuple(run.items())).timed()
+    return timed(training(tuple(run.items())).advance)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pandas as pd
 
 from regcls_jax.loop.age import AgeRun
 from regcls_jax.models.batch_norm import BatchNorm
-from regcls_jax.models.by_platform import PointwiseConv, SquareConv
+from regcls_jax.models.by_platform import SquareConv
 from regcls_jax.models.resnet import resnet
 
 
@@ -50,7 +50,7 @@ def network(run: AgeRun) -> Network:
     return layers_of(resnet(run.depth, width=run.width, classes=run.classes), (run.image_size, run.image_size))
 
 
-Layers = nn.Conv | nn.Dense | PointwiseConv | SquareConv
+Layers = nn.Conv | nn.Dense | SquareConv
 
 
 def window_of(layer: Layers) -> tuple[Any, ...]:
@@ -59,7 +59,7 @@ def window_of(layer: Layers) -> tuple[Any, ...]:
         return layer.kernel_size, layer.strides
     if isinstance(layer, SquareConv):
         return (layer.size, layer.size), layer.stride
-    return ((1, 1), layer.stride) if isinstance(layer, PointwiseConv) else ()
+    return ()
 
 
 def layers_of(model: nn.Module, size: tuple[int, int], own: Callable[..., Iterable[Layer]] | None = None) -> Network:

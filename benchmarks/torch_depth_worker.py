@@ -5,15 +5,14 @@ transposed convolution, ReLU and a 1x1 convolution.
 """
 
 import functools
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate, mse_loss
-from torch_resnet_worker import LAYOUTS, Block, conv
-from worker import Answer, serve
+from torch_resnet_worker import LAYOUTS, conv, stages
+from worker import Answer, serve, timed
 
 from regcls_jax.devices import cores
 from regcls_jax.loop.depth import DepthRun
@@ -45,18 +44,8 @@ class Net(nn.Module):
 
     def __init__(self, run: DepthRun) -> None:
         super().__init__()
-        ours = depth.depth_network(run.layers, width=run.width)
-        self.stem = nn.Sequential(conv(3, run.width, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
-        self.stages = nn.ModuleList()
-        channels, of_stages = run.width, []
-        for stage, size in enumerate(ours.stage_sizes):
-            blocks = []
-            for index in range(size):
-                block = ours.block(run.width * 2**stage, 2 if stage > 0 and index == 0 else 1, ours.dtype)
-                blocks.append(Block(channels, block))
-                channels = block.expansion * block.width
-            self.stages.append(nn.Sequential(*blocks))
-            of_stages.append(channels)
+        self.stem, made, of_stages = stages(depth.depth_network(run.layers, width=run.width))
+        self.stages, channels = nn.ModuleList(made), of_stages[-1]
         features = channels // 2
         self.reduced = nn.Sequential(conv(channels, features, 1, 1), nn.ReLU(inplace=True))
         widths = [features, *(max(features >> index, 1) for index in range(1, len(of_stages) + 1))]
@@ -121,10 +110,7 @@ training = functools.lru_cache(maxsize=len(LAYOUTS))(
 
 def answer(run: Mapping[str, Any], layout: str) -> Answer:
     """Seconds and core-seconds of one step; the first call makes one before the clock starts."""
-    trained = training(tuple(run.items()), layout)
-    clock, used = time.perf_counter(), time.process_time()
-    trained.advance()
-    return {"seconds": time.perf_counter() - clock, "core_seconds": time.process_time() - used}
+    return timed(training(tuple(run.items()), layout).advance)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """Times a PyTorch training step of the same network, batch and loss: on all cores, with fused Adam, data in memory."""
 
 import functools
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from resnet_cost import image_run
 from torch import nn
-from worker import Answer, serve
+from worker import Answer, serve, timed
 
 from regcls_jax.devices import cores
 from regcls_jax.loop.age import AgeRun
@@ -40,21 +39,28 @@ class Block(nn.Module):
         return torch.relu_(self.layers(x) + self.shortcut(x))
 
 
+def stages(ours: Any) -> tuple[nn.Sequential, list[nn.Sequential], list[int]]:
+    """The stem, the stages and the channels of each, as a ResNet or depth network of ours has them."""
+    stem = nn.Sequential(conv(3, ours.width, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+    channels, made, of_stages = ours.width, [], []
+    for stage, size in enumerate(ours.stage_sizes):
+        blocks = []
+        for index in range(size):
+            block = ours.block(ours.width * 2**stage, 2 if stage > 0 and index == 0 else 1, ours.dtype)
+            blocks.append(Block(channels, block))
+            channels = block.expansion * block.width
+        made.append(nn.Sequential(*blocks))
+        of_stages.append(channels)
+    return stem, made, of_stages
+
+
 class Net(nn.Module):
     """ResNet with a value head and, if there are classes, a class head."""
 
     def __init__(self, run: AgeRun) -> None:
         super().__init__()
-        ours = resnet.resnet(run.depth, width=run.width)
-        layers = [conv(3, run.width, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
-        channels = run.width
-        for stage, size in enumerate(ours.stage_sizes):
-            for index in range(size):
-                stride = 2 if stage > 0 and index == 0 else 1
-                block = ours.block(run.width * 2**stage, stride, ours.dtype)
-                layers.append(Block(channels, block))
-                channels = block.expansion * block.width
-        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        stem, made, (*_, channels) = stages(resnet.resnet(run.depth, width=run.width))
+        self.trunk = nn.Sequential(stem, *made, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.value = nn.Linear(channels, 1)
         self.classes = nn.Linear(channels, run.classes) if run.classes else None
 
@@ -89,10 +95,7 @@ training = functools.lru_cache(maxsize=len(LAYOUTS))(Training)
 
 def answer(run: Mapping[str, Any], layout: str) -> Answer:
     """Seconds and core-seconds of one step; the first call makes one before the clock starts."""
-    trained = training(image_run(run), layout)
-    clock, used = time.perf_counter(), time.process_time()
-    trained.advance()
-    return {"seconds": time.perf_counter() - clock, "core_seconds": time.process_time() - used}
+    return timed(training(image_run(run), layout).advance)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -65,6 +66,13 @@ def ask_together(workers: Sequence[Worker], **request: Any) -> list[Answer]:
     for worker in workers:
         worker.start(request)
     return [worker.finish() for worker in workers]
+
+
+def timed(advance: Callable[[], None]) -> Answer:
+    """Seconds and core-seconds of one step."""
+    clock, used = time.perf_counter(), time.process_time()
+    advance()
+    return {"seconds": time.perf_counter() - clock, "core_seconds": time.process_time() - used}
 
 
 def serve(measure: Callable[..., Answer]) -> None:

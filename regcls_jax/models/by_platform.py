@@ -15,8 +15,8 @@ from jax.typing import DTypeLike
 
 # From so many output channels on, products are faster on CPU than the gradient of the weights as a convolution ...
 WIDE = 64
-# ... where the inputs of one of them take at most this much memory.
-MOST_BYTES = 1 << 29
+# ... where the inputs of one of them take at most this much memory: XLA holds those of several layers at once.
+MOST_BYTES = 1 << 25
 
 
 def _as_product(x: Array, kernel: Array) -> Array:
@@ -27,25 +27,6 @@ def _as_product(x: Array, kernel: Array) -> Array:
 def _as_convolution(x: Array, kernel: Array, stride: int = 1, padding: int = 0) -> Array:
     around = ((padding, padding),) * 2
     return lax.conv_general_dilated(x, kernel, (stride, stride), around, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-class PointwiseConv(nn.Module):
-    """A 1x1 convolution without bias: x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), features].
-
-    The same parameter and numbers as `nn.Conv(features, (1, 1), stride, use_bias=False)`.
-    """
-
-    features: int
-    stride: int = 1
-    dtype: DTypeLike = jnp.float32
-    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", self.kernel_init, (1, 1, x.shape[-1], self.features), jnp.float32)
-        # Rows and columns a stride skips are dropped first: of the product they would be computed for nothing.
-        x, kernel = x[:, :: self.stride, :: self.stride].astype(self.dtype), kernel.astype(self.dtype)
-        return lax.platform_dependent(x, kernel, cpu=_as_product, default=_as_convolution)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -111,6 +92,11 @@ class SquareConv(nn.Module):
     def __call__(self, x: Array) -> Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
-        size = math.prod(x.shape) // self.stride**2 * self.size * kernel.dtype.itemsize
-        convolve = _wide if self.features >= WIDE and size <= MOST_BYTES else _as_convolution
-        return convolve(x.astype(self.dtype), kernel, self.stride, self.size // 2)
+        x = x.astype(self.dtype)
+        if self.size == 1:
+            # Rows and columns a stride skips are dropped first: of the product they would be computed for nothing.
+            x = x[:, :: self.stride, :: self.stride]
+            return lax.platform_dependent(x, kernel, cpu=_as_product, default=_as_convolution)
+        copied = math.prod(x.shape) // self.stride**2 * self.size * kernel.dtype.itemsize
+        convolve = _wide if self.features >= WIDE and copied <= MOST_BYTES else _as_convolution
+        return convolve(x, kernel, self.stride, self.size // 2)

@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
-from regcls_jax.models.by_platform import PointwiseConv, SquareConv
+from regcls_jax.models.by_platform import SquareConv
 from regcls_jax.models.initializers import HE_NORMAL, TORCH_UNIFORM, torch_bias
 from regcls_jax.prediction import Prediction
 
@@ -20,13 +20,11 @@ def conv(
     dtype: DTypeLike,
     name: str,
     kernel_init: nn.initializers.Initializer = HE_NORMAL,
-) -> SquareConv | PointwiseConv:
+) -> SquareConv:
     """A convolution without bias, padded by kernel // 2 on every side.
 
     Not "SAME": with stride 2 that pads one side only, and the output moves by a pixel against PyTorch's.
     """
-    if kernel == 1:
-        return PointwiseConv(features, stride, dtype, kernel_init, name=name)
     return SquareConv(features, kernel, stride, dtype, kernel_init, name=name)
 
 

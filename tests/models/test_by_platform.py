@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from regcls_jax.models import by_platform
-from regcls_jax.models.by_platform import PointwiseConv, SquareConv
+from regcls_jax.models.by_platform import SquareConv
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (3, 7, 10, 6))
@@ -25,18 +25,12 @@ def flax_conv(size, stride, dtype, features):
     return nn.Conv(features, (size, size), stride, padding=size // 2, use_bias=False, dtype=dtype)
 
 
-def own_conv(size, stride, dtype, features):
-    if size == 1:
-        return PointwiseConv(features, stride, dtype)
-    return SquareConv(features, size, stride, dtype)
-
-
 # 4 features are few enough for XLA's own gradient, 64 are not.
 @pytest.mark.parametrize(("size", "features"), [(1, 4), (3, 4), (3, 64), (5, 64), (7, 64)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)])
 def test_equals_flax(size, features, stride, dtype, tolerance):
-    layer, theirs = own_conv(size, stride, dtype, features), flax_conv(size, stride, dtype, features)
+    layer, theirs = SquareConv(features, size, stride, dtype), flax_conv(size, stride, dtype, features)
     variables = layer.init(KEY, X)
     jax.tree.map(np.testing.assert_array_equal, variables, theirs.init(KEY, X))
     got, expected = value_and_gradients(layer, variables, X), value_and_gradients(theirs, variables, X)
@@ -60,7 +54,7 @@ def test_program_follows_the_platform_it_is_compiled_for(platform, monkeypatch):
     """No program carries both: what the other platform would do is gone before XLA sees it."""
     on_cpu = platform == "cpu"
     # Forward and two gradients.
-    assert products_and_convolutions(PointwiseConv(4), platform) == ((3, 0) if on_cpu else (0, 3))
+    assert products_and_convolutions(SquareConv(4, 1), platform) == ((3, 0) if on_cpu else (0, 3))
     # The gradient of a kernel is a product for each of its rows.
     assert products_and_convolutions(SquareConv(64, 3), platform) == ((3, 2) if on_cpu else (0, 3))
     assert products_and_convolutions(SquareConv(4, 3), platform) == (0, 3)
