@@ -1,4 +1,4 @@
-"""Should I add a classification loss to my regression? Answers for a table, with evidence, in a minute or two.
+"""Should I add a classification loss to my regression? Answers for a table, with evidence, in minutes.
 
 python launch/advise.py --data=table.csv --target=COLUMN --workdir=runs/own [--group=COLUMN] [--drop=COLUMN]
 python launch/advise.py --data=features.npz --workdir=runs/features        # arrays x [n, D] and y [n]
@@ -7,6 +7,7 @@ A killed run continues with the same command; started several times, it shares t
 """
 
 import sys
+from pathlib import Path
 
 from absl import flags
 
@@ -25,8 +26,7 @@ FOLDS = flags.DEFINE_integer(
 )
 REPETITIONS = flags.DEFINE_integer("repetitions", None, "How often it is repeated; by default by rows.", lower_bound=1)
 HTML = define_path("html", None, "File of the page; by default <workdir>/report.html.")
-CONFIG = cli.define_config("What is compared.", default=cli.OWN_CONFIG)
-CACHE_DIR = define_path("cache_dir", cli.CACHE_DIR, "Folder of generated data sets.")
+CONFIG = cli.define_config("What is compared.", default=str(Path(__file__).parents[1] / "configs" / "own.py"))
 DEVICES = flags.DEFINE_integer("devices", None, "Simulated CPU devices; one per core by default.", lower_bound=1)
 PLATFORM = cli.define_platform()
 
@@ -45,7 +45,7 @@ def main() -> None:
     from regcls_jax.study.engine import run_study
 
     print(devices.start(PLATFORM.value, DEVICES.value), flush=True)
-    run_study(config, WORKDIR.value, CACHE_DIR.value, command=" ".join(["python", *sys.argv]))
+    run_study(config, WORKDIR.value, cli.CACHE_DIR, command=" ".join(["python", *sys.argv]))
 
     from regcls_jax.report.build import build, publish  # here, because figures take memory that the trainings may need
     from regcls_jax.report.page import page

@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 
 from regcls_jax import binning
-from regcls_jax.data.own import DATA_FIELDS, ranges
-from regcls_jax.data.own_table import OwnTable, read_table
+from regcls_jax.data.own import DATA_FIELDS, load_table, ranges
+from regcls_jax.data.own_table import OwnTable
 from regcls_jax.metrics.shots import SHOTS
 
 # Rows from which on a table is large: larger batches, and no repetition of the cross-validation.
 LARGE = 20_000
-# Training rows that a training sees in all, repetitions counted, within a least and a most number of epochs.
+# Rows that a training sees in all its epochs, of which there are a least and a most number.
 SEEN, EPOCHS = 250_000, (20, 100)
-
-
 # Training rows that there must be for every class.
 ROWS_OF_A_CLASS = 2
 
@@ -54,9 +52,10 @@ def fill_in(
     Raises:
       OSError, ValueError: see `own_table.read_table`; or too few rows for any class count of an arm.
     """
-    table = read_table(given["path"], given["target"], group=given["group"], drop=given["drop"])
+    path = os.path.abspath(given["path"])
+    table = load_table(path, given["target"], given["group"], given["drop"])
     own = effort(len(table.targets))
-    found = {"path": os.path.abspath(given["path"]), "target": table.target_names, "digest": table.digest}
+    found = {"path": path, "target": table.target_names, "digest": table.digest}
     data = {**DATA_FIELDS, "repetitions": own.pop("repetitions"), **config["data"], **given, **asked, **found}
     trained = len(table.targets) * (1 - 1 / data["folds"]) * (1 - data["validation"])
     arms = {name: _with_room(name, arm, int(trained / ROWS_OF_A_CLASS)) for name, arm in config["arms"].items()}

@@ -21,9 +21,6 @@ CACHE_DIR = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/
 # Where launch/prepare.py puts image data sets, and launch/train.py looks for them.
 PREPARED_DIR = os.path.join(CACHE_DIR, "tfds")
 
-# The config of launch/advise.py, beside this package in a checkout.
-OWN_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "own.py")
-
 DEBUG = flags.DEFINE_bool("debug", False, "Show where in the code an error comes from.")
 # --config.run.lam=2, --config.run.lam 2, --config.run.lds, --noconfig.run.lds
 CHANGE = re.compile(r"--?(?P<no>no)?config\.(?P<path>[^=]+)(=(?P<typed>.*))?", re.DOTALL)

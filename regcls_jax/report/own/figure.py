@@ -18,7 +18,7 @@ from regcls_jax.store.groups import GroupResults
 COLORS = {PLAIN: "0.35", CLASSES: "#0072b2", WEIGHTING: "#d55e00", REFERENCE: "#009e73"}
 RANGES = {"many": "0.55", "medium": "#e69f00", "few": "#d55e00"}
 PANELS = {"mae": "all rows", "rare_mae": "rare targets"}
-# A model that changes an error by more than this (per cent) would hide all others; its line ends in an arrow.
+# A model that changes an error by more than this (per cent) would hide all others; it is drawn here, with its number.
 WIDEST = 60.0
 
 
@@ -45,7 +45,7 @@ def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
 def _changes(axes: Axes, found: Scores, target: str, measure: str, arms: list[str]) -> None:
     axes.axvline(0, color="0.6", linewidth=1)
     for place, arm in enumerate(arms):
-        one = change(found, target, measure, arm, several=len(arms) + 2)  # the constants, which are not drawn
+        one = change(found, target, measure, arm, several=len(found.families))
         if not np.isfinite(one.mean):
             continue
         color, (low, high) = COLORS[found.families[arm]], one.interval

@@ -94,7 +94,7 @@ def _changes(found: Scores, target: str) -> Table:
     for arm in arms:
         cells = {"arm": label(arm), "kind": found.families[arm]}
         for measure, title in MEASURES.items():
-            cells[title] = said(change(found, target, measure, arm, several=len(arms)))
+            cells[title] = said(change(found, target, measure, arm, several=len(found.families)))
         lines.append(cells)
     frame = pd.DataFrame(lines)
     note = (

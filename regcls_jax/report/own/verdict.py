@@ -42,6 +42,13 @@ class Answer(NamedTuple):
     arm: str | None
 
 
+# Whether classes help, and whether weighting does.
+WEIGHTING_VERBS = {
+    (True, True): "helps, too",
+    (True, False): "does not help",
+    (False, True): "helps",
+    (False, False): "does not help, either",
+}
 # What the verdict compares: classes and weighting with plain regression, on all rows and on rare ones.
 ASKED = 4
 
@@ -106,9 +113,7 @@ def answer(scores: Scores, target: str) -> Answer:
         headline = f"{word}: {named} by {_effects(found[CLASSES])}."
     sentences = []
     if WEIGHTING in found:
-        helped = CLASSES in found and _is_gain(found[CLASSES])
-        verb = "helps" + (", too" if helped else "") if _is_gain(found[WEIGHTING]) else "does not help"
-        verb += "" if helped or _is_gain(found[WEIGHTING]) else ", either"
+        verb = WEIGHTING_VERBS[_is_gain(found.get(CLASSES, {})), _is_gain(found[WEIGHTING])]
         sentences.append(
             f"Weighting the loss, by density or error (mostly {label(str(usual[WEIGHTING]))}), {verb}: "
             f"{_effects(found[WEIGHTING])}."
@@ -123,9 +128,8 @@ def answer(scores: Scores, target: str) -> Answer:
 
 def _better_reference(scores: Scores, target: str) -> str | None:
     """The reference with the lowest error, if it beats every kind of networks."""
-    names = {"boosting": "Gradient boosting", "ridge": "Ridge regression"}
     means = scores.of(target, "mae").mean()
-    there = [name for name in names if name in means and np.isfinite(means[name])]
+    there = [name for name in ("boosting", "ridge") if name in means and np.isfinite(means[name])]
     if not there:
         return None
     best = min(there, key=lambda name: means[name])
@@ -134,7 +138,8 @@ def _better_reference(scores: Scores, target: str) -> str | None:
     if not all(each.effect == HELPS for each in against):
         return None
     least = max(against, key=lambda each: each.mean)
-    return f"{names[best]} beats every network here ({said(least)} MAE against {least.baseline} networks): use it."
+    against_least = f"{said(least)} MAE against {least.baseline} networks"
+    return f"{label(best).capitalize()} beats every network here ({against_least}): use it."
 
 
 def _beside(means: pd.Series) -> str:
