@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from regcls_jax.config import check_variant
 
 STANDARDISED = {"output": "standardised", "loss_in": "std"}
-CLASSES = {**STANDARDISED, "lam": (0.1, 1.0, 10.0, 100.0), "classes": (8, 20, 50)}
+CLASSES = {**STANDARDISED, "lam": (0.1, 1.0, 10.0, 100.0), "classes": (8, 16, 48)}
 NOISE = {"output": "standardised", "noise_in": "std", "noise_sigma": (0.1, 0.3, 1.0)}
 ARMS: dict[str, dict[str, Any]] = {
     "reg": {},
@@ -47,9 +47,11 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.run = {
         **{"hidden": (64, 32), "inputs": "standardised", "best_on": "val", "schedule": "cosine"},
         **{"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (0.0, 1e-3, 1e-2, 1e-1), "decay": "decoupled"},
+        "program": "shared",
     }
     config.arms = ARMS
     config.budget = 6
+    config.chunk = 16  # such small networks cost more to start than to compute
     if variant != "full":
         config.arms = {arm: ARMS[arm] for arm in ("reg", "reg_std", "reg_cls", "reg_cls_bal", "cls_head", "lds")}
         config.budget = 3

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 PLATFORMS = ("any", "cpu", "gpu", "tpu")
+# Up to so many cores none is free to compile a piece of a program.
+FEW_CORES = 4
 
 
 def cores() -> int:
@@ -18,11 +20,15 @@ def configure_cpu(devices: int | None = None) -> None:
     """One simulated CPU device per core (or `devices`), and full-width vectors. Call before the first use of JAX.
 
     Has no effect on GPU and TPU, and never overrides XLA flags that the user has set. The vector width makes training
-    with 1,024 classes 14 % faster on an AVX-512 machine (benchmarks/), and nothing elsewhere.
+    with 1,024 classes 14 % faster on an AVX-512 machine (benchmarks/), and nothing elsewhere. With few cores a program
+    is compiled in one piece: a fifth less work than in pieces side by side, and the devices train another meanwhile.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_prefer_vector_width" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_prefer_vector_width=512".strip()
+    settings = {"xla_cpu_prefer_vector_width": "512"}
+    if cores() <= FEW_CORES:
+        settings["xla_cpu_parallel_codegen_split_count"] = "1"
+    added = [f"--{name}={value}" for name, value in settings.items() if name not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([flags, *added]).strip()
 
     import jax
 

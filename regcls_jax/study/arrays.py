@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -17,7 +16,7 @@ from regcls_jax.priors import MixturePrior
 from regcls_jax.study.plan import Order, Part, Sized, order_of, orders_of
 from regcls_jax.study.runs import Run, TrainingSet
 from regcls_jax.study.trace import TraceArrays
-from regcls_jax.study.train import SEPARATE_MODEL, TRACED, Arrays, RunArrays, Shape
+from regcls_jax.study.train import PREDICTED_BY, SEPARATE_MODEL, TRACED, Arrays, RunArrays, Shape
 
 ALIGNMENT = 64  # bytes; of the arrays of XLA:CPU
 COPIED_BYTES = 1 << 24  # of a data set at a time
@@ -83,14 +82,16 @@ def run_keys(runs: Sequence[Run]) -> jax.Array:
     Arms, and problems of one seed and key (in 1-D: samplings and scenarios of one function), share it.
     """
 
-    def key(seed: jax.Array, problem: jax.Array, separate: jax.Array) -> jax.Array:
-        shared = jax.random.fold_in(jax.random.key(seed), problem)
-        return jnp.where(separate, jax.random.fold_in(shared, SEPARATE_MODEL), shared)
+    separate = [run.initial_weights == "separate" and run.classes > 0 for run in runs]
+    keys = [_key(run.seed, run.data.key, of_run) for run, of_run in zip(runs, separate, strict=True)]
+    return jax.random.wrap_key_data(jax.device_put(np.stack(keys)))
 
-    seeds = jnp.array([run.seed for run in runs])
-    problems = jnp.array([run.data.key for run in runs])
-    separate = jnp.array([run.initial_weights == "separate" and run.classes > 0 for run in runs])
-    return jax.vmap(key)(seeds, problems, separate)
+
+# One at a time: all of a part together would be compiled for every number of them.
+@functools.lru_cache(maxsize=1 << 14)
+def _key(seed: int, problem: int, separate: bool) -> np.ndarray:
+    key = jax.random.fold_in(jax.random.key(seed), problem)
+    return np.asarray(jax.random.key_data(jax.random.fold_in(key, SEPARATE_MODEL) if separate else key))
 
 
 class LastData:
@@ -350,5 +351,6 @@ def _run_arrays(
         training_set=array([at.sets[run.trained_on] for run in members], np.int32),
         order=array([at.orders[order_of(run, sizes[run.trained_on])] for run in members], np.int32),
         key=run_keys(members).reshape(shape),
+        decoding=array([PREDICTED_BY.index(run.decoded) for run in members], np.int32),
         numbers={name: array([getattr(run, name) for run in members]) for name in traced},
     )

@@ -153,7 +153,20 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         "best_on": list(sized.splits).index(run.best_on) if run.best_on else -1,
         "trace_points": 0 if run.trace == "none" else run.components,
     }
+    if run.program == "shared":
+        derived |= _shared(run, sized)
     return Shape(**derived, **{name: getattr(run, name) for name in Shape._fields if name not in derived})
+
+
+def _shared(run: Run, sized: Sized) -> dict[str, Any]:
+    """The settings of a shape that do the same for a run as its own do, and serve others, too."""
+    found: dict[str, Any] = {"weighted": True}  # by 1
+    if run.output == "target" and run.loss.prior == "none":
+        found |= {"output": "standardised", "loss_in": "std"}  # by 0 and 1
+    if sized.bins:
+        # Keep probabilities of 1, and the rule of decoding as a number.
+        found |= {"classes": padded_classes(sized.bins.classes), "balanced": True, "decoded": "any"}
+    return found
 
 
 def chunk_size(shape: Shape, platform: str) -> int:

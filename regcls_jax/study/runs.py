@@ -65,6 +65,10 @@ class Run(Method):
     # What predicts: the value head, or the class probabilities, decoded by a rule of `binning.decode`.
     decoded: str = choice("value", ("value", *DECODINGS))
 
+    # "shared": one compiled program for uniform and equalised classes and all that may predict, and one for weighted
+    # and unweighted losses, raw and standardised outputs. Saves seconds of compilation each; steps do a little more.
+    program: str = choice("own", ("own", "shared"))
+
     # What noise_sigma and noise_learning_rate are in: target units, or standard deviations of the training targets.
     noise_in: str = choice("target", ("target", "std"))
 

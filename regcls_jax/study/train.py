@@ -35,6 +35,9 @@ BLOCK_BYTES = 1 << 22
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
 
+# What may predict: the value head, or the class probabilities by a rule.
+PREDICTED_BY = ("value", *binning.DECODINGS)
+
 
 class Shape(NamedTuple):
     """The settings that need a program of their own: each changes shapes or operations. Fields are as in `runs.Run`."""
@@ -73,6 +76,7 @@ class RunArrays(NamedTuple, Generic[ArrayT]):
     training_set: ArrayT  # index into the arrays
     order: ArrayT  # index into the arrays
     key: Array  # random key
+    decoding: ArrayT  # index into PREDICTED_BY, read where the shape's is "any"
     numbers: dict[str, ArrayT]  # by field of a run
 
 
@@ -138,12 +142,13 @@ class Own(NamedTuple):
     set: Array
     problem: Array
     data: Array
+    decoding: Array
 
     @classmethod
     def of(cls, arrays: Arrays[Array], run: RunArrays[Array]) -> "Own":
         """Looks up the indices once, not in every step."""
         problem = arrays.problem[run.training_set]
-        return cls(arrays, run.training_set, problem, arrays.data[problem])
+        return cls(arrays, run.training_set, problem, arrays.data[problem], run.decoding)
 
     def inputs(self, rows: Array) -> Array:
         """Inputs [..., D] of some rows of the data set, standardised where the run asks for it."""
@@ -175,11 +180,17 @@ class Own(NamedTuple):
         """What the noise scale of Balanced MSE is in, in target units."""
         return self.arrays.std[self.set] if shape.noise_in == "std" else 1.0
 
-    def decoded(self, shape: Shape, logits: Array) -> Array:
-        """The value that `logits` [m, C] say, in target units; padding has no probability."""
+    def predicted(self, shape: Shape, prediction: Prediction) -> Array:
+        """What a run predicts, in target units: its value, or what its logits say; padding has no probability."""
+        if shape.decoded == "value" or prediction.logits is None:
+            return self.value(shape, prediction)
         real = jnp.arange(shape.classes) < self.arrays.classes[self.set]
-        probabilities = jax.nn.softmax(jnp.where(real, logits, -jnp.inf), axis=-1)
-        return binning.decode(probabilities, self.arrays.edges[self.set], shape.decoded)
+        probabilities = jax.nn.softmax(jnp.where(real, prediction.logits.T, -jnp.inf), axis=-1)
+        decode: Any = functools.partial(binning.decode, probabilities, self.arrays.edges[self.set])
+        if shape.decoded != "any":
+            return decode(shape.decoded)
+        every = [self.value(shape, prediction), *map(decode, binning.DECODINGS)]
+        return jax.lax.select_n(jnp.broadcast_to(self.decoding, every[0].shape), *every)
 
 
 def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
@@ -329,7 +340,7 @@ def _train(
         steps = batches if arrays.trace is None else jnp.where(number < 0, 0, batches)
         state = jax.lax.fori_loop(0, steps, step, state)
         if best is not None:
-            errors = _split_errors(shape, own, state.params["model"], shape.best_on)
+            errors, _ = _split_errors(shape, own, state.params["model"], shape.best_on)
             # Not the untrained model, which a trace looks at first.
             mse = jnp.where(number < 0, jnp.inf, errors.squared / errors.count)
             now = _Best(mse, state.params)
@@ -351,11 +362,12 @@ def _train(
     return state.params if best is None else best.params, trace
 
 
-def _split_errors(shape: Shape, own: Own, params: optax.Params, split: Array | int) -> ErrorSums:
-    """Error sums of a run on one evaluation split."""
+def _split_errors(shape: Shape, own: Own, params: optax.Params, split: Array | int) -> tuple[ErrorSums, Array]:
+    """Error sums of a run on one evaluation split, and what it predicts there."""
     rows = own.arrays.eval_rows[own.problem, split]
     real = jnp.arange(len(rows)) < own.arrays.eval_sizes[own.problem, split]
-    return error_sums(_values(shape, own, params, rows), own.targets(rows), real)
+    values = _values(shape, own, params, rows)
+    return error_sums(values, own.targets(rows), real), values
 
 
 def _values(shape: Shape, own: Own, params: optax.Params, rows: Array) -> Array:
@@ -365,7 +377,7 @@ def _values(shape: Shape, own: Own, params: optax.Params, rows: Array) -> Array:
 
     def of(rows: Array) -> Array:
         prediction: Any = network(shape, classes=by_class).apply({"params": used}, own.inputs(rows).T)
-        return own.decoded(shape, prediction.logits.T) if by_class else own.value(shape, prediction)
+        return own.predicted(shape, prediction)
 
     block = max(1, BLOCK_BYTES // (4 * own.arrays.inputs.shape[-1]))
     if len(rows) <= block:
@@ -380,11 +392,10 @@ def _evaluate(
 ) -> tuple[ErrorSums, Array | None]:
     """Error sums [S] of a run on every evaluation split, and its predictions on those that are to be kept."""
     own = Own.of(arrays, run)
-    errors = jax.vmap(functools.partial(_split_errors, shape, own, params))(jnp.arange(arrays.eval_rows.shape[1]))
-    if not keep_values:
-        return errors, None
-    kept = [_values(shape, own, params, arrays.eval_rows[own.problem, split]) for split in keep_values]
-    return errors, jnp.stack(kept)
+    errors, values = jax.vmap(functools.partial(_split_errors, shape, own, params))(
+        jnp.arange(arrays.eval_rows.shape[1])
+    )
+    return errors, values[jnp.array(keep_values)] if keep_values else None
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "mesh", "keep_params", "keep_values"))
@@ -413,6 +424,7 @@ def train_runs(
     def chunk(arrays: Arrays[Array], runs_and_batches: tuple[RunArrays[Array], Array]) -> Trained:
         runs, batches = runs_and_batches
 
+        @jax.jit  # so that it is traced once, for `eval_shape` and for `cond`
         def trained(runs: RunArrays[Array]) -> Trained:
             params, trace = jax.vmap(functools.partial(_train, shape, arrays, batches))(runs)
             # One run at a time: predictions on whole splits take most of the memory here.

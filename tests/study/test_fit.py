@@ -16,6 +16,7 @@ from regcls_jax.losses.registry import AUXILIARY, REGRESSION, AuxiliaryLoss
 from regcls_jax.models.mlp import MLP
 from regcls_jax.study.arrays import run_keys, sample_orders
 from regcls_jax.study.fit import fit, predict
+from regcls_jax.study.plan import measure, shape_of
 from regcls_jax.study.runs import Run
 from regcls_jax.study.train import INITIAL_WEIGHTS
 
@@ -202,3 +203,37 @@ def test_a_trace_does_not_change_which_epoch_counts():
     mine = run(best_on="val", learning_rate=10.0, components=2)
     plain, traced = (fit([dataclasses.replace(mine, trace=trace)], read_toy)[0] for trace in ("none", "mse"))
     assert plain.errors["val"]["mse"] == pytest.approx(traced.errors["val"]["mse"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"output": "target"},
+        {"output": "target", "regression": "bni", "noise_sigma": 2.0},
+        {"reweight": "sqrt_inv", "loss_in": "std"},
+        {"classes": 8},
+        {"classes": 8, "decoded": "median"},
+        {"classes": 8, "decoded": "expectation", "balanced": True},
+    ],
+)
+def test_a_shared_program_trains_and_predicts_what_its_own_does(settings):
+    own, shared = (run(program=program, best_on="val", **settings) for program in ("own", "shared"))
+    by_itself, beside = (
+        fit([own], read_toy)[0],
+        fit([shared, run(program="shared", classes=6, best_on="val")], read_toy)[0],
+    )
+    for split, errors in by_itself.errors.items():
+        np.testing.assert_allclose(beside.errors[split]["mse"], errors["mse"], rtol=1e-4)
+
+
+def test_runs_of_a_shared_program_compile_as_one():
+    by_class = [{"classes": 8}, {"classes": 8, "decoded": "argmax"}, {"classes": 8, "balanced": True}]
+    plain = [{}, {"output": "target"}, {"reweight": "sqrt_inv"}]
+
+    def shapes(settings):
+        runs = [run(program="shared", loss_in="std" if "output" not in each else "target", **each) for each in settings]
+        return {shape_of(each, measure(each.trained_on, read_toy(each.data))) for each in runs}
+
+    assert len(shapes(plain)) == 1
+    assert len(shapes(by_class)) <= 2, "equalised classes may be fewer, and so padded to fewer"
