@@ -10,6 +10,7 @@ import numpy as np
 from regcls_jax import binning
 from regcls_jax.data.own import DATA_FIELDS, load_table, ranges
 from regcls_jax.data.own_table import OwnTable
+from regcls_jax.imbalance import unevenness
 from regcls_jax.metrics.shots import SHOTS
 
 # Rows from which on a table is large: larger batches, and no repetition of the cross-validation.
@@ -26,17 +27,6 @@ def effort(rows: int) -> dict[str, int]:
     epochs = int(np.clip(SEEN // rows, *EPOCHS))
     batch_size = 256 if large else max(8, min(64, 2 ** int(math.log2(rows / 8))))
     return {"batch_size": batch_size, "epochs": epochs, "repetitions": 1 if large else 3}
-
-
-def imbalance(targets: np.ndarray) -> float:
-    """0 where the targets [n] are spread evenly over their range, near 1 where nearly all are in one place.
-
-    1 - H / log K of their histogram over the K ranges of `data.own.ranges` that have any, H its entropy.
-    """
-    edges, _ = ranges(targets)
-    counts = np.bincount(binning.assign(targets, edges))
-    shares = counts[counts > 0] / counts.sum()
-    return float(1 + (shares * np.log(shares)).sum() / np.log(len(shares)))
 
 
 def fill_in(
@@ -80,8 +70,8 @@ def about(table: OwnTable) -> str:
         of_row = binning.assign(targets, edges)
         few = SHOTS.index("few")
         lines.append(
-            f"{name}: {targets.min():g} to {targets.max():g}, imbalance {imbalance(targets):.2f} (0: even, 1: all in "
-            f"one place); {np.mean(groups[of_row] == few):.0%} of the rows are in the rare "
+            f"{name}: {targets.min():g} to {targets.max():g}, imbalance {unevenness(np.bincount(of_row)):.2f} (0: "
+            f"even, 1: all in one place); {np.mean(groups[of_row] == few):.0%} of the rows are in the rare "
             f"{np.mean(groups == few):.0%} of its range."
         )
     return "\n".join(lines)

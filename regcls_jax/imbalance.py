@@ -107,6 +107,16 @@ def class_weights(
     return weights * counts.sum() / (counts @ weights)
 
 
+def unevenness(counts: npt.ArrayLike) -> float:
+    """0 where a histogram `counts` [K] is even, near 1 where nearly all is in one place: 1 - H / log K'.
+
+    H is the entropy of its shares, K' the number of classes that have any. 0 where there is but one.
+    """
+    counts = np.asarray(counts, np.float64)
+    shares = counts[counts > 0] / counts.sum()
+    return float(1 + (shares * np.log(shares)).sum() / np.log(len(shares))) if len(shares) > 1 else 0.0
+
+
 def label_weights(
     targets: npt.ArrayLike,
     edges: npt.ArrayLike,

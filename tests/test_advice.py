@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from paths import ROOT
 
-from regcls_jax.advice import effort, fill_in, imbalance
+from regcls_jax.advice import effort, fill_in
 from regcls_jax.data.own import read
 from regcls_jax.data.own_table import LEAST_ROWS
 from regcls_jax.study.plan import batches_per_epoch, measure
@@ -74,9 +74,3 @@ def test_effort_is_bounded(rows):
     assert found["batch_size"] <= rows * 0.6  # four fifths of four fifths are trained on
     assert 20 <= found["epochs"] <= 100
     assert found["repetitions"] in (1, 3)
-
-
-def test_imbalance_is_between_even_and_one_place():
-    assert imbalance(np.linspace(0, 1, 10_000)) == pytest.approx(0, abs=0.01)
-    assert imbalance(np.repeat([1, 2, 3, 4, 5], 20)) == pytest.approx(0, abs=1e-9)
-    assert imbalance(np.r_[np.zeros(10_000), np.linspace(0, 1, 300)]) > 0.8

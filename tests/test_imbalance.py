@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from regcls_jax import imbalance, priors
 from regcls_jax.data import imdb_wiki
-from regcls_jax.imbalance import LdsKernel
+from regcls_jax.imbalance import LdsKernel, unevenness
 
 AGE_EDGES = np.arange(122.0)
 # recipes 2.2: the published age code limits the counts for "inverse" and not for "sqrt_inv".
@@ -186,3 +186,11 @@ def test_bad_targets_and_edges():
     for edges in ([0.0], [0.0, 2.0, 1.0], [[0.0, 1.0]]):
         with pytest.raises(ValueError, match="edges must be at least two increasing numbers"):
             imbalance.label_weights(np.array([1.0]), np.array(edges), "inverse")
+
+
+def test_unevenness_is_0_for_an_even_histogram_and_near_1_for_one_place():
+    assert unevenness([20, 20, 0, 20]) == pytest.approx(0, abs=1e-12), "an empty class is none"
+    assert unevenness([10_000, *[15] * 19]) > 0.8
+    shares = np.array([0.7, 0.2, 0.1])
+    assert unevenness(1000 * shares) == pytest.approx(1 + (shares * np.log(shares)).sum() / np.log(3))
+    assert unevenness([5, 0]) == 0

@@ -32,7 +32,20 @@ COLUMNS = (
     *("run", "arm", "seed", "classes", "classes_kept", "balanced", "lam", "scale", "learning_rate", "weight_decay"),
     *("split", "n", *METRICS),
 )
-TEXT_COLUMNS = ("arm", "dataset", "target", "unit", "scenario", "sampling", "split", "shot", "trace", "group")
+TEXT_COLUMNS = (
+    "arm",
+    "dataset",
+    "target",
+    "unit",
+    "scenario",
+    "sampling",
+    "split",
+    "shot",
+    "trace",
+    "group",
+    "problem",
+    "kind",
+)
 # The columns that identify a trained model, whatever split it is evaluated on; rows may have only some of them.
 RUN = (
     *("arm", "dataset", "task", "scenario", "sampling", "noise", "function", "repetition", "fold", "seed"),

@@ -1,0 +1,41 @@
+"""The report of launch/ranks.py: studies of several tables as one."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from regcls_jax.report.drawing import render
+from regcls_jax.report.own.across import NAME, read_problems, rows_of
+from regcls_jax.report.own.across_figures import imbalance_figure, ranks_figure
+from regcls_jax.report.own.across_tables import across_tables, answer
+from regcls_jax.report.own.tables import SIGNS
+from regcls_jax.report.tables import Report
+from regcls_jax.store.meta import facts, read_meta
+
+
+def across_report(workdirs: Sequence[str | os.PathLike], command: str) -> Report:
+    """The comparison over the studies in `workdirs`; errors as `read_problems`."""
+    problems = read_problems(workdirs)
+    rows = rows_of(problems)
+    figures = {"ranks": ranks_figure(problems), "imbalance": imbalance_figure(problems)}
+    meta: dict[str, Any] = facts(command)
+    meta["studies"] = {os.path.basename(os.path.normpath(workdir)): _times(workdir) for workdir in workdirs}
+    return Report(
+        name=NAME,
+        config={"name": NAME},
+        meta=meta,
+        rows=rows,
+        besides={},
+        signs=SIGNS,
+        models=sum(int(study.get("trainings", 0)) for study in meta["studies"].values()),
+        remarks="",
+        tables=across_tables(problems),
+        figures={f"{stem}.{kind}": data for stem, drawn in figures.items() for kind, data in render(drawn).items()},
+        verdict=answer(problems),
+    )
+
+
+def _times(workdir: str | os.PathLike) -> dict[str, Any]:
+    """The command of a study, its trainings and their seconds."""
+    found = read_meta(workdir)
+    return {name: found[name] for name in ("command", "trainings", "seconds", "studies") if name in found}
