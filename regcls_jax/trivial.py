@@ -6,9 +6,9 @@ import numpy.typing as npt
 from regcls_jax import binning
 
 # "pixel_mean" of maps: of each pixel over the training maps. Of videos: "zero", "half" (.5) and "clock", which sees the
-# time that passed (`data.breakfast.predictors`). Of the user's own tables "ridge" and "boosting", which are no trivial
-# ones, but models of another kind (`data.own.predictors`).
-TRIVIAL_PREDICTORS = ("constant", "median", "pixel_mean", "zero", "half", "clock", "ridge", "boosting")
+# time that passed (`data.breakfast.predictors`). Of pairs of sentences "cosine" (`data.sts_b_dir.predictors`). "ridge"
+# and "boosting" are no trivial ones, but models of another kind (`data.references`).
+TRIVIAL_PREDICTORS = ("constant", "median", "pixel_mean", "zero", "half", "clock", "cosine", "ridge", "boosting")
 
 
 def trivial_predictors(train_targets: npt.ArrayLike) -> dict[str, np.ndarray]:

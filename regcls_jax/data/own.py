@@ -16,6 +16,7 @@ from regcls_jax import binning
 from regcls_jax.config import check_keys
 from regcls_jax.data.cross_validation import FoldSpec, every_fold, split
 from regcls_jax.data.own_table import OwnTable, read_table
+from regcls_jax.data.references import references
 from regcls_jax.data.source import Groups, Problem, Source
 from regcls_jax.metrics.shots import SHOTS
 
@@ -33,13 +34,8 @@ MOST_COLUMNS = 50
 # Rows that every split of a fold must have.
 LEAST_OF_A_SPLIT = 5
 VERBS = {"train": "train on", "val": "choose by", "test": "test on"}
-# Up to so many rows one thread fits the references as fast as several do, and waits for none.
-ONE_THREAD = 20_000
 # Folds whose inputs are kept.
 KEPT = 8
-# Settings that the references choose from on the validation set.
-ALPHAS = np.geomspace(1e-2, 1e4, 7)
-BOOSTING = tuple({"learning_rate": rate, "max_leaf_nodes": leaves} for rate in (0.03, 0.1, 0.3) for leaves in (8, 31))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,28 +224,8 @@ def _inputs(spec: OwnSpec) -> np.ndarray:
 
 
 def predictors(spec: OwnSpec, problem: Problem) -> dict[str, np.ndarray]:
-    """What models of another kind predict for all rows [n]: ridge regression and gradient boosting of scikit-learn.
-
-    Both are fitted to the training rows; the settings with the lowest squared error on the validation rows count.
-    """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
-
-    candidates = {
-        "ridge": [make_pipeline(StandardScaler(), Ridge(alpha)) for alpha in ALPHAS],
-        "boosting": [HistGradientBoostingRegressor(**settings, random_state=spec.seed) for settings in BOOSTING],
-    }
-    train, val = problem.splits["train"], problem.splits["val"]
-    found = {}
-    with threadpool_limits(1 if len(train) <= ONE_THREAD else None):
-        for name, models in candidates.items():
-            fitted = [model.fit(problem.inputs[train], problem.targets[train]) for model in models]
-            errors = [np.mean((model.predict(problem.inputs[val]) - problem.targets[val]) ** 2) for model in fitted]
-            found[name] = fitted[int(np.argmin(errors))].predict(problem.inputs)
-    return found
+    """What ridge regression and gradient boosting predict for all rows [n]."""
+    return references(problem, spec.seed)
 
 
 def ensure(specs: Sequence[OwnSpec], cache_dir: str | os.PathLike, progress: bool) -> None:

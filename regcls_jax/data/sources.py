@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from regcls_jax.data import breakfast, own, tables
+from regcls_jax.data import breakfast, own, sts_b_dir, tables
 from regcls_jax.data.source import Source
 from regcls_jax.data.synthetic import problems as synthetic
 
@@ -13,6 +13,7 @@ SOURCES: dict[str, Source] = {
     "table": tables.SOURCE,
     "breakfast": breakfast.SOURCE,
     "own": own.SOURCE,
+    "sts_b_dir": sts_b_dir.SOURCE,
 }
 
 

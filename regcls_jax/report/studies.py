@@ -28,6 +28,8 @@ from regcls_jax.report.paper.tab5 import tab5_tables
 from regcls_jax.report.paper.tab5_figure import tab5_figure
 from regcls_jax.report.paper.theory import SPLITS as THEORY_SPLITS
 from regcls_jax.report.paper.theory import theory_figure, theory_tables
+from regcls_jax.report.sts_b_dir import SIGNS as STS_SIGNS
+from regcls_jax.report.sts_b_dir import sts_figure, sts_tables
 from regcls_jax.report.tables import SIGNS, Table
 from regcls_jax.store.groups import group_files, read_groups
 from regcls_jax.store.traces import export_files, read_trace
@@ -103,6 +105,15 @@ REPORTS: dict[str, Study] = {
         OWN_SIGNS,
         ("target", "fold"),
         own_verdict,
+    ),
+    "sts_b_dir": Study(
+        sts_tables,
+        {"figure": lambda rows, groups, shading: sts_figure(rows, groups)},
+        ("val", "test"),
+        ("lam", "classes", "learning_rate", "weight_decay", "decoded", "noise_sigma"),
+        GROUPS,
+        STS_SIGNS,
+        ("target",),
     ),
     "tab5": Study(tab5_tables, {"figure": tab5_figure}, besides=GROUPS, signs=TAB5_SIGNS, keys=("task", "fold")),
 }

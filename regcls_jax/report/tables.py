@@ -34,6 +34,8 @@ LABELS = {
     "reg_std": "reg, standardised",
     "cls_head": "reg+cls, read from the class head",
     "focal": "Focal-R",
+    "lds_inverse": "LDS of the inverse",
+    "cosine": "line through the cosine",
     "ridge": "ridge regression",
     "boosting": "gradient boosting",
     "constant": "constant",

@@ -120,7 +120,8 @@ class Ranks(NamedTuple):
 
     def alike(self) -> list[tuple[int, int]]:
         """The longest stretches of neighbours [first, last] in `mean` that do not differ; none is part of another."""
-        ranks, found = self.mean.to_numpy(), []
+        ranks = self.mean.to_numpy()
+        found: list[tuple[int, int]] = []
         for first in range(len(ranks)):
             last = int(np.searchsorted(ranks, ranks[first] + self.critical)) - 1
             if last > first and (not found or last > found[-1][1]):

@@ -1,0 +1,162 @@
+"""STS-B-DIR: mean squared error and Pearson's correlation over all, many-, medium- and few-shot pairs (published)."""
+
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from regcls_jax.metrics.shots import SHOTS
+from regcls_jax.report.drawing import FONTS
+from regcls_jax.report.statistics import Interval, interval
+from regcls_jax.report.tables import Table, arm_place, label
+from regcls_jax.report.tables import interval as said
+from regcls_jax.store.groups import GroupResults
+from regcls_jax.trivial import TRIVIAL_PREDICTORS
+
+SIGNS = "Differences are arm − reg in mean squared error: negative means that the arm is better."
+GROUPS = ("all", *SHOTS)
+BASELINE = "reg"
+# Test MSE, all / many / medium / few, of a BiLSTM on GloVe (recipes 5.1); SqInv and the like are its re-weighting.
+PUBLISHED = {
+    "LDS (published, BiLSTM on GloVe)": (0.914, 0.819, 1.319, 0.955),
+    "FDS (published)": (0.916, 0.875, 1.027, 1.086),
+    "LDS+FDS (published)": (0.907, 0.802, 1.363, 0.942),
+}
+NOTE = "RRT+RankSim (published): MSE .865 over all and .670 over few-shot pairs, Pearson .771."
+
+
+class Tested(NamedTuple):
+    """`errors`: a line per arm, repetition and group of GROUPS with `mse`, `mae`; `pairs`: a line per tested pair of
+    every chosen run with arm, repetition, `pair` (its number), `shot`, `truth`, `prediction`.
+    """
+
+    errors: pd.DataFrame
+    pairs: pd.DataFrame
+
+
+def chosen_runs(rows: pd.DataFrame, groups: GroupResults) -> Tested:
+    """Of every arm and repetition the run with the lowest MSE on the dev set, and how it does on the test set."""
+    keys = ["arm", "repetition"]
+    dev = rows[(rows["split"] == "val") & np.isfinite(rows["mse"])]
+    chosen = dev.loc[dev.groupby(keys)["mse"].idxmin(), [*keys, "run"]]
+    errors = groups.errors[groups.errors["split"] == "test"].merge(chosen, on=[*keys, "run"])
+    errors = errors.assign(shot=errors["group"].str.split().str[1])
+    parts = []
+    for name in GROUPS:
+        part = errors if name == "all" else errors[errors["shot"] == name]
+        sums = part.assign(mse=part["mse"] * part["n"], mae=part["mae"] * part["n"]).groupby(keys)
+        total = sums[["mse", "mae", "n"]].sum()
+        parts.append(total[["mse", "mae"]].div(total["n"], axis=0).assign(group=name, n=total["n"]).reset_index())
+    pairs = groups.predictions.merge(chosen, on=["arm", "run"])
+    pairs = pairs.assign(shot=pairs["group"].str.split().str[1], pair=pairs.groupby("run").cumcount())
+    return Tested(pd.concat(parts, ignore_index=True), pairs)
+
+
+def difference(found: Tested, arm: str, group: str) -> tuple[float, Interval]:
+    """Mean of the squared error of an arm less that of reg, and its 95 % interval over seeds and pairs, crossed."""
+    pairs = found.pairs if group == "all" else found.pairs[found.pairs["shot"] == group]
+    squared = pairs.assign(squared=(pairs["prediction"] - pairs["truth"]) ** 2)
+    table = squared.pivot_table(index=["repetition", "pair"], columns="arm", values="squared")
+    values = (table[arm] - table[BASELINE]).dropna()
+    if not len(values):
+        return float("nan"), Interval(float("nan"), float("nan"))
+    labels = [values.index.get_level_values(name).to_numpy() for name in ("repetition", "pair")]
+    labels = labels if len(set(labels[0])) > 1 else labels[1:]
+    return float(values.mean()), interval(values.to_numpy(), labels)
+
+
+def _arms(found: Tested) -> list[str]:
+    arms = sorted(found.errors["arm"].unique(), key=arm_place)
+    return sorted(arms, key=lambda arm: arm in TRIVIAL_PREDICTORS)
+
+
+def _spread(values: pd.Series, decimals: int = 3) -> str:
+    if not len(values) or not np.isfinite(values).all():
+        return "–"
+    spread = f" ± {values.std():.{decimals}f}" if len(values) > 1 and values.std() > 0 else ""
+    return f"{values.mean():.{decimals}f}{spread}"
+
+
+def sts_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
+    """Errors, correlations, and differences to reg, of the runs that the dev set chose."""
+    found = chosen_runs(rows, groups)
+    return [_errors(found), _correlations(found), _differences(found)]
+
+
+def _errors(found: Tested) -> Table:
+    lines = []
+    for arm in _arms(found):
+        own = found.errors[found.errors["arm"] == arm]
+        cells = {"arm": label(arm)}
+        for name in GROUPS:
+            cells[f"MSE {name}"] = _spread(own.loc[own["group"] == name, "mse"])
+        cells["MAE all"] = _spread(own.loc[own["group"] == "all", "mae"])
+        lines.append(cells)
+    for name, values in PUBLISHED.items():
+        lines.append({"arm": name, **{f"MSE {group}": f"{v:.3f}" for group, v in zip(GROUPS, values, strict=True)}})
+    counts = found.errors[found.errors["arm"] == "constant"].drop_duplicates("group").set_index("group")["n"]
+    seeds = found.errors["repetition"].nunique()
+    note = (
+        f"Test set ({', '.join(f'{counts.get(name, 0):.0f} {name}' for name in GROUPS)}), mean ± standard deviation "
+        f"over {seeds} seeds; of every arm and seed the setting with the lowest MSE on the dev set. {NOTE}"
+    )
+    frame = pd.DataFrame(lines)
+    return Table("Mean squared error", note, frame, frame)
+
+
+def _correlations(found: Tested) -> Table:
+    lines = []
+    for arm in (arm for arm in _arms(found) if arm not in TRIVIAL_PREDICTORS):
+        own = found.pairs[found.pairs["arm"] == arm]
+        cells = {"arm": label(arm)}
+        for name in GROUPS:
+            part = own if name == "all" else own[own["shot"] == name]
+            by_seed = part.groupby("repetition")[["truth", "prediction"]]
+            cells[f"Pearson {name}"] = _spread(by_seed.apply(lambda one: one["truth"].corr(one["prediction"])))
+        by_seed = own.groupby("repetition")[["truth", "prediction"]]
+        rank = by_seed.apply(lambda one: stats.spearmanr(one["truth"], one["prediction"]).statistic)
+        cells["Spearman all"] = _spread(rank)
+        lines.append(cells)
+    frame = pd.DataFrame(lines)
+    note = "Of score and prediction on the test set, mean ± standard deviation over seeds."
+    return Table("Correlation", note, frame, frame)
+
+
+def _differences(found: Tested) -> Table:
+    lines = []
+    for arm in (arm for arm in _arms(found) if arm not in (*TRIVIAL_PREDICTORS, BASELINE)):
+        cells = {"arm": label(arm)}
+        for name in GROUPS:
+            mean, ends = difference(found, arm, name)
+            cells[name] = f"{mean:+.3f} {said(ends)}"
+        lines.append(cells)
+    frame = pd.DataFrame(lines)
+    note = (
+        "Squared error less that of reg on the same pairs, with its 95 % interval over seeds and pairs (crossed "
+        "variance components), not corrected for the number of arms."
+    )
+    return Table("Against reg", note, frame, frame)
+
+
+def sts_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
+    """Per group of pairs: every arm's difference to reg with its interval."""
+    found = chosen_runs(rows, groups)
+    arms = [arm for arm in _arms(found) if arm not in (*TRIVIAL_PREDICTORS, BASELINE)]
+    with matplotlib.rc_context(FONTS):
+        figure = Figure(figsize=(13, 0.32 * len(arms) + 1.4), layout="constrained")
+        grid = figure.subplots(1, len(GROUPS), sharey=True)
+        for axes, name in zip(grid, GROUPS, strict=True):
+            axes.axvline(0, color="0.6", linewidth=1)
+            for place, arm in enumerate(arms):
+                mean, ends = difference(found, arm, name)
+                axes.plot(ends, [place, place], color="#0072b2", linewidth=1.6)
+                axes.plot(mean, place, "o", color="#0072b2", markersize=5)
+            axes.set_title(f"{name} pairs" if name == "all" else f"{name}-shot pairs", fontsize=11)
+            axes.spines[["top", "right"]].set_visible(False)
+        grid[0].set_yticks(range(len(arms)), [label(arm) for arm in arms])
+        grid[0].set_ylim(len(arms) - 0.5, -0.5)
+        figure.supxlabel("test squared error less that of reg, with 95 % interval (left of 0: better)", fontsize=11)
+    return figure
