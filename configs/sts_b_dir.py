@@ -2,7 +2,7 @@
 
     pip install -e '.[text]'        # WordLlama, which ships the word vectors
     python launch/study.py --config=configs/sts_b_dir.py --config.data.folder=FOLDER --workdir=runs/sts_b_dir
-    python launch/study.py --config=configs/sts_b_dir.py:quick --workdir=runs/sts-quick          # four arms, two seeds
+    python launch/study.py --config=configs/sts_b_dir.py:quick --workdir=runs/sts-quick          # four arms, one seed
     python launch/study.py --config=configs/sts_b_dir.py:runlocal --workdir=runs/sts-local       # does it run?
     python launch/report.py --workdir=runs/sts_b_dir
 
@@ -27,7 +27,7 @@ LDS: dict[str, Any] = {"output": "standardised", "loss_in": "std", "lds": True}
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    """The config of one variant: full; quick (four arms of two settings, two seeds); runlocal (the same, two epochs)."""
+    """The config of one variant: full; quick (four arms, one seed); runlocal (the same with two epochs)."""
     check_variant(__file__, variant, ("full", "quick", "runlocal"))
     config = ConfigDict()
     config.name = "sts_b_dir"
@@ -46,7 +46,8 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.budget, config.predictions = 6, True
     if variant != "full":
         config.arms = {arm: config.arms[arm] for arm in ("reg", "reg_std", "reg_cls", "lds")}
-        config.budget, config.data.repetitions = 2, 2
+        config.data.repetitions = 1
     if variant == "runlocal":
+        config.budget = 2
         config.run.update({"epochs": 2, "hidden": (8,)})
     return config
