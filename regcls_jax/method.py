@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from regcls_jax import optimizer as optimizers
-from regcls_jax.binning import ROUNDINGS
+from regcls_jax.binning import DECODINGS, ROUNDINGS
 from regcls_jax.checks import check_fields, check_integer, choice, not_negative, positive, whole
 from regcls_jax.imbalance import BOUNDARIES, KERNELS, METHODS
 from regcls_jax.losses.registry import AUXILIARY, HYPERPARAMETERS, REGRESSION, AuxiliaryLoss, RegressionLoss
@@ -58,6 +58,8 @@ class Method(_Hyperparameters):
     high: float | None = None  # upper end; None: `high_quantile` of the training targets
     low_quantile: float = not_negative(0.0)  # 0: the smallest training target
     high_quantile: float = positive(1.0)  # 1: the largest
+    # What predicts: the value head, or the class probabilities, decoded by a rule of `binning.decode`.
+    decoded: str = choice("value", ("value", *DECODINGS))
 
     # Weights by the density of the targets
     reweight: str = choice("none", METHODS)  # weights of the regression loss: inverse density or its root
@@ -123,6 +125,8 @@ class Method(_Hyperparameters):
                 raise ValueError(f"{where}: {field} {getattr(self, field)!r} needs classes >= 2")
         if self.classes and not of_classes:
             raise ValueError(f"{where}: auxiliary {self.auxiliary!r} reads no classes; set classes to 0")
+        if self.decoded != "value" and not self.classes:
+            raise ValueError(f"{where}: decoded {self.decoded!r} reads class probabilities; set classes, too")
         for field in ("lds", "clip_high"):
             if getattr(self, field) and self.reweight == "none":
                 raise ValueError(f"{where}: {field} has no effect without re-weighting; set reweight, too")

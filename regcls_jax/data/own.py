@@ -150,13 +150,15 @@ def folds_of(spec: OwnSpec) -> dict[str, np.ndarray]:
 def encode(table: OwnTable, train: np.ndarray) -> np.ndarray:
     """Inputs float32 [n, D']: numbers, marks of missing ones, and a column for each frequent category.
 
-    Numbers are less the median of the training rows `train` int [m], which missing ones get. A category that these rows
-    do not have is no category: all of its columns are 0, as is every column that is constant in them.
+    Numbers are less the median of the training rows `train` int [m], which missing ones get; beyond the range of these
+    rows they are its nearest end, where a network would follow a stray value without bound. A category that the rows do
+    not have is no category: all of its columns are 0, as is every column that is constant in them.
     """
     missing = np.isnan(table.numbers)
-    medians = np.array([_median(column[train]) for column in table.numbers.T])
+    low, medians, high = np.array([_three_points(column[train]) for column in table.numbers.T]).reshape(-1, 3).T
     # Around the medians: float32 would round a large offset away together with what differs.
-    parts = [np.where(missing, 0.0, table.numbers - medians), missing[:, missing.any(0)].astype(np.float64)]
+    numbers = np.where(missing, 0.0, np.clip(table.numbers, low, high) - medians)
+    parts = [numbers, missing[:, missing.any(0)].astype(np.float64)]
     for codes, size in zip(table.categories.T, table.sizes, strict=True):
         counts = np.bincount(codes[train][codes[train] >= 0], minlength=size)
         frequent = np.argsort(-counts, kind="stable")[: min(size, MOST_COLUMNS)]
@@ -167,9 +169,10 @@ def encode(table: OwnTable, train: np.ndarray) -> np.ndarray:
     return inputs.astype(np.float32)
 
 
-def _median(values: np.ndarray) -> float:
+def _three_points(values: np.ndarray) -> tuple[float, float, float]:
+    """Least, median and greatest of the known values; all 0 where there is none."""
     known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else 0.0
+    return (float(known.min()), float(np.median(known)), float(known.max())) if len(known) else (0.0, 0.0, 0.0)
 
 
 def ranges(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,10 +30,12 @@ def references(problem: Problem, seed: int) -> dict[str, np.ndarray]:
         "boosting": [HistGradientBoostingRegressor(**settings, random_state=seed) for settings in BOOSTING],
     }
     train, val = problem.splits["train"], problem.splits["val"]
+    # In float32 scikit-learn's ridge warns of columns that are alike, as those of one category are.
+    inputs = problem.inputs.astype(np.float64)
     found = {}
     with threadpool_limits(1 if len(train) <= ONE_THREAD else None):
         for name, models in candidates.items():
-            fitted = [model.fit(problem.inputs[train], problem.targets[train]) for model in models]
-            errors = [np.mean((model.predict(problem.inputs[val]) - problem.targets[val]) ** 2) for model in fitted]
-            found[name] = fitted[int(np.argmin(errors))].predict(problem.inputs)
+            fitted = [model.fit(inputs[train], problem.targets[train]) for model in models]
+            errors = [np.mean((model.predict(inputs[val]) - problem.targets[val]) ** 2) for model in fitted]
+            found[name] = fitted[int(np.argmin(errors))].predict(inputs)
     return found

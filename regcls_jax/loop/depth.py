@@ -70,6 +70,8 @@ class DepthRun(LoopRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.decoded != "value":
+            raise ValueError(f"{self.where}: depth is read from the value head; decoded {self.decoded!r} is for images")
         for field in ("image_height", "image_width"):
             if getattr(self, field) % 4:
                 raise ValueError(f"{self.where}: {field} must be a multiple of 4, got {getattr(self, field)}")

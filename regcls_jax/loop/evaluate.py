@@ -104,6 +104,8 @@ def restore(run: LoopRun, data: Prepared, source: Path, which: str = "best") -> 
     if source.is_dir():
         engine = make_engine(run, data)
         return engine, load_checkpoint(source, engine, mesh, which, data)[0]
+    if run.decoded != "value":
+        raise ValueError(f"{run.where} is read from its class head (decoded {run.decoded!r}), which weights have not")
     # The file need have no class head, which serves training only.
     engine = make_engine(
         dataclasses.replace(run, classes=0, balanced=False, auxiliary="classification", fds="none"), data

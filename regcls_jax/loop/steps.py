@@ -194,7 +194,7 @@ def _loss(
         edges, keep = fitted.data_edges, jnp.asarray(fitted.data_keep)
         mask = mask & keep_mask(key, binning.assign(target, edges), keep)
         class_mask = class_mask & keep_mask(key, binning.assign(class_target, edges), keep)
-    given = Given(class_target) if run.auxiliary_loss else None
+    given = Given(class_target, mask=class_mask) if run.auxiliary_loss else None
     if given is not None and fitted.edges is not None:
         labels = binning.assign(class_target, fitted.edges)
         if run.balanced:
@@ -302,4 +302,9 @@ def eval_step(engine: Engine, params: dict[str, Any], batch_stats: Any, batch: B
     """The values predicted for a batch, [B, ...] in target units."""
     variables = {"params": params["model"], "batch_stats": batch_stats}
     prediction: Any = engine.model.apply(variables, engine.task.inputs(batch), train=False)
-    return _in_target_units(engine, prediction).value
+    if engine.run.decoded == "value":
+        return _in_target_units(engine, prediction).value
+    assert prediction.logits is not None  # the run has classes
+    assert engine.fitted.edges is not None
+    probabilities = AUXILIARY[engine.run.auxiliary].probabilities(prediction.logits)
+    return binning.decode(probabilities, jnp.asarray(engine.fitted.edges), engine.run.decoded)

@@ -33,6 +33,15 @@ def cross_entropy(
     return losses * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
 
 
+def softmax(logits: npt.ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:
+    """Class probabilities, in the shape of `logits`; beyond the first `classes` (may be traced) they are 0."""
+    logits = jnp.asarray(logits)
+    if classes is not None:
+        real = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis % logits.ndim) < classes
+        logits = jnp.where(real, logits, -jnp.inf)
+    return jax.nn.softmax(logits, axis)
+
+
 def _log_loss(logits: Array, labels: Array, axis: int) -> Array:
     index = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis)
     # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.

@@ -8,7 +8,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from regcls_jax.losses import auxiliary, balanced_mse, regression
+from regcls_jax.losses import auxiliary, balanced_mse, classification, regression
 from regcls_jax.priors import MixturePrior
 
 Loss = Callable[[Array, Array], Array]
@@ -61,11 +61,16 @@ class RegressionLoss(NamedTuple):
 
 
 class AuxiliaryLoss(NamedTuple):
-    """A loss added to the regression: `function(prediction, auxiliary.Given, **hyperparameters)` gives values [...]."""
+    """A loss added to the regression: `function(prediction, auxiliary.Given, **hyperparameters)` gives values [...].
+
+    `probabilities(logits, classes=, axis=)` is what it makes of the class head: [..., C] of the real `classes`.
+    """
 
     function: Callable[..., Array]
     hyperparameters: Mapping[str, Hyperparameter] = {}
     classes: bool = True  # reads the class head; False: sees value and features alone, so it goes with plain regression
+    edges: bool = False  # needs the edges of the classes
+    probabilities: Callable[..., Array] = classification.softmax
 
     def bind(self, hyperparameters: Mapping[str, Array | float]) -> auxiliary.Auxiliary:
         """The loss as a function of the prediction and what it is given alone."""
@@ -97,6 +102,7 @@ AUXILIARY: dict[str, AuxiliaryLoss] = {
     "membership": AuxiliaryLoss(
         auxiliary.membership,
         {"membership_sigma": Hyperparameter(2.0, "sigma")},  # target units
+        edges=True,
     ),
 }
 _LOSSES: tuple[RegressionLoss | AuxiliaryLoss, ...] = (*REGRESSION.values(), *AUXILIARY.values())

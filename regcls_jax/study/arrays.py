@@ -12,11 +12,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from regcls_jax import binning, targets
 from regcls_jax.data.source import Problem, Spec
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.priors import MixturePrior
 from regcls_jax.study.plan import Order, Part, Sized, order_of, orders_of
+from regcls_jax.study.program import PREDICTED_BY, TRACED, Arrays, RunArrays, Shape
 from regcls_jax.study.runs import Run, TrainingSet
 from regcls_jax.study.trace import TraceArrays
-from regcls_jax.study.train import PREDICTED_BY, SEPARATE_MODEL, TRACED, Arrays, RunArrays, Shape
+from regcls_jax.study.train import SEPARATE_MODEL
 
 ALIGNMENT = 64  # bytes; of the arrays of XLA:CPU
 COPIED_BYTES = 1 << 24  # of a data set at a time
@@ -224,7 +226,7 @@ def _arrays(
     inputs, data_targets = (last or LastData()).of(size, specs, read)
     width, splits, classes = first.inputs.shape[1], len(first.splits), shape.classes
     scaled = width if shape.inputs == "standardised" else 0
-    with_edges = shape.auxiliary != "classification" or shape.decoded != "value"
+    with_edges = AUXILIARY[shape.auxiliary].edges or shape.decoded != "value"
     arrays = Arrays(
         inputs=inputs,
         targets=data_targets,

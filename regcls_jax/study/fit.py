@@ -13,8 +13,8 @@ from regcls_jax.prediction import Prediction
 from regcls_jax.study.arrays import Read, input_scale
 from regcls_jax.study.pipeline import trained_parts
 from regcls_jax.study.plan import check, measure, plan, shape_of
+from regcls_jax.study.program import Shape, network
 from regcls_jax.study.runs import Run
-from regcls_jax.study.train import Shape, network
 
 # Rows are padded to a multiple of this: the folds of a cross-validation are one program.
 ROWS = 256

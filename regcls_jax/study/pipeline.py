@@ -12,8 +12,9 @@ import numpy as np
 from regcls_jax.study import arrays
 from regcls_jax.study.arrays import Read, Sizes
 from regcls_jax.study.plan import LARGE_BYTES, Part, Sized
+from regcls_jax.study.program import Trained
 from regcls_jax.study.runs import Run
-from regcls_jax.study.train import Trained, train_runs
+from regcls_jax.study.train import train_runs
 
 
 class TrainedPart(NamedTuple):

@@ -15,8 +15,8 @@ import numpy as np
 
 from regcls_jax import binning, targets
 from regcls_jax.data.source import Problem
+from regcls_jax.study.program import Shape
 from regcls_jax.study.runs import Run, TrainingSet
-from regcls_jax.study.train import Shape
 
 # Activations of a chunk that a core's cache holds; measured best with 1 MB of second-level cache.
 CACHE_BYTES = 1 << 20

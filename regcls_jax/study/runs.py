@@ -6,7 +6,6 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from regcls_jax.binning import DECODINGS
 from regcls_jax.checks import check_integer, choice, whole
 from regcls_jax.config import check_arms, check_keys, check_name, check_runs, combinations, draw_combinations, values
 from regcls_jax.data.source import Spec
@@ -62,9 +61,6 @@ class Run(Method):
     # "separate": models with classes start from other weights, as in the published code (recipes 4.1-8).
     initial_weights: str = choice("paired", ("paired", "separate"))
     inputs: str = choice("given", ("given", "standardised"))  # "standardised": z-scores by the training set
-    # What predicts: the value head, or the class probabilities, decoded by a rule of `binning.decode`.
-    decoded: str = choice("value", ("value", *DECODINGS))
-
     # "shared": one compiled program for uniform and equalised classes and all that may predict, and one for weighted
     # and unweighted losses, raw and standardised outputs. Saves seconds of compilation each; steps do a little more.
     program: str = choice("own", ("own", "shared"))
@@ -98,8 +94,6 @@ class Run(Method):
         super().__post_init__()
         if not self.epochs and (self.best_on or self.trace != "none"):
             raise ValueError(f"{self.where}: best_on and trace look at epochs, and there are none")
-        if self.decoded != "value" and not self.classes:
-            raise ValueError(f"{self.where}: decoded {self.decoded!r} reads class probabilities; set classes, too")
         if self.noise_in == "std" and self.output != "standardised":
             raise ValueError(f"{self.where}: noise_in 'std' needs output 'standardised'")
         if not self.hidden:

@@ -92,7 +92,9 @@ def test_missing_numbers_and_unknown_categories(path):
     found = encode(table, train)
     missing = np.isnan(table.numbers[:, 0])
     median = np.nanmedian(table.numbers[train, 0])
-    np.testing.assert_allclose(found[:, 0], np.where(missing, 0, table.numbers[:, 0] - median), rtol=1e-6)
+    seen = table.numbers[train, 0]
+    known = table.numbers[:, 0].clip(np.nanmin(seen), np.nanmax(seen))
+    np.testing.assert_allclose(found[:, 0], np.where(missing, 0, known - median), rtol=1e-6)
     np.testing.assert_array_equal(found[:, 1], missing)
     assert found.shape[1] == 2 + 4
     # The fourth category is in no training row: all of its columns are 0.
@@ -105,6 +107,15 @@ def test_a_column_that_is_constant_in_training_says_nothing(path):
     numbers = np.where(np.arange(ROWS) < 100, 5.0, np.arange(ROWS))[:, None]
     found = encode(table._replace(numbers=numbers), np.arange(100))
     np.testing.assert_array_equal(found[:, 0], 0)
+
+
+def test_a_stray_number_is_the_end_of_the_training_range(path):
+    table = read_table(path, ["y"], drop=["who", "z"])
+    numbers = np.arange(ROWS, dtype=float)[:, None]
+    numbers[[150, 160], 0] = 1e9, -1e9
+    found = encode(table._replace(numbers=numbers), np.arange(100))[:, 0]
+    assert (found[150], found[160]) == (found[99], found[0])
+    assert np.ptp(found) == 99
 
 
 def test_an_offset_of_an_input_costs_no_digits(path):

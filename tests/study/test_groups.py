@@ -11,8 +11,7 @@ from regcls_jax.data.source import Groups, Problem
 from regcls_jax.data.sources import SOURCES
 from regcls_jax.store.groups import read_groups
 from regcls_jax.store.rows import read_rows
-from regcls_jax.study import arrays, plan
-from regcls_jax.study import train as training
+from regcls_jax.study import arrays, evaluation, plan
 from regcls_jax.study.engine import run_study
 from regcls_jax.study.fit import fit
 from regcls_jax.study.groups import batch_rmse, group_errors
@@ -132,7 +131,7 @@ def test_rows_gathered_step_by_step_are_those_gathered_at_once(monkeypatch, sett
 
 def test_a_split_evaluated_in_blocks(monkeypatch):
     whole = trained()
-    monkeypatch.setattr(training, "BLOCK_BYTES", 16 * 4 * ToySpec().width)
+    monkeypatch.setattr(evaluation, "BLOCK_BYTES", 16 * 4 * ToySpec().width)
     blocks = trained()
     training.train_runs.clear_cache()
     for split, errors in whole.errors.items():
