@@ -12,6 +12,7 @@ from regcls_jax.data.sources import SOURCES
 from regcls_jax.store.groups import read_groups
 from regcls_jax.store.rows import read_rows
 from regcls_jax.study import arrays, evaluation, plan
+from regcls_jax.study import train as training
 from regcls_jax.study.engine import run_study
 from regcls_jax.study.fit import fit
 from regcls_jax.study.groups import batch_rmse, group_errors
