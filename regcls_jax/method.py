@@ -84,7 +84,9 @@ class Method(_Hyperparameters):
     boundaries: tuple[int, ...] = ()  # epochs at whose end the learning rate is multiplied by .1
     weight_decay: float = not_negative(0.0)
     decay: str = choice("coupled", optimizers.DECAYS)  # "coupled" (torch.optim.Adam, published) or "decoupled" (AdamW)
+    decayed: str = choice("all", optimizers.DECAYED)  # what decays: all parameters, or kernels (no bias, no norm)
     momentum: float = not_negative(0.9)  # of SGD
+    sam_rho: float = not_negative(0.0)  # radius of sharpness-aware minimisation (BSAM with weights); 0: none
     batch_size: int = whole(256, 1)
     epochs: int = whole(80, 1)
 

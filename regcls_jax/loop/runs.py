@@ -73,6 +73,8 @@ class LoopRun(Method):
             raise ValueError(f"{where}: classes and fds shape the features, which trainable 'value_head' freezes")
         if self.reduction == "sum" and self.accumulate > 1:
             raise ValueError(f"{where}: reduction 'sum' is over a batch, which accumulate {self.accumulate} divides")
+        if self.sam_rho and self.accumulate > 1:
+            raise ValueError(f"{where}: sam_rho takes two gradients of a whole batch; set accumulate to 1")
         if self.batch_size % self.accumulate:
             raise ValueError(f"{where}: batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
 

@@ -76,6 +76,7 @@ def _optimizer(run: LoopRun, steps_per_epoch: int) -> optax.GradientTransformati
         weight_decay=run.weight_decay,
         decay=run.decay,
         momentum=run.momentum,
+        mask=optimizers.kernels if run.decayed == "kernels" else None,
     )
     transforms = {
         "model": model,
@@ -90,7 +91,8 @@ def _optimizer(run: LoopRun, steps_per_epoch: int) -> optax.GradientTransformati
         }
         return {**params, "model": trained} | ({"noise_sigma": "noise_sigma"} if "noise_sigma" in params else {})
 
-    return optax.partition(transforms, labels)
+    every = optax.partition(transforms, labels)
+    return optimizers.sharpness_aware(every, run.sam_rho) if run.sam_rho else every
 
 
 def make_engine(run: LoopRun, data: Prepared) -> Engine:
@@ -261,7 +263,13 @@ def train_step(engine: Engine, state: TrainState, batch: Batch) -> tuple[TrainSt
         lambda *parts: sum(part * (count / whole) for part, count in zip(parts, counts, strict=True)), *results
     )
     terms["kept"] = sum(counts)
-    updates, optimizer = engine.optimizer.update(gradient, state.optimizer, state.params)
+
+    def elsewhere(params: dict[str, Any], _: int) -> dict[str, Any]:
+        """The gradient of the same batch, taken whole, at other parameters: for sharpness-aware minimisation."""
+        return jax.grad(_loss, has_aux=True)(params, engine, state, batch, jax.random.fold_in(key, 0))[0]
+
+    update = optax.with_extra_args_support(engine.optimizer).update
+    updates, optimizer = update(gradient, state.optimizer, state.params, grad_fn=elsewhere)
     params = optax.apply_updates(state.params, updates)
     if run.balanced_data:
         params, optimizer = jax.tree.map(

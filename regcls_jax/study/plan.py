@@ -151,6 +151,8 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         "class_weighted": sized.weighted,
         "points": {"mixture": run.components, "points": run.buckets}.get(run.loss.prior, 0),
         "best_on": list(sized.splits).index(run.best_on) if run.best_on else -1,
+        "sam": run.sam_rho > 0,
+        "mixup": run.mixup > 0,
         "trace_points": 0 if run.trace == "none" else run.components,
     }
     if run.program == "shared":

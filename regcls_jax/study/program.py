@@ -34,6 +34,9 @@ class Shape(NamedTuple):
     schedule: str
     boundaries: tuple[int, ...]
     decay: str
+    decayed: str
+    sam: bool
+    mixup: bool
     regression: str
     reduction: str
     weighted: bool  # the regression loss is
@@ -57,7 +60,10 @@ class RunArrays(NamedTuple, Generic[ArrayT]):
 
 
 # The fields of a run in `RunArrays.numbers`, besides the hyperparameters of its losses.
-TRACED = ("lam", "scale", "learning_rate", "weight_decay", "momentum", "noise_sigma", "noise_learning_rate")
+TRACED = (
+    *("lam", "scale", "learning_rate", "weight_decay", "momentum", "noise_sigma", "noise_learning_rate"),
+    *("sam_rho", "mixup", "mixup_alpha"),
+)
 
 
 class Arrays(NamedTuple, Generic[ArrayT]):

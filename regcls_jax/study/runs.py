@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from regcls_jax.checks import check_integer, choice, whole
+from regcls_jax.checks import check_integer, choice, not_negative, positive, whole
 from regcls_jax.config import check_arms, check_keys, check_name, check_runs, combinations, draw_combinations, values
 from regcls_jax.data.source import Spec
 from regcls_jax.data.sources import source_of
@@ -69,6 +69,11 @@ class Run(Method):
     noise_in: str = choice("target", ("target", "std"))
 
     # Published 1-D recipe
+    # C-Mixup: a sample is mixed with one whose target is near, by a Gaussian of this width (standard deviations of the
+    # training targets); 0: none. The share of each is drawn from Beta(mixup_alpha, mixup_alpha), once per batch.
+    mixup: float = not_negative(0.0)
+    mixup_alpha: float = positive(2.0)
+
     weight_decay: float = dataclasses.field(default=1e-3, metadata={"positive": False})
 
     epochs: int = whole(80, 0)  # 0: the untrained network
@@ -94,6 +99,10 @@ class Run(Method):
         super().__post_init__()
         if not self.epochs and (self.best_on or self.trace != "none"):
             raise ValueError(f"{self.where}: best_on and trace look at epochs, and there are none")
+        if self.mixup and (self.auxiliary_loss or self.reweight != "none"):
+            raise ValueError(f"{self.where}: mixup makes new targets, which have no class, weight or auxiliary loss")
+        if self.mixup and self.output != "standardised":
+            raise ValueError(f"{self.where}: mixup is in standard deviations of the targets; set output 'standardised'")
         if self.noise_in == "std" and self.output != "standardised":
             raise ValueError(f"{self.where}: noise_in 'std' needs output 'standardised'")
         if not self.hidden:

@@ -29,5 +29,10 @@ def train_step(
 ) -> tuple[State, dict[str, Array]]:
     """One step down `loss` (parameters -> scalar and named terms), with the loss before the step among the terms."""
     (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    # For sharpness-aware minimisation; other optimisers ignore it.
+    update = optax.with_extra_args_support(optimizer).update
+    elsewhere = jax.grad(lambda params: loss(params)[0])
+    updates, optimizer_state = update(
+        gradient, state.optimizer, state.params, grad_fn=lambda params, _: elsewhere(params)
+    )
     return State(optax.apply_updates(state.params, updates), optimizer_state), {"loss": value, **terms}

@@ -10,6 +10,7 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -28,7 +29,7 @@ from regcls_jax.study.trace import Trace, watch
 # with one input that is a third slower, with 64 inputs nothing.
 EPOCH_BYTES = 1 << 24
 # What a run's key is folded with, by purpose.
-INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL = 0, 1, 2
+INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL, MIXUP = 0, 1, 2, 3
 
 
 def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
@@ -40,7 +41,9 @@ def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> opt
     return params
 
 
-def _optimizer(shape: Shape, own: Own, run: RunArrays[Array], batches: Array) -> optax.GradientTransformation:
+def _optimizer(
+    shape: Shape, own: Own, run: RunArrays[Array], batches: Array, params: optax.Params
+) -> optax.GradientTransformation:
     """The optimiser of all parameters; the noise scale of Balanced MSE has an Adam of its own, without decay."""
     rate = optimizers.learning_rate(
         run.numbers["learning_rate"],
@@ -49,20 +52,26 @@ def _optimizer(shape: Shape, own: Own, run: RunArrays[Array], batches: Array) ->
         steps_per_epoch=batches,
         epochs=shape.epochs,
     )
+    weight_decay = run.numbers["weight_decay"]
+    if shape.decayed == "kernels":
+        decays = optimizers.kernels(params["model"])
+        decays = jax.tree.map(lambda part, yes: jnp.full(part.shape, float(yes)), params["model"], decays)
+        weight_decay = weight_decay * jax.flatten_util.ravel_pytree(decays)[0]
     # One flat vector makes Adam one operation instead of one per layer, with the same result: it is elementwise.
     model = optax.flatten(
         optimizers.make(
             shape.optimizer,
             learning_rate=rate,
-            weight_decay=run.numbers["weight_decay"],
+            weight_decay=weight_decay,
             decay=shape.decay,
             momentum=run.numbers["momentum"],
         )
     )
     if not REGRESSION[shape.regression].noise:
-        return model
+        return optimizers.sharpness_aware(model, run.numbers["sam_rho"]) if shape.sam else model
     noise = optimizers.make(learning_rate=run.numbers["noise_learning_rate"] * own.noise_unit(shape))
-    return optax.partition({"model": model, "noise_sigma": noise}, {"model": "model", "noise_sigma": "noise_sigma"})
+    both = optax.partition({"model": model, "noise_sigma": noise}, {"model": "model", "noise_sigma": "noise_sigma"})
+    return optimizers.sharpness_aware(both, run.numbers["sam_rho"]) if shape.sam else both
 
 
 def _watch(shape: Shape, own: Own, run: RunArrays[Array], params: optax.Params) -> Trace | None:
@@ -103,6 +112,21 @@ def _gather(shape: Shape, own: Own, rows: Array) -> Batch:
         own.column(own.arrays.weights, rows) if shape.weighted else None,
         own.column(own.arrays.class_weights, rows) if shape.class_weighted else None,
     )
+
+
+def _mixed(own: Own, run: RunArrays[Array], batch: Batch, key: Array) -> Batch:
+    """C-Mixup (Yao et al. 2022, recipes 2.14) inside a batch: every sample with one of a near target, or with itself.
+
+    The published code draws the other one from the whole training set, which takes n x n numbers.
+    """
+    partners, share = jax.random.split(key)
+    targets = batch.targets.reshape(len(batch.targets), -1)
+    distance = jnp.sum(jnp.square((targets[:, None] - targets[None]) / own.arrays.std[own.set]), -1)
+    other = jax.random.categorical(partners, -distance / (2 * jnp.square(run.numbers["mixup"])))
+    alpha = run.numbers["mixup_alpha"]
+    mine = jax.random.beta(share, alpha, alpha)
+    inputs, mixed = (mine * part + (1 - mine) * part[other] for part in (batch.inputs, batch.targets))
+    return batch._replace(inputs=inputs, targets=mixed)
 
 
 def _loss(
@@ -157,8 +181,7 @@ def _train(
     is [epochs + 1, S]: before training, and after every epoch.
     """
     own = Own.of(arrays, run)
-    optimizer = _optimizer(shape, own, run, batches)
-    mask_key = jax.random.fold_in(run.key, CLASS_MASKS)
+    mask_key, mixup_key = (jax.random.fold_in(run.key, purpose) for purpose in (CLASS_MASKS, MIXUP))
 
     def epoch(carry: tuple[State, _Best | None], number: Array) -> tuple[Any, Trace | None]:
         state, best = carry
@@ -171,7 +194,10 @@ def _train(
             start, size = batch * shape.batch_size, shape.batch_size
             rows = jax.tree.map(lambda column: jax.lax.dynamic_slice_in_dim(column, start, size), shuffled)
             rows = rows if at_once else _gather(shape, own, rows)
-            key = jax.random.fold_in(mask_key, number * batches + batch)
+            at = number * batches + batch
+            key = jax.random.fold_in(mask_key, at)
+            if shape.mixup:
+                rows = _mixed(own, run, rows, jax.random.fold_in(mixup_key, at))
             loss = functools.partial(_loss, shape, own, run, rows, key)
             return train_step(state, loss, optimizer)[0]
 
@@ -190,6 +216,7 @@ def _train(
         params["noise_sigma"] = run.numbers["noise_sigma"] * own.noise_unit(shape)
     if not shape.epochs:
         return params, None
+    optimizer = _optimizer(shape, own, run, batches, params)
     state = init_state(params, optimizer)
     # Epoch -1 has no batches: it traces the initial model, with the trace compiled only once.
     numbers = jnp.arange(0 if arrays.trace is None else -1, shape.epochs)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 from toy import ToySpec, read_toy
 
@@ -18,7 +19,7 @@ from regcls_jax.study.arrays import run_keys, sample_orders
 from regcls_jax.study.fit import fit, predict
 from regcls_jax.study.plan import measure, shape_of
 from regcls_jax.study.runs import Run
-from regcls_jax.study.train import INITIAL_WEIGHTS
+from regcls_jax.study.train import INITIAL_WEIGHTS, MIXUP
 
 BASE = {
     "inputs": "standardised",
@@ -36,7 +37,7 @@ def run(spec=None, arm="a", **settings):
     return Run(arm=arm, data=spec, seed=spec.seed, **{**BASE, **settings})
 
 
-def plain_loop(mine, loss, *, model=None, schedule=None, initial=None):
+def plain_loop(mine, loss, *, model=None, schedule=None, optimizer=None, mix=lambda x, y, number: (x, y)):
     """Parameters after every epoch: one step after the other, batch first, of `loss(prediction, targets, labels)`."""
     problem = read_toy(mine.data)
     x, y = (values[problem.splits["train"]] for values in (problem.inputs, problem.targets))
@@ -44,7 +45,7 @@ def plain_loop(mine, loss, *, model=None, schedule=None, initial=None):
     mean, std = float(y.mean()), float(y.std())
     model = model or MLP(mine.hidden, mine.classes)
     params = model.init(jax.random.fold_in(run_keys([mine])[0], INITIAL_WEIGHTS), x[:1])["params"]
-    optimizer = optax.adam(schedule or mine.learning_rate)
+    optimizer = optimizer or optax.adam(schedule or mine.learning_rate)
     state = optimizer.init(params)
     batches, history = len(x) // mine.batch_size, []
 
@@ -54,13 +55,16 @@ def plain_loop(mine, loss, *, model=None, schedule=None, initial=None):
             prediction = model.apply({"params": params}, x)
             return loss(prediction._replace(value=mean + std * prediction.value), y)
 
-        updates, state = optimizer.update(jax.grad(total)(params), state, params)
+        gradient = jax.grad(total)
+        update = optax.with_extra_args_support(optimizer).update
+        updates, state = update(gradient(params), state, params, grad_fn=lambda params, _: gradient(params))
         return optax.apply_updates(params, updates), state
 
-    for order in sample_orders(mine.seed, len(x), mine.epochs):
+    for epoch, order in enumerate(sample_orders(mine.seed, len(x), mine.epochs)):
         for batch in range(batches):
             rows = order[batch * mine.batch_size : (batch + 1) * mine.batch_size]
-            params, state = step(params, state, x[rows], jnp.asarray(y[rows], jnp.float32))
+            mixed = mix(x[rows], jnp.asarray(y[rows], jnp.float32), epoch * batches + batch)
+            params, state = step(params, state, *mixed)
         history.append(params)
     return history
 
@@ -101,6 +105,69 @@ def test_an_auxiliary_loss_without_classes_goes_with_plain_regression(monkeypatc
     assert_same(fit([mine], read_toy)[0].params, expected[-1])
     with pytest.raises(ValueError, match="auxiliary 'membership' reads no classes; set classes to 0"):
         run(auxiliary="membership", classes=4)
+
+
+@pytest.mark.parametrize("decay", ["coupled", "decoupled"])
+def test_decay_of_kernels_alone(decay):
+    mine = run(weight_decay=0.3, decay=decay, decayed="kernels")
+    mask = {"hidden_0": {"kernel": True, "bias": False}, "value_head": {"kernel": True, "bias": False}}
+    optimizer = optax.adamw(mine.learning_rate, weight_decay=0.3, mask=mask)
+    if decay == "coupled":
+        optimizer = optax.chain(optax.add_decayed_weights(0.3, mask), optax.adam(mine.learning_rate))
+    found = fit([mine, dataclasses.replace(mine, decayed="all")], read_toy)
+    assert_same(found[0].params, plain_loop(mine, mse, optimizer=optimizer)[-1])
+    if decay == "decoupled":  # Adam hides what is added to a gradient for so few steps
+        assert np.abs(found[0].params["value_head"]["bias"] - found[1].params["value_head"]["bias"]).max() > 5e-4
+
+
+def test_sharpness_aware_steps_go_down_the_gradient_uphill():
+    mine = run(sam_rho=0.5)
+
+    def uphill(gradient, params):
+        return jax.tree.map(lambda part: -0.5 * part / optax.tree.norm(gradient), gradient)
+
+    optimizer = optax.contrib.sam(optax.adam(mine.learning_rate), optax.stateless(uphill), opaque_mode=True)
+    trained = fit([mine, run()], read_toy)
+    assert_same(trained[0].params, plain_loop(mine, mse, optimizer=optimizer)[-1])
+    assert trained[0].errors["train"]["mse"] != trained[1].errors["train"]["mse"]
+
+
+def test_mixup_mixes_inputs_and_targets_of_near_targets():
+    mine = run(mixup=0.7, mixup_alpha=1.5)
+    std = np.std(read_toy(mine.data).train_targets)
+    key = jax.random.fold_in(run_keys([mine])[0], MIXUP)
+    shares = []
+
+    def mix(x, y, number):
+        partners, share = jax.random.split(jax.random.fold_in(key, number))
+        logits = -(((y[:, None] - y[None]) / std) ** 2) / (2 * 0.7**2)
+        other = jax.random.categorical(partners, logits)
+        mine_share = jax.random.beta(share, 1.5, 1.5)
+        shares.append(float(mine_share))
+        assert np.abs(y - y[other]).mean() < np.abs(y[:, None] - y[None]).mean()
+        return tuple(mine_share * part + (1 - mine_share) * part[other] for part in (x, y))
+
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, mse, mix=mix)[-1])
+    assert len(set(shares)) == len(shares)
+    assert np.ptp(shares) > 0.1
+
+
+def test_mixup_of_no_width_mixes_nothing():
+    narrow, none = fit([run(mixup=1e-6), run()], read_toy)
+    assert_same(narrow.params, none.params)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"mixup": 0.5, "classes": 4}, "mixup makes new targets, which have no class"),
+        ({"mixup": 0.5, "reweight": "inverse"}, "mixup makes new targets"),
+        ({"mixup": 0.5, "output": "target"}, "mixup is in standard deviations"),
+    ],
+)
+def test_what_mixup_does_not_go_with(settings, match):
+    with pytest.raises(ValueError, match=match):
+        run(**settings)
 
 
 def test_a_cosine_and_a_stepped_schedule():
