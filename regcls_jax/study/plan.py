@@ -28,6 +28,8 @@ MAX_ACCELERATOR_CHUNK = 1024
 PART_COST = 6e9
 # Apart from its logits, a training step costs about as much as this many classes.
 STEP_COST = 40
+# Weights of a network that cost about as much as a class.
+CLASS_WEIGHTS = 15
 # Training with a trace costs about as much as this many trainings without: it sees four splits after every epoch.
 TRACE_COST = 5
 # Limit for the arrays of one part beyond one data set: data, labels and weights, orders of the samples.
@@ -240,7 +242,9 @@ def _plan_shape(
         chunks.extend(same[start : start + chunk] for start in range(0, len(same), chunk))
     samples = max(sizes[runs[n].trained_on].samples for n in numbers)
     traced = 1 if shape.trace == "none" else TRACE_COST
-    run_cost = max(shape.epochs, 1) * samples * (shape.classes + STEP_COST) * traced
+    width = max(sizes[runs[n].trained_on].width for n in numbers)
+    trunk = sum(a * b for a, b in itertools.pairwise((width, *shape.hidden))) / CLASS_WEIGHTS
+    run_cost = max(shape.epochs, 1) * samples * (shape.classes + STEP_COST + trunk) * traced
     per_device = max(1, round(PART_COST / (run_cost * chunk)))
     # Where rows have groups, predictions come back.
     kept = max(

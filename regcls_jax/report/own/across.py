@@ -95,7 +95,7 @@ def rows_of(problems: Sequence[Problem]) -> pd.DataFrame:
     """What `read_problems` reads back, COLUMNS and more: a line per problem, test fold and arm or kind of arms."""
     frames = []
     for problem in problems:
-        kinds = {**problem.scores.families, **{family: family for family in NETWORKS}}
+        kinds = {**problem.scores.families, **{family: family for family in problem.scores.kinds}}
         chosen = problem.scores.chosen
         frames.append(chosen.assign(problem=problem.name, imbalance=problem.imbalance, kind=chosen["arm"].map(kinds)))
     found = pd.concat(frames, ignore_index=True)

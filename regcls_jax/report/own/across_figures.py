@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from regcls_jax.report.drawing import FONTS
 from regcls_jax.report.own.across import Problem, ranks
-from regcls_jax.report.own.across_tables import KINDS, MEASURES, changes
+from regcls_jax.report.own.across_tables import MEASURES, changes
 from regcls_jax.report.own.figure import COLORS
+from regcls_jax.report.own.scores import CLASSES, WEIGHTING
 from regcls_jax.report.tables import label
 
 
@@ -38,8 +39,15 @@ def ranks_figure(problems: Sequence[Problem]) -> Figure:
             axes.set_xlabel("mean rank of the test MAE (1: best); a bar joins arms that do not differ")
             axes.spines[["top", "right"]].set_visible(False)
         for kind, color in COLORS.items():
+            if kind not in families.values():
+                continue
             axes.plot([], [], "o", color=color, label=kind)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(COLORS), frameon=False)
+        figure.legend(
+            *axes.get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=len(set(families.values())),
+            frameon=False,
+        )
     return figure
 
 
@@ -61,7 +69,7 @@ def _effects(axes: Axes, problems: Sequence[Problem], measure: str) -> None:
     axes.axhline(0, color="0.6", linewidth=1)
     # Side by side where two tables are as uneven.
     width = 0.008
-    for side, kind in zip((-1, 1), KINDS, strict=True):
+    for side, kind in zip((-1, 1), (CLASSES, WEIGHTING), strict=True):
         found = changes(problems, kind, measure)
         x = np.array([each.imbalance for each in problems]) + side * width / 2
         middle = np.array([each.mean for each in found])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report.own.across import Overall, Problem, Ranks, means, overall, ranks
-from regcls_jax.report.own.scores import CLASSES, WEIGHTING
+from regcls_jax.report.own.scores import CLASSES, FEATURES, ORDINAL, PLAIN, SOFT, TRAINING, WEIGHTING
 from regcls_jax.report.own.tables import shown_arms
 from regcls_jax.report.own.verdict import HARMS, HELPS, Change, change, said
 from regcls_jax.report.statistics import LEVEL
@@ -14,7 +14,19 @@ from regcls_jax.report.tables import Table, label
 
 # The two errors that are compared.
 MEASURES = {"mae": "all rows", "rare_mae": "rare targets"}
-KINDS = (CLASSES, WEIGHTING)
+NAMES = {
+    CLASSES: "Classes change",
+    SOFT: "Soft classes change",
+    ORDINAL: "Ordinal heads change",
+    FEATURES: "Losses that shape the features change",
+    WEIGHTING: "Weighting the loss changes",
+    TRAINING: "Mixing samples and flat minima change",
+}
+
+
+def kinds(problems: Sequence[Problem]) -> list[str]:
+    """The kinds of networks that are compared with plain ones."""
+    return [kind for kind in problems[0].scores.kinds if kind != PLAIN]
 
 
 def changes(problems: Sequence[Problem], kind: str, measure: str) -> list[Change]:
@@ -25,11 +37,10 @@ def changes(problems: Sequence[Problem], kind: str, measure: str) -> list[Change
 def answer(problems: Sequence[Problem]) -> str:
     """What came out, as Markdown."""
     parts = []
-    for kind, name in ((CLASSES, "Classes"), (WEIGHTING, "Weighting the loss")):
+    for kind in kinds(problems):
         found = [f"{_overall(overall(problems, measure, kind))} on {where}" for measure, where in MEASURES.items()]
         parts.append(
-            f"**{name} change{'s' if kind != CLASSES else ''} the MAE of plain regression by {' and '.join(found)}.** "
-            f"{_beyond_doubt(problems, kind)}"
+            f"**{NAMES[kind]} the MAE of plain regression by {' and '.join(found)}.** {_beyond_doubt(problems, kind)}"
         )
     best = overall(problems, "mae", "boosting") if "boosting" in problems[0].scores.families else None
     if best is not None:
@@ -75,7 +86,7 @@ def _by_problem(problems: Sequence[Problem]) -> Table:
         "table: target": [each.name for each in problems],
         "imbalance": [f"{each.imbalance:.2f}" for each in problems],
     }
-    for kind in KINDS:
+    for kind in kinds(problems):
         for measure, where in MEASURES.items():
             columns[f"{kind}, {where}"] = [said(each) for each in changes(problems, kind, measure)]
     frame = pd.DataFrame(columns)
@@ -89,7 +100,7 @@ def _by_problem(problems: Sequence[Problem]) -> Table:
 
 def _over_all(problems: Sequence[Problem]) -> Table:
     lines = []
-    for arm in (*shown_arms(problems[0].scores), *KINDS):
+    for arm in (*shown_arms(problems[0].scores), *kinds(problems)):
         kind = problems[0].scores.families.get(arm, "as validation chose")
         cells = {"arm": label(arm), "kind": kind}
         for measure, where in MEASURES.items():

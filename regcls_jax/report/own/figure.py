@@ -8,14 +8,17 @@ from matplotlib.figure import Figure
 
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.drawing import FONTS
-from regcls_jax.report.own.scores import CLASSES, PLAIN, REFERENCE, WEIGHTING, Scores
+from regcls_jax.report.own.scores import CLASSES, FEATURES, ORDINAL, PLAIN, REFERENCE, SOFT, TRAINING, WEIGHTING, Scores
 from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
 from regcls_jax.report.own.verdict import change
 from regcls_jax.report.tables import label
 from regcls_jax.store.groups import GroupResults
 
 # Of Okabe and Ito: told apart by colour-blind readers.
-COLORS = {PLAIN: "0.35", CLASSES: "#0072b2", WEIGHTING: "#d55e00", REFERENCE: "#009e73"}
+COLORS = {
+    **{PLAIN: "0.35", CLASSES: "#0072b2", SOFT: "#56b4e9", ORDINAL: "#cc79a7", FEATURES: "#e69f00"},
+    **{WEIGHTING: "#d55e00", TRAINING: "#000000", REFERENCE: "#009e73"},
+}
 RANGES = {"many": "0.55", "medium": "#e69f00", "few": "#d55e00"}
 PANELS = {"mae": "all rows", "rare_mae": "rare targets"}
 # A model that changes an error by more than this (per cent) would hide all others; it is drawn here, with its number.
@@ -36,9 +39,11 @@ def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
                 axes.set_title(f"{target}, {title}\nagainst plain regression", fontsize=11)
             line[1].tick_params(labelleft=False)
             _histogram(line[2], groups.errors[groups.errors["target"] == target])
-        for kind, color in COLORS.items():
-            grid[0, 0].plot([], [], "o", color=color, label=kind)
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+        shown = [kind for kind in COLORS if kind in found.families.values()]
+        for kind in shown:
+            grid[0, 0].plot([], [], "o", color=COLORS[kind], label=kind)
+        handles = grid[0, 0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper center", ncols=len(shown), frameon=False)
     return figure
 
 

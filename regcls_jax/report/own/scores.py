@@ -19,7 +19,14 @@ MEASURES = {
 # What the settings of an arm are chosen by, on the validation set; and how the arms of a family are.
 SELECT = "mae"
 PLAIN, CLASSES, WEIGHTING, REFERENCE = "plain", "classes", "weighting", "reference"
-NETWORKS = (PLAIN, CLASSES, WEIGHTING)
+SOFT, ORDINAL, FEATURES, TRAINING = "soft classes", "ordinal heads", "shaped features", "other training"
+NETWORKS = (PLAIN, CLASSES, SOFT, ORDINAL, FEATURES, WEIGHTING, TRAINING)
+# The kind of an auxiliary loss, but for classification.
+OF_AUXILIARY = {
+    **dict.fromkeys(("hl_gauss", "two_hot", "sord", "membership"), SOFT),
+    **dict.fromkeys(("squared_emd", "corn", "coral"), ORDINAL),
+    **dict.fromkeys(("ordinal_entropy", "ranksim", "conr", "rank_n_contrast"), FEATURES),
+}
 
 
 class Scores(NamedTuple):
@@ -37,7 +44,12 @@ class Scores(NamedTuple):
         """A measure on every test fold of a target, [folds, arms]."""
         part = self.chosen[self.chosen["target"] == target]
         found = part.pivot(index=["repetition", "fold"], columns="arm", values=measure)
-        return found.reindex(columns=[*self.families, *NETWORKS])
+        return found.reindex(columns=[*self.families, *self.kinds])
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of networks that the study has; plain ones, which all are compared with, even where it has none."""
+        return tuple(kind for kind in NETWORKS if kind == PLAIN or kind in self.families.values())
 
     def usual(self, target: str, family: str) -> str | None:
         """The arm that a family is on most folds; None where none of them has an error."""
@@ -80,8 +92,10 @@ def family_of(run: pd.Series) -> str:
     """The kind of an arm, of one of its rows."""
     if run["run"] < 0:
         return REFERENCE
-    if run["classes"] > 0:
-        return CLASSES
+    if run["classes"] > 0 or (run.get("auxiliary") or "classification") != "classification":
+        return OF_AUXILIARY.get(run.get("auxiliary"), CLASSES)
+    if run.get("mixup", 0) > 0 or run.get("sam_rho", 0) > 0:
+        return TRAINING
     return PLAIN if run["reweight"] == "none" and run["regression"] == "squared_error" else WEIGHTING
 
 
@@ -104,9 +118,9 @@ def scores(rows: pd.DataFrame, groups: GroupResults) -> Scores:
     families = {str(arm): family for arm, family in zip(first["arm"], first.apply(family_of, axis=1), strict=True)}
     kind = chosen["arm"].map(families)
     parts = [chosen]
-    for family in NETWORKS:
+    for family in dict.fromkeys(families.values()):
         own = chosen[(kind == family) & chosen["validation"].notna()]
-        if len(own):
+        if family != REFERENCE and len(own):
             best = own.loc[own.groupby(FOLD)["validation"].idxmin()]
             parts.append(best.assign(of_family=best["arm"], arm=family))
     return Scores(pd.concat(parts, ignore_index=True), families)

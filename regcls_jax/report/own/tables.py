@@ -71,7 +71,7 @@ def own_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
 def _errors(found: Scores, target: str) -> Table:
     folds = len(found.of(target, "mae"))
     lines = []
-    for arm in (*shown_arms(found), *NETWORKS):
+    for arm in (*shown_arms(found), *found.kinds):
         cells = {"arm": label(arm), "kind": found.families.get(arm, "as validation chose")}
         for measure, title in MEASURES.items():
             values = found.of(target, measure)[arm]

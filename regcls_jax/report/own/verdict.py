@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from regcls_jax.report.own.scores import CLASSES, MEASURES, NETWORKS, PLAIN, WEIGHTING, Scores
+from regcls_jax.report.own.scores import CLASSES, MEASURES, PLAIN, WEIGHTING, Scores
 from regcls_jax.report.statistics import LEVEL, Interval, interval
 from regcls_jax.report.tables import label
 
@@ -96,10 +96,12 @@ def _is_gain(found: dict[str, Change]) -> bool:
 
 def answer(scores: Scores, target: str) -> Answer:
     """The verdict on one target: kinds of networks against plain regression, each as validation chose it by fold."""
-    usual = {family: scores.usual(target, family) for family in NETWORKS}
+    usual = {family: scores.usual(target, family) for family in scores.kinds}
     if usual[PLAIN] is None:
         return Answer("No plain regression ended with a finite error: look at the learning rates.", [], None)
-    found = {family: _changes(scores, target, family) for family in (CLASSES, WEIGHTING) if usual[family] is not None}
+    found = {
+        family: _changes(scores, target, family) for family in (CLASSES, WEIGHTING) if usual.get(family) is not None
+    }
     use = next((usual[family] for family, changes in found.items() if _is_gain(changes)), None)
     if CLASSES not in found:
         headline = "No arm with classes ended with a finite error."
@@ -133,7 +135,7 @@ def _better_reference(scores: Scores, target: str) -> str | None:
     if not there:
         return None
     best = min(there, key=lambda name: means[name])
-    networks = [family for family in NETWORKS if np.isfinite(means[family])]
+    networks = [family for family in scores.kinds if np.isfinite(means[family])]
     against = [change(scores, target, "mae", best, family) for family in networks]
     if not all(each.effect == HELPS for each in against):
         return None
