@@ -52,6 +52,21 @@ def test_every_run_is_in_exactly_one_part_and_chunks_are_the_same_on_any_number_
                 assert shape_of(runs[number], sizes[runs[number].trained_on]) == part.shape
 
 
+def test_a_wide_network_has_short_parts(runs):
+    """So that the progress bar moves, and a kill loses little."""
+
+    def longest(width):
+        runs = expand(
+            small(
+                data={"functions": 5, "repetitions": 3}, arms={"reg": {}}, run={"hidden": (width, width), "epochs": 400}
+            )
+        )
+        parts = itertools.chain.from_iterable(plan(runs, sizes_of(runs), platform="cpu", devices=1, chunk=2))
+        return max(part.length for part in parts)
+
+    assert longest(6) > longest(128) >= 1
+
+
 def test_parts_are_bounded_in_bytes_and_cost(runs, monkeypatch):
     sizes = sizes_of(runs)
     whole = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))
