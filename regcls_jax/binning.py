@@ -178,6 +178,14 @@ def check_targets(targets: npt.ArrayLike, name: str = "targets") -> np.ndarray:
     return targets
 
 
+def check_edges(edges: npt.ArrayLike) -> np.ndarray:
+    """`edges` [..., C + 1] as float64. Raises ValueError unless they are finite, increasing and at least two."""
+    edges = np.asarray(edges, np.float64)
+    if edges.ndim < 1 or edges.shape[-1] < 2 or not np.all(np.isfinite(edges)) or not np.all(np.diff(edges) > 0):
+        raise ValueError(f"edges must be at least two increasing finite numbers, got {edges}")
+    return edges
+
+
 def from_edges(targets: npt.ArrayLike, edges: npt.ArrayLike, *, balanced: bool = False, rounding: str = "ceil") -> Bins:
     """The classes of training `targets` [n] over given `edges` [C + 1].
 
