@@ -62,7 +62,9 @@ class Method(_Hyperparameters):
     decoded: str = choice("value", ("value", *DECODINGS))
 
     # Weights by the density of the targets
-    reweight: str = choice("none", METHODS)  # weights of the regression loss: inverse density or its root
+    # Weights of the regression loss: inverse density, its root, or DenseWeight, which needs no buckets.
+    reweight: str = choice("none", (*METHODS, "dense"))
+    dense_alpha: float = positive(1.0)  # DenseWeight: how much the density counts
     buckets: int = whole(100, 1)  # uniform buckets of the density histogram
     bucket_low: float | None = None  # lower end of the buckets (target units); None: smallest training target
     bucket_high: float | None = None  # upper end; None: largest training target
@@ -132,6 +134,8 @@ class Method(_Hyperparameters):
         for field in ("lds", "clip_high"):
             if getattr(self, field) and self.reweight == "none":
                 raise ValueError(f"{where}: {field} has no effect without re-weighting; set reweight, too")
+        if self.reweight == "dense" and (self.lds or self.clip_high):
+            raise ValueError(f"{where}: reweight 'dense' has no buckets that lds or clip_high could change")
         if self.loss_in == "std" and (self.output != "standardised" or self.loss.prior != "none"):
             raise ValueError(
                 f"{where}: loss_in 'std' needs output 'standardised' and a regression loss without a prior"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from regcls_jax import binning, imbalance, priors
+from regcls_jax.density_weights import dense_weights
 from regcls_jax.method import Method
 from regcls_jax.priors import MixturePrior
 
@@ -128,7 +129,18 @@ def bucket_edges(method: Method, targets: Targets) -> np.ndarray:
 
 
 def bucket_weights(method: Method, targets: Targets) -> np.ndarray:
-    """The weight [K] of the regression loss in each bucket, mean 1 over the training targets (recipes 2.2)."""
+    """The weight [K] of the regression loss in each bucket, mean 1 over the training targets (recipes 2.2).
+
+    DenseWeight, which weighs every target by itself, gives a bucket the mean of its own (empty: their largest) and,
+    needing them one by one, raises ValueError for a histogram.
+    """
+    if method.reweight == "dense":
+        if isinstance(targets, Histogram):
+            raise ValueError("reweight 'dense' needs every target, and of these there is a histogram alone")
+        labels = binning.assign(targets, bucket_edges(method, targets))
+        counts, sums = (np.bincount(labels, given, method.buckets) for given in (None, sample_weights(method, targets)))
+        means = np.divide(sums, counts, out=np.zeros(method.buckets), where=counts > 0)
+        return np.where(counts > 0, means, means.max())
     lds = None
     if method.lds:
         kernel = method.lds_kernel, method.lds_size, method.lds_sigma
@@ -139,7 +151,9 @@ def bucket_weights(method: Method, targets: Targets) -> np.ndarray:
 
 
 def sample_weights(method: Method, targets: np.ndarray) -> np.ndarray:
-    """`bucket_weights` of the bucket of every training target [n]."""
+    """`bucket_weights` of the bucket of every training target [n]; DenseWeight's own."""
+    if method.reweight == "dense":
+        return dense_weights(targets, method.dense_alpha)
     return bucket_weights(method, targets)[binning.assign(targets, bucket_edges(method, targets))]
 
 

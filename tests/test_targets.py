@@ -9,6 +9,7 @@ from nyud2 import nyud2_counts
 from sklearn.mixture import GaussianMixture
 
 from regcls_jax import binning, imbalance, targets
+from regcls_jax.density_weights import dense_weights
 from regcls_jax.method import Method
 from regcls_jax.targets import Histogram
 
@@ -188,3 +189,19 @@ def test_classes_from_the_published_counts_of_depth():
     for rounding, classes, least in (("round", 49, 0.136), ("ceil", 50, 0.132)):
         bins = targets.class_bins(dataclasses.replace(balanced, rounding=rounding), depth_histogram())
         assert (bins.classes, round(bins.keep.min(), 3)) == (classes, least)
+
+
+def test_dense_weights_are_those_of_every_target_and_their_means_in_buckets():
+    values = np.random.default_rng(0).gamma(2.0, 10.0, 500)
+    method = Method(reweight="dense", dense_alpha=0.8, buckets=12)
+    expected = dense_weights(values, 0.8)
+    np.testing.assert_array_equal(targets.sample_weights(method, values), expected)
+    labels = binning.assign(values, targets.bucket_edges(method, values))
+    found = targets.bucket_weights(method, values)
+    means = {bucket: expected[labels == bucket].mean() for bucket in np.unique(labels)}
+    for bucket, weight in enumerate(found):
+        assert weight == pytest.approx(means.get(bucket, max(means.values())))
+    with pytest.raises(ValueError, match="'dense' needs every target"):
+        targets.bucket_weights(method, depth_histogram())
+    with pytest.raises(ValueError, match="'dense' has no buckets that lds or clip_high could change"):
+        Method(reweight="dense", lds=True)

@@ -17,7 +17,17 @@ from regcls_jax.study.trace import TRACES
 # The fields of a method that `targets.fit` depends on.
 TARGET_FIELDS = (
     *("classes", "balanced", "rounding", "low", "high", "low_quantile", "high_quantile"),
-    *("reweight", "buckets", "bucket_low", "bucket_high", "bucket_start", "bucket_point", "clip_low", "clip_high"),
+    *(
+        "reweight",
+        "dense_alpha",
+        "buckets",
+        "bucket_low",
+        "bucket_high",
+        "bucket_start",
+        "bucket_point",
+        "clip_low",
+        "clip_high",
+    ),
     *("lds", "lds_kernel", "lds_size", "lds_sigma", "lds_boundary", "lds_truncate"),
     *("components", "mixture_per", "output"),
 )
