@@ -2,6 +2,10 @@
 
 from regcls_jax.losses.balanced_mse import bmc, bni, gai
 from regcls_jax.losses.classification import cross_entropy, membership_error, memberships
+from regcls_jax.losses.conr import conr
+from regcls_jax.losses.ordinal_entropy import ordinal_entropy
+from regcls_jax.losses.rank_n_contrast import rank_n_contrast, rank_n_contrast_bound
+from regcls_jax.losses.ranksim import ranksim
 from regcls_jax.losses.regression import (
     absolute_error,
     check_pair,
@@ -17,6 +21,7 @@ __all__ = [
     "bmc",
     "bni",
     "check_pair",
+    "conr",
     "cross_entropy",
     "focal_absolute_error",
     "focal_squared_error",
@@ -25,5 +30,9 @@ __all__ = [
     "huber",
     "membership_error",
     "memberships",
+    "ordinal_entropy",
+    "rank_n_contrast",
+    "rank_n_contrast_bound",
+    "ranksim",
     "squared_error",
 ]
