@@ -2,6 +2,15 @@
 
 from regcls_jax.losses.balanced_mse import bmc, bni, gai
 from regcls_jax.losses.classification import cross_entropy, membership_error, memberships
+from regcls_jax.losses.heads import evidential_nll, evidential_value, laplace_nll, uvote, uvote_value
+from regcls_jax.losses.ordinal import (
+    coral,
+    coral_probabilities,
+    corn,
+    corn_probabilities,
+    soft_squared_emd,
+    squared_emd,
+)
 from regcls_jax.losses.regression import (
     absolute_error,
     check_pair,
@@ -11,19 +20,35 @@ from regcls_jax.losses.regression import (
     huber,
     squared_error,
 )
+from regcls_jax.losses.soft_targets import hl_gauss, soft_cross_entropy, sord, two_hot
 
 __all__ = [
     "absolute_error",
     "bmc",
     "bni",
     "check_pair",
+    "coral",
+    "coral_probabilities",
+    "corn",
+    "corn_probabilities",
     "cross_entropy",
+    "evidential_nll",
+    "evidential_value",
     "focal_absolute_error",
     "focal_squared_error",
     "gai",
     "gaussian_nll",
+    "hl_gauss",
     "huber",
+    "laplace_nll",
     "membership_error",
     "memberships",
+    "soft_cross_entropy",
+    "soft_squared_emd",
+    "sord",
+    "squared_emd",
     "squared_error",
+    "two_hot",
+    "uvote",
+    "uvote_value",
 ]
