@@ -18,19 +18,36 @@ def cross_entropy(
     real, the rest is padding that gets no probability and no gradient. A label outside [0, classes) has no loss: its
     value and gradient are NaN.
     """
+    logits, labels, axis = check_labels(logits, labels, axis)
+    if classes is not None:
+        logits = jnp.where(jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis) < classes, logits, -jnp.inf)
+    maps = axis == logits.ndim - 1 and is_large(logits)
+    losses = _log_loss_of_maps(logits, labels) if maps else _log_loss(logits, labels, axis)
+    return losses * nan_unless_valid(labels, logits.shape[axis] if classes is None else classes, losses.dtype)
+
+
+def check_labels(logits: npt.ArrayLike, labels: npt.ArrayLike, axis: int) -> tuple[Array, Array, int]:
+    """Both as JAX arrays and the axis counted from the front: the one check of every loss of logits and labels.
+
+    Raises ValueError for labels [...] that do not fit logits [..., C] with classes on `axis`, or are no integers.
+    """
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    if not logits.ndim:
+        raise ValueError("logits need an axis of classes, got a single number")
     axis = axis % logits.ndim
     if logits.shape[:axis] + logits.shape[axis + 1 :] != jnp.shape(labels):
         raise ValueError(f"logits {logits.shape} with classes on axis {axis} do not fit labels {jnp.shape(labels)}")
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
         raise ValueError(f"labels must be integers, got {jnp.result_type(labels)}")
-    if classes is not None:
-        logits = jnp.where(jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis) < classes, logits, -jnp.inf)
-    valid = (labels >= 0) & (labels < (logits.shape[axis] if classes is None else classes))
-    # A factor, so that the gradient is NaN, too: training on such a label must not go on unnoticed.
-    maps = axis == logits.ndim - 1 and is_large(logits)
-    losses = _log_loss_of_maps(logits, labels) if maps else _log_loss(logits, labels, axis)
-    return losses * jnp.where(valid, 1.0, jnp.nan).astype(logits.dtype)
+    return logits, labels, axis
+
+
+def nan_unless_valid(labels: Array, classes: Array | int, dtype: jnp.dtype) -> Array:
+    """1 [...] where a label is in [0, classes), NaN elsewhere.
+
+    A factor, so that the gradient is NaN, too: training on such a label must not go on unnoticed.
+    """
+    return jnp.where((labels >= 0) & (labels < classes), 1.0, jnp.nan).astype(dtype)
 
 
 def softmax(logits: npt.ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:

@@ -21,6 +21,12 @@ def check_pair(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Arra
     return predictions, targets
 
 
+def at_least_float32(*arrays: npt.ArrayLike) -> tuple[Array, ...]:
+    """All as JAX arrays of one floating point type, float32 or wider: sums over many bfloat16 values lose too much."""
+    kind = jnp.result_type(*(jnp.asarray(array) for array in arrays), jnp.float32)
+    return tuple(jnp.asarray(array, kind) for array in arrays)
+
+
 def squared_error(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
     """(p - y)^2, [...] -> [...] (Eq. 3), in squared target units."""
     predictions, targets = check_pair(predictions, targets)
