@@ -70,6 +70,10 @@ class DepthRun(LoopRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.auxiliary_loss and not self.auxiliary_loss.classes:
+            raise ValueError(
+                f"{self.where}: auxiliary {self.auxiliary!r} compares images by one vector each, not pixels"
+            )
         if self.decoded != "value":
             raise ValueError(f"{self.where}: depth is read from the value head; decoded {self.decoded!r} is for images")
         for field in ("image_height", "image_width"):

@@ -196,7 +196,9 @@ def _loss(
         edges, keep = fitted.data_edges, jnp.asarray(fitted.data_keep)
         mask = mask & keep_mask(key, binning.assign(target, edges), keep)
         class_mask = class_mask & keep_mask(key, binning.assign(class_target, edges), keep)
-    given = Given(class_target, mask=class_mask) if run.auxiliary_loss else None
+    unit = fitted.std if run.loss_in == "std" else None
+    scale = 1.0 if unit is None else float(unit)
+    given = Given(class_target, mask=class_mask, unit=scale) if run.auxiliary_loss else None
     if given is not None and fitted.edges is not None:
         labels = binning.assign(class_target, fitted.edges)
         if run.balanced:
@@ -212,7 +214,7 @@ def _loss(
         prior=fitted.prior,
         noise_sigma=params.get("noise_sigma"),
         mask=mask,
-        unit=fitted.std if run.loss_in == "std" else None,
+        unit=unit,
     )
     total, terms = objective(
         prediction,

@@ -7,7 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from regcls_jax.losses import ordinal, soft_targets
 from regcls_jax.losses.classification import cross_entropy, membership_error, memberships
+from regcls_jax.losses.conr import conr as _conr
+from regcls_jax.losses.ordinal_entropy import ordinal_entropy as _ordinal_entropy
+from regcls_jax.losses.rank_n_contrast import rank_n_contrast as _rank_n_contrast
+from regcls_jax.losses.ranksim import ranksim as _ranksim
 from regcls_jax.prediction import Prediction
 
 
@@ -20,6 +25,7 @@ class Given(NamedTuple):
     classes: Array | int | None = None  # how many of the logits are real (may be traced); None: all
     axis: int = -1  # of the classes in the logits, and of the features
     mask: Array | None = None  # bool [...], the examples that count, for losses that compare examples; None: all
+    unit: Array | float = 1.0  # of distances between targets, for losses that have a scale of their own
 
 
 Auxiliary = Callable[[Prediction, Given], Array]
@@ -31,11 +37,21 @@ def _logits(prediction: Prediction) -> Array:
     return prediction.logits
 
 
+def _labels(given: Given) -> Array:
+    if given.labels is None:
+        raise ValueError("this auxiliary loss needs the labels of the classes")
+    return given.labels
+
+
+def _edges(given: Given) -> Array:
+    if given.edges is None:
+        raise ValueError("this auxiliary loss needs the edges of the classes")
+    return jnp.asarray(given.edges)
+
+
 def classification(prediction: Prediction, given: Given) -> Array:
     """The cross-entropy of the class head (Eq. 4), [...] in nats: `losses.cross_entropy`."""
-    if given.labels is None:
-        raise ValueError("the classification loss needs labels")
-    return cross_entropy(_logits(prediction), given.labels, classes=given.classes, axis=given.axis)
+    return cross_entropy(_logits(prediction), _labels(given), classes=given.classes, axis=given.axis)
 
 
 def membership(prediction: Prediction, given: Given, *, sigma: Array | float) -> Array:
@@ -43,12 +59,87 @@ def membership(prediction: Prediction, given: Given, *, sigma: Array | float) ->
 
     A control: does reg+cls gain from a second task on the same features, or from classification?
     """
-    if given.edges is None:
-        raise ValueError("the membership loss needs the edges of the classes")
     logits = _logits(prediction)
-    soft = memberships(given.targets, jnp.asarray(given.edges), sigma)
+    soft = memberships(given.targets, _edges(given), sigma)
     soft = jnp.moveaxis(soft, -1, given.axis)
     if given.classes is not None:
         real = jax.lax.broadcasted_iota(jnp.int32, logits.shape, given.axis % logits.ndim) < given.classes
         logits, soft = jnp.where(real, logits, 0), jnp.where(real, soft, 0)
     return membership_error(logits, soft, axis=given.axis)
+
+
+def _soft(prediction: Prediction, given: Given, soft: Array) -> Array:
+    """The cross-entropy of the class head and memberships [..., C]."""
+    soft = jnp.moveaxis(soft, -1, given.axis)
+    return soft_targets.soft_cross_entropy(_logits(prediction), soft, classes=given.classes, axis=given.axis)
+
+
+def hl_gauss(prediction: Prediction, given: Given, *, ratio: Array | float) -> Array:
+    """The cross-entropy with HL-Gauss memberships, [...] in nats; sigma is `ratio` class widths (recipes 2.23)."""
+    return _soft(prediction, given, soft_targets.hl_gauss(given.targets, _edges(given), ratio))
+
+
+def two_hot(prediction: Prediction, given: Given) -> Array:
+    """The cross-entropy with the two nearest class centres, [...] in nats (recipes 2.11)."""
+    return _soft(prediction, given, soft_targets.two_hot(given.targets, _edges(given)))
+
+
+def sord(prediction: Prediction, given: Given, *, alpha: Array | float) -> Array:
+    """The cross-entropy with SORD's memberships, [...] in nats; `alpha` is per squared class width (recipes 2.24)."""
+    widths = jnp.diff(_edges(given))
+    width = jnp.nanmedian(jnp.where(widths > 0, widths, jnp.nan))
+    return _soft(prediction, given, soft_targets.sord(given.targets, _edges(given), alpha / jnp.square(width)))
+
+
+def squared_emd(prediction: Prediction, given: Given) -> Array:
+    """The squared earth mover's distance of the class head, [...]: `losses.squared_emd`."""
+    return ordinal.squared_emd(_logits(prediction), _labels(given), classes=given.classes, axis=given.axis)
+
+
+def corn(prediction: Prediction, given: Given) -> Array:
+    """The class head as CORN's tasks, [...] in nats: `losses.corn`."""
+    logits, labels = _logits(prediction), _labels(given)
+    return ordinal.corn(logits, labels, classes=given.classes, mask=given.mask, axis=given.axis)
+
+
+def coral(prediction: Prediction, given: Given) -> Array:
+    """The class head as CORAL's tasks, [...] in nats: `losses.coral`, with a weight vector per task."""
+    return ordinal.coral(_logits(prediction), _labels(given), classes=given.classes, axis=given.axis)
+
+
+def _features(prediction: Prediction, given: Given) -> Array:
+    """Features [B, F]. Raises ValueError for a prediction without them, or with several per example."""
+    if prediction.features is None or prediction.features.ndim != 2:
+        raise ValueError("this auxiliary loss needs one vector of features per example")
+    return jnp.moveaxis(prediction.features, given.axis, -1)
+
+
+def ordinal_entropy(prediction: Prediction, given: Given) -> Array:
+    """Spreads the features as their targets are spread, [B]: `losses.ordinal_entropy`."""
+    return _ordinal_entropy(_features(prediction, given), given.targets / given.unit, mask=given.mask)
+
+
+def ranksim(prediction: Prediction, given: Given, *, gamma: Array | float, strength: Array | float) -> Array:
+    """Ranks neighbours among features as among targets, [B], times `gamma`: `losses.ranksim`."""
+    targets = given.targets / given.unit
+    return gamma * _ranksim(_features(prediction, given), targets, strength=strength, mask=given.mask)
+
+
+def conr(
+    prediction: Prediction,
+    given: Given,
+    *,
+    distance: Array | float,
+    temperature: Array | float,
+    eta: Array | float,
+) -> Array:
+    """Contrasts examples whose predictions are closer than their targets, [B]: `losses.conr`, of one view."""
+    targets, values = given.targets / given.unit, prediction.value / given.unit
+    settings = {"distance": distance, "temperature": temperature, "eta": eta}
+    return _conr(_features(prediction, given), targets, values, **settings, mask=given.mask)
+
+
+def rank_n_contrast(prediction: Prediction, given: Given, *, temperature: Array | float) -> Array:
+    """Orders the distances of features as those of targets, [B]: `losses.rank_n_contrast`, of one view."""
+    targets = given.targets / given.unit
+    return _rank_n_contrast(_features(prediction, given), targets, temperature=temperature, mask=given.mask)

@@ -8,7 +8,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from regcls_jax.losses import auxiliary, balanced_mse, classification, regression
+from regcls_jax.losses import auxiliary, balanced_mse, classification, ordinal, regression
 from regcls_jax.priors import MixturePrior
 
 Loss = Callable[[Array, Array], Array]
@@ -103,6 +103,30 @@ AUXILIARY: dict[str, AuxiliaryLoss] = {
         auxiliary.membership,
         {"membership_sigma": Hyperparameter(2.0, "sigma")},  # target units
         edges=True,
+    ),
+    "hl_gauss": AuxiliaryLoss(auxiliary.hl_gauss, {"hl_ratio": Hyperparameter(0.75, "ratio")}, edges=True),
+    "two_hot": AuxiliaryLoss(auxiliary.two_hot, edges=True),
+    "sord": AuxiliaryLoss(auxiliary.sord, {"sord_alpha": Hyperparameter(1.0, "alpha")}, edges=True),
+    "squared_emd": AuxiliaryLoss(auxiliary.squared_emd),
+    "corn": AuxiliaryLoss(auxiliary.corn, probabilities=ordinal.corn_probabilities),
+    "coral": AuxiliaryLoss(auxiliary.coral, probabilities=ordinal.coral_probabilities),
+    "ordinal_entropy": AuxiliaryLoss(auxiliary.ordinal_entropy, classes=False),
+    "ranksim": AuxiliaryLoss(
+        auxiliary.ranksim,
+        {"ranksim_gamma": Hyperparameter(1.0, "gamma"), "ranksim_strength": Hyperparameter(2.0, "strength")},
+        classes=False,
+    ),
+    "conr": AuxiliaryLoss(
+        auxiliary.conr,
+        {
+            "conr_distance": Hyperparameter(1.0, "distance"),  # between near targets, in what loss_in says
+            "conr_temperature": Hyperparameter(0.2, "temperature"),
+            "conr_eta": Hyperparameter(0.01, "eta"),
+        },
+        classes=False,
+    ),
+    "rank_n_contrast": AuxiliaryLoss(
+        auxiliary.rank_n_contrast, {"rnc_temperature": Hyperparameter(2.0, "temperature")}, classes=False
     ),
 }
 _LOSSES: tuple[RegressionLoss | AuxiliaryLoss, ...] = (*REGRESSION.values(), *AUXILIARY.values())

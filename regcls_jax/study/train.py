@@ -135,9 +135,10 @@ def _loss(
     """The objective of a batch; `key` draws its class masks."""
     arrays, auxiliary = own.arrays, AUXILIARY[shape.auxiliary]
     prediction: Any = network(shape).apply({"params": params["model"]}, batch.inputs.T)
+    unit = arrays.std[own.set] if shape.loss_in == "std" else None
     given = class_mask = None
     if not auxiliary.classes:
-        given = Given(batch.targets, axis=0)
+        given = Given(batch.targets, axis=0, unit=1.0 if unit is None else unit)
     elif batch.labels is not None:
         real = arrays.classes[own.set] if shape.balanced else None
         edges = arrays.edges[own.set] if arrays.edges.shape[1] else None
@@ -156,7 +157,7 @@ def _loss(
             run.numbers,
             prior=prior,
             noise_sigma=params.get("noise_sigma"),
-            unit=arrays.std[own.set] if shape.loss_in == "std" else None,
+            unit=unit,
         ),
         auxiliary=auxiliary.bind(run.numbers),
         weights=batch.weights,

@@ -13,6 +13,7 @@ import pytest
 from toy import ToySpec, read_toy
 
 from regcls_jax import binning, losses
+from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY, REGRESSION, AuxiliaryLoss
 from regcls_jax.models.mlp import MLP
 from regcls_jax.study.arrays import run_keys, sample_orders
@@ -105,6 +106,49 @@ def test_an_auxiliary_loss_without_classes_goes_with_plain_regression(monkeypatc
     assert_same(fit([mine], read_toy)[0].params, expected[-1])
     with pytest.raises(ValueError, match="auxiliary 'membership' reads no classes; set classes to 0"):
         run(auxiliary="membership", classes=4)
+
+
+@pytest.mark.parametrize("name", ["hl_gauss", "two_hot", "sord", "squared_emd", "corn", "coral"])
+def test_an_auxiliary_loss_of_the_class_head_reaches_the_engine(name):
+    settings = {"hl_ratio": 1.1, "sord_alpha": 0.7}
+    mine = run(auxiliary=name, classes=6, lam=0.5, **settings)
+    bins = binning.fit(read_toy(mine.data).train_targets, 6)
+    auxiliary = AUXILIARY[name].bind(settings)
+
+    def loss(prediction, y):
+        given = Given(y, binning.assign(y, bins.edges), jnp.asarray(bins.edges, jnp.float32))
+        return 0.5 * mse(prediction, y) + jnp.mean(auxiliary(prediction, given))
+
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, loss)[-1])
+
+
+@pytest.mark.parametrize("name", ["ordinal_entropy", "ranksim", "conr", "rank_n_contrast"])
+def test_a_loss_that_shapes_the_features_reaches_the_engine(name):
+    settings = {"ranksim_gamma": 3.0, "ranksim_strength": 1.5, "conr_distance": 0.4, "conr_temperature": 0.5}
+    settings |= {"conr_eta": 0.1, "rnc_temperature": 1.5}
+    mine = run(auxiliary=name, lam=0.5, loss_in="std", **settings)
+    std = float(read_toy(mine.data).train_targets.std())
+    auxiliary = AUXILIARY[name].bind(settings)
+
+    def loss(prediction, y):
+        return 0.5 * mse(prediction, y) / std**2 + jnp.mean(auxiliary(prediction, Given(y, unit=std)))
+
+    # Ranks jump where rounding decides.
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, loss)[-1], rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["classification", "corn", "coral", "hl_gauss"])
+@pytest.mark.parametrize("rule", binning.DECODINGS)
+def test_a_class_head_is_read_as_its_loss_means_it(name, rule):
+    settings = {"classes": 6, "balanced": True, "epochs": 40, "lam": 0.01}
+    found = fit([run(auxiliary=name, decoded=rule, **settings)], read_toy)[0]
+    problem = read_toy(found.run.data)
+    logits = predict(found, problem.inputs).logits
+    values = binning.decode(AUXILIARY[name].probabilities(logits), found.bins.edges, rule)
+    for split, rows in problem.splits.items():
+        error = np.mean((np.asarray(values)[rows] - problem.targets[rows]) ** 2)
+        np.testing.assert_allclose(found.errors[split]["mse"], error, rtol=1e-3)
+    assert found.errors["train"]["mse"] < 0.9 * np.var(problem.train_targets), "and it has learnt something"
 
 
 @pytest.mark.parametrize("decay", ["coupled", "decoupled"])
