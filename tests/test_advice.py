@@ -14,8 +14,8 @@ from regcls_jax.study.plan import batches_per_epoch, measure
 from regcls_jax.study.runs import expand
 
 
-def own_config(variant="full"):
-    spec = importlib.util.spec_from_file_location("config_own", ROOT / "configs" / "own.py")
+def own_config(variant="full", name="own"):
+    spec = importlib.util.spec_from_file_location(f"config_{name}", ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(variant).to_dict()
@@ -29,9 +29,10 @@ def given(tmp_path):
     return {"path": str(tmp_path / "t.csv"), "target": ("y",), "group": "", "drop": ("z",)}
 
 
+@pytest.mark.parametrize("name", ["own", "remedies"])
 @pytest.mark.parametrize("variant", ["full", "quick", "runlocal"])
-def test_the_config_of_a_table_expands_to_equal_budgets(given, variant):
-    config, said = fill_in(own_config(variant), given, {})
+def test_the_config_of_a_table_expands_to_equal_budgets(given, variant, name):
+    config, said = fill_in(own_config(variant, name), given, {})
     runs = expand(config)
     folds = {"full": 15, "quick": 15, "runlocal": 2}[variant]
     for arm in config["arms"]:

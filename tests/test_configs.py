@@ -14,8 +14,8 @@ from regcls_jax.study.runs import expand
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 IMAGES = [path for path in CONFIGS if path.stem in ("imdb_wiki", "own_images", "utkface")]
 DEPTHS = [path for path in CONFIGS if path.stem in ("nyud2", "nyu_small")]
-# configs/own.py has its data from launch/advise.py: tests/test_advice.py.
-FILES = [path for path in CONFIGS if path not in (*IMAGES, *DEPTHS) and path.stem != "own"]
+# configs/own.py and remedies.py have their data from launch/advise.py: tests/test_advice.py.
+FILES = [path for path in CONFIGS if path not in (*IMAGES, *DEPTHS) and path.stem not in ("own", "remedies")]
 # Not of the paper: no report of their own, and splits that depend on how often they are repeated.
 GENERIC = ("diabetes",)
 # The full grid of configs/capacity.py, 2.5 million runs, is not expanded; tests/test_capacity.py counts and checks it.

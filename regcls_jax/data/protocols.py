@@ -1,7 +1,7 @@
 """Splits that ask for targets training has few or none of: extrapolation, interpolation, blind spot (recipes 2.22).
 
 The definition is ours, for any target; Puetz et al. draw with replacement, and their validation set is as imbalanced as
-their training set (recipes 2.20). Here nothing is drawn twice, and val and test hold as many rows of every bin.
+their training set (recipes 2.22). Here nothing is drawn twice, and val and test hold as many rows of every bin.
 """
 
 from collections.abc import Mapping, Sequence

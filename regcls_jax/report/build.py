@@ -20,6 +20,8 @@ from regcls_jax.store.meta import read_meta
 from regcls_jax.store.rows import METRICS, diverged, read_rows, run_columns, with_diverged, write_csv_atomic
 from regcls_jax.study.runs import Run, expand
 
+# The name of a comparison over several tables (launch/ranks.py).
+TABLES = "tables"
 # Diverged runs listed one by one; more are counted by arm and cell.
 MAX_LISTED = 20
 
@@ -113,6 +115,10 @@ def build(
         if kind := kind_of(workdir):
             return kind.report(workdir, unfinished=unfinished, figures=figures)
     config = read_json(workdir / "config.json")
+    if config.get("name") == TABLES:
+        from regcls_jax.report.own.across_report import across_report  # which builds the studies it compares
+
+        return across_report([workdir])
     # Without the times of a study killed before it noted any, its rows are as good.
     meta = read_meta(workdir)
     rows, missing = _complete(workdir, read_rows(workdir), config, unfinished)

@@ -16,9 +16,10 @@ from regcls_jax.report.tables import interval as said
 from regcls_jax.store.groups import GroupResults
 from regcls_jax.trivial import TRIVIAL_PREDICTORS
 
-SIGNS = "Differences are arm − reg in mean squared error: negative means that the arm is better."
+SIGNS = "Differences are arm − baseline in mean squared error: negative means that the arm is better."
 GROUPS = ("all", *SHOTS)
-BASELINE = "reg"
+# Most arms predict standard deviations, as the second one does.
+BASELINES = ("reg", "reg_std")
 # Test MSE, all / many / medium / few, of a BiLSTM on GloVe (recipes 5.1); SqInv and the like are its re-weighting.
 PUBLISHED = {
     "LDS (published, BiLSTM on GloVe)": (0.914, 0.819, 1.319, 0.955),
@@ -55,12 +56,12 @@ def chosen_runs(rows: pd.DataFrame, groups: GroupResults) -> Tested:
     return Tested(pd.concat(parts, ignore_index=True), pairs)
 
 
-def difference(found: Tested, arm: str, group: str) -> tuple[float, Interval]:
-    """Mean of the squared error of an arm less that of reg, and its 95 % interval over seeds and pairs, crossed."""
+def difference(found: Tested, arm: str, group: str, baseline: str = BASELINES[0]) -> tuple[float, Interval]:
+    """Mean of the squared error of an arm less the baseline's, and its 95 % interval over seeds and pairs, crossed."""
     pairs = found.pairs if group == "all" else found.pairs[found.pairs["shot"] == group]
     squared = pairs.assign(squared=(pairs["prediction"] - pairs["truth"]) ** 2)
     table = squared.pivot_table(index=["repetition", "pair"], columns="arm", values="squared")
-    values = (table[arm] - table[BASELINE]).dropna()
+    values = (table[arm] - table[baseline]).dropna()
     if not len(values):
         return float("nan"), Interval(float("nan"), float("nan"))
     labels = [values.index.get_level_values(name).to_numpy() for name in ("repetition", "pair")]
@@ -76,14 +77,16 @@ def _arms(found: Tested) -> list[str]:
 def _spread(values: pd.Series, decimals: int = 3) -> str:
     if not len(values) or not np.isfinite(values).all():
         return "–"
-    spread = f" ± {values.std():.{decimals}f}" if len(values) > 1 and values.std() > 0 else ""
+    known = len(values) > 1 and round(float(values.std()), decimals) > 0
+    spread = f" ± {values.std():.{decimals}f}" if known else ""
     return f"{values.mean():.{decimals}f}{spread}"
 
 
 def sts_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
     """Errors, correlations, and differences to reg, of the runs that the dev set chose."""
     found = chosen_runs(rows, groups)
-    return [_errors(found), _correlations(found), _differences(found)]
+    against = [_differences(found, baseline) for baseline in BASELINES if baseline in set(found.errors["arm"])]
+    return [_errors(found), _correlations(found), *against]
 
 
 def _errors(found: Tested) -> Table:
@@ -125,26 +128,30 @@ def _correlations(found: Tested) -> Table:
     return Table("Correlation", note, frame, frame)
 
 
-def _differences(found: Tested) -> Table:
+def _compared(found: Tested, baseline: str) -> list[str]:
+    return [arm for arm in _arms(found) if arm not in (*TRIVIAL_PREDICTORS, baseline)]
+
+
+def _differences(found: Tested, baseline: str) -> Table:
     lines = []
-    for arm in (arm for arm in _arms(found) if arm not in (*TRIVIAL_PREDICTORS, BASELINE)):
+    for arm in _compared(found, baseline):
         cells = {"arm": label(arm)}
         for name in GROUPS:
-            mean, ends = difference(found, arm, name)
+            mean, ends = difference(found, arm, name, baseline)
             cells[name] = f"{mean:+.3f} {said(ends)}"
         lines.append(cells)
     frame = pd.DataFrame(lines)
     note = (
-        "Squared error less that of reg on the same pairs, with its 95 % interval over seeds and pairs (crossed "
-        "variance components), not corrected for the number of arms."
+        f"Squared error less that of {label(baseline)} on the same pairs, with its 95 % interval over seeds and pairs "
+        "(crossed variance components), not corrected for the number of arms."
     )
-    return Table("Against reg", note, frame, frame)
+    return Table(f"Against {label(baseline)}", note, frame, frame)
 
 
 def sts_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
     """Per group of pairs: every arm's difference to reg with its interval."""
     found = chosen_runs(rows, groups)
-    arms = [arm for arm in _arms(found) if arm not in (*TRIVIAL_PREDICTORS, BASELINE)]
+    arms = _compared(found, BASELINES[0])
     with matplotlib.rc_context(FONTS):
         figure = Figure(figsize=(13, 0.32 * len(arms) + 1.4), layout="constrained")
         grid = figure.subplots(1, len(GROUPS), sharey=True)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from regcls_jax.report.drawing import fig3_figure, fig5_figure
 from regcls_jax.report.generic import generic_figure, generic_tables
 from regcls_jax.report.own.figure import own_figure
+from regcls_jax.report.own.tables import SHOWN as SETTINGS
 from regcls_jax.report.own.tables import SIGNS as OWN_SIGNS
 from regcls_jax.report.own.tables import own_tables, own_verdict
 from regcls_jax.report.paper.baselines import baseline_figure, baseline_tables
@@ -100,7 +101,7 @@ REPORTS: dict[str, Study] = {
         own_tables,
         {"figure": lambda rows, groups, shading: own_figure(rows, groups)},
         ("val", "test"),
-        ("lam", "classes", "learning_rate", "weight_decay", "decoded", "noise_sigma"),
+        SETTINGS,
         GROUPS,
         OWN_SIGNS,
         ("target", "fold"),
@@ -110,7 +111,7 @@ REPORTS: dict[str, Study] = {
         sts_tables,
         {"figure": lambda rows, groups, shading: sts_figure(rows, groups)},
         ("val", "test"),
-        ("lam", "classes", "learning_rate", "weight_decay", "decoded", "noise_sigma"),
+        SETTINGS,
         GROUPS,
         STS_SIGNS,
         ("target",),
@@ -122,7 +123,8 @@ REPORTS: dict[str, Study] = {
 def choose(name: str | None, rows: pd.DataFrame) -> Study:
     """The report of the study `name`; the generic one where it has none or its runs differ in more than the study's."""
     if study := REPORTS.get(name or ""):
-        known = [*study.keys, "arm", "repetition", "seed", "split", *study.settings]
+        settings = [name for name in study.settings if name in rows]  # earlier versions had fewer
+        known = [*study.keys, "arm", "repetition", "seed", "split", *settings]
         if set(known) <= set(rows) and not rows.duplicated(known).any():
             return study
     figures = {"effects": lambda rows, shading: generic_figure(rows)}

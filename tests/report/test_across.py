@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from regcls_jax.report.own.across import NAME, Problem, Ranks, means, overall, ranks, read_problems, rows_of
+from regcls_jax.report.build import TABLES as NAME
+from regcls_jax.report.own.across import Problem, Ranks, means, overall, ranks, read_problems, rows_of
 from regcls_jax.report.own.across_figures import imbalance_figure, ranks_figure
 from regcls_jax.report.own.across_tables import across_tables, answer
 from regcls_jax.report.own.scores import REFERENCE, Scores

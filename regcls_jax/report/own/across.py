@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from regcls_jax.imbalance import unevenness
-from regcls_jax.report.build import build
+from regcls_jax.report.build import TABLES, build
 from regcls_jax.report.own.scores import NETWORKS, PLAIN, Scores
 from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
 from regcls_jax.report.statistics import LEVEL, Interval, mean_interval
@@ -23,8 +23,6 @@ from regcls_jax.store.files import read_json
 from regcls_jax.store.groups import GROUPS_FILE, GroupResults
 from regcls_jax.store.rows import AGAIN, read_file
 
-# The name of a study of tables, in its config.json.
-NAME = "tables"
 COLUMNS = ("problem", "imbalance", "target", "repetition", "fold", "arm", "kind", "mae", "rare_mae")
 
 
@@ -74,7 +72,7 @@ def read_problems(workdirs: Sequence[str | os.PathLike]) -> list[Problem]:
     problems: list[Problem] = []
     for workdir in map(Path, workdirs):
         name = read_json(workdir / "config.json").get("name")
-        if name == NAME:
+        if name == TABLES:
             problems += _of_export(workdir)
         elif name == "own":
             problems += _of_report(build(workdir, figures=False))

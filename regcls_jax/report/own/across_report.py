@@ -4,8 +4,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from regcls_jax.report.build import TABLES
 from regcls_jax.report.drawing import render
-from regcls_jax.report.own.across import NAME, read_problems, rows_of
+from regcls_jax.report.own.across import read_problems, rows_of
 from regcls_jax.report.own.across_figures import imbalance_figure, ranks_figure
 from regcls_jax.report.own.across_tables import across_tables, answer
 from regcls_jax.report.own.tables import SIGNS
@@ -13,16 +14,19 @@ from regcls_jax.report.tables import Report
 from regcls_jax.store.meta import facts, read_meta
 
 
-def across_report(workdirs: Sequence[str | os.PathLike], command: str) -> Report:
-    """The comparison over the studies in `workdirs`; errors as `read_problems`."""
+def across_report(workdirs: Sequence[str | os.PathLike], command: str = "") -> Report:
+    """The comparison over the studies in `workdirs`, made by `command` ("": an export of one says); errors as
+    `read_problems`.
+    """
     problems = read_problems(workdirs)
     rows = rows_of(problems)
     figures = {"ranks": ranks_figure(problems), "imbalance": imbalance_figure(problems)}
-    meta: dict[str, Any] = facts(command)
-    meta["studies"] = {os.path.basename(os.path.normpath(workdir)): _times(workdir) for workdir in workdirs}
+    meta: dict[str, Any] = facts(command) if command else read_meta(workdirs[0])
+    if command:
+        meta["studies"] = {os.path.basename(os.path.normpath(workdir)): _times(workdir) for workdir in workdirs}
     return Report(
-        name=NAME,
-        config={"name": NAME},
+        name=TABLES,
+        config={"name": TABLES},
         meta=meta,
         rows=rows,
         besides={},

@@ -11,8 +11,20 @@ from regcls_jax.store.groups import GroupResults
 from regcls_jax.store.rows import diverged
 
 SIGNS = "Changes are arm − baseline in per cent of the baseline's error: negative means that the arm is better."
-# Settings worth copying.
-SHOWN = ("learning_rate", "weight_decay", "lam", "classes", "decoded", "noise_sigma")
+# What runs of an arm differ in, of configs/own.py and those like it: settings worth copying.
+SHOWN = (
+    *("learning_rate", "weight_decay", "lam", "classes", "decoded", "noise_sigma"),
+    *(
+        "hl_ratio",
+        "sord_alpha",
+        "ranksim_gamma",
+        "conr_distance",
+        "conr_temperature",
+        "dense_alpha",
+        "mixup",
+        "sam_rho",
+    ),
+)
 
 
 def read_scores(rows: pd.DataFrame, groups: GroupResults) -> Scores:
@@ -107,14 +119,15 @@ def _changes(found: Scores, target: str) -> Table:
 
 def _choices(rows: pd.DataFrame, found: Scores, target: str) -> Table:
     lines = []
+    shown = [name for name in SHOWN if name in rows and rows.loc[rows["run"] >= 0, name].nunique() > 1]
     for arm in shown_arms(found):
         if found.families[arm] == REFERENCE:
             continue
         part = found.chosen[(found.chosen["arm"] == arm) & (found.chosen["target"] == target)]
         own = rows[rows["run"].isin(part["run"])].drop_duplicates("run")
         cells = {"arm": label(arm), "settings tried": f"{part['tried'].min():.0f}–{part['tried'].max():.0f}"}
-        for name in SHOWN:
-            counts = own[name].value_counts() if name in own else pd.Series(dtype=int)
+        for name in shown:
+            counts = own[name].value_counts()
             cells[name] = ", ".join(f"{value} ({count})" for value, count in counts.items()) or "–"
         lines.append(cells)
     note = "By test fold: how often the validation set chose a value. Every arm had as many settings to choose from."
