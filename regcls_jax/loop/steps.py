@@ -311,8 +311,9 @@ def statistics_step(
 def eval_step(engine: Engine, params: dict[str, Any], batch_stats: Any, batch: Batch) -> Array:
     """The values predicted for a batch, [B, ...] in target units."""
     variables = {"params": params["model"], "batch_stats": batch_stats}
-    prediction: Any = engine.model.apply(variables, engine.task.inputs(batch), train=False)
-    if engine.run.decoded == "value":
+    by_class: dict[str, Any] = {} if engine.run.decoded == "value" else {"read_classes": True}
+    prediction: Any = engine.model.apply(variables, engine.task.inputs(batch), train=False, **by_class)
+    if not by_class:
         return _in_target_units(engine, prediction).value
     assert prediction.logits is not None  # the run has classes
     assert engine.fitted.edges is not None

@@ -112,8 +112,9 @@ class ResNet(nn.Module):
 
     F = 8 * width * expansion of the block (2048 for ResNet-50). `features` are what the heads see: pooled, then
     changed by `transform` where one is given (FDS smoothing). The class head serves training only (recipes 5.1): with
-    train=False its logits are None; `init` makes its parameters either way, and trunk and value head draw the same
-    initial weights with and without it. With train=True "batch_stats" changes, so make that collection mutable.
+    train=False its logits are None unless `read_classes` asks for them; `init` makes its parameters either way, and
+    trunk and value head draw the same initial weights with and without it. With train=True "batch_stats" changes, so
+    make that collection mutable.
     `mask` bool [B]: rows that count in the batch statistics (BatchNorm). `dtype` is that of the trunk's arithmetic
     (bfloat16 halves its memory); parameters, statistics and heads stay float32. Any H and W from 32 up make sense.
     Submodules have PyTorch's names with _ for the dot before a number: layer1_0/downsample_1 (see torch_weights).
@@ -132,6 +133,7 @@ class ResNet(nn.Module):
         images: Array,
         *,
         train: bool = False,
+        read_classes: bool = False,
         mask: Array | None = None,
         transform: Callable[[Array], Array] | None = None,
     ) -> Prediction:
@@ -142,7 +144,7 @@ class ResNet(nn.Module):
         fan_in = features.shape[-1]
         value = dense(1, fan_in, "value_head")(features)[:, 0]
         logits = None
-        if self.classes and (train or self.is_initializing()):
+        if self.classes and (train or read_classes or self.is_initializing()):
             logits = dense(self.classes, fan_in, "class_head")(features)
         return Prediction(value, logits, features)
 

@@ -1,5 +1,6 @@
 """What surrounds the gradient of a step: rates, feature smoothing, initial weights, precision, devices, evaluation."""
 
+import dataclasses
 import functools
 
 import jax
@@ -11,7 +12,7 @@ from jax.sharding import AxisType
 from naive_fds import NaiveFds
 from small_network import AGES, BATCH, TRAIN_AGES, WIDTH, ages_only, build, make_batch, start, variables
 
-from regcls_jax import feature_smoothing
+from regcls_jax import binning, feature_smoothing
 from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.mesh import check_batch_size, data_mesh, replicated, to_devices
 from regcls_jax.loop.steps import (
@@ -22,6 +23,7 @@ from regcls_jax.loop.steps import (
     statistics_step,
     train_step,
 )
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.models.resnet import resnet
 
 CLASSES = {"classes": 5, "lam": 0.1, "scale": 10.0}
@@ -206,3 +208,16 @@ def test_evaluation_sums_equal_numpy_and_need_no_class_head(output):
         np.add.at(expected, AGES[MASK].astype(int), term)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert_same(eval_step(engine, {"model": weights["params"]}, weights["batch_stats"], batch), value)
+
+
+@pytest.mark.parametrize("auxiliary", ["classification", "corn", "hl_gauss"])
+@pytest.mark.parametrize("rule", binning.DECODINGS)
+def test_a_run_may_be_read_from_its_class_head(auxiliary, rule):
+    engine = build(classes=5, auxiliary=auxiliary, decoded=rule)
+    state, batch = start(engine), make_batch()
+    state_variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
+    logits = engine.model.apply(state_variables, engine.task.inputs(batch), read_classes=True).logits
+    expected = binning.decode(AUXILIARY[auxiliary].probabilities(logits), engine.fitted.edges, rule)
+    np.testing.assert_allclose(eval_step(engine, state.params, state.batch_stats, batch), expected, rtol=1e-5)
+    by_value = engine._replace(run=dataclasses.replace(engine.run, decoded="value"))
+    assert np.abs(eval_step(by_value, state.params, state.batch_stats, batch) - expected).max() > 1

@@ -208,6 +208,12 @@ def test_a_batch_of_which_balanced_data_keeps_nothing_teaches_nothing(accumulate
     [
         {**CLASSES, "balanced": False, "reweight": "sqrt_inv"},
         {**CLASSES, "auxiliary": "membership"},
+        {**CLASSES, "auxiliary": "hl_gauss"},
+        {**CLASSES, "auxiliary": "corn"},
+        {"auxiliary": "ordinal_entropy", "loss_in": "std", "output": "standardised"},
+        {"auxiliary": "ranksim"},
+        {"auxiliary": "conr", "conr_distance": 15.0},
+        {"auxiliary": "rank_n_contrast"},
         {"regression": "bmc"},
         {"fds": "corrected"},
     ],
@@ -282,3 +288,31 @@ def test_an_auxiliary_loss_without_classes_sees_the_features(monkeypatch):
     outputs = network(engine.model, state.params["model"], state.batch_stats, batch, zeros + 1, zeros, (zeros[:, 0],))
     assert_close(terms["auxiliary"], np.mean(np.asarray(outputs[0][2])[MASK] ** 2))
     assert_close(terms["loss"], 0.5 * terms["regression"] + terms["auxiliary"])
+
+
+def test_a_sharpness_aware_step_takes_the_gradient_uphill():
+    engine, plain = build(sam_rho=0.3), build()
+    before, batch = start(engine), make_batch()
+    gradient = gradient_of(start(plain), train_step(plain, start(plain), batch)[0])
+    norm = np.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(gradient)))
+    uphill = jax.tree.map(lambda leaf, part: leaf + 0.3 * part / norm, before.params["model"], gradient)
+    elsewhere = start(plain)._replace(params={"model": uphill})
+    expected = gradient_of(elsewhere, train_step(plain, elsewhere, batch)[0])
+    assert_close(gradient_of(before, train_step(engine, before, batch)[0]), expected)
+    with pytest.raises(ValueError, match="sam_rho takes two gradients of a whole batch; set accumulate to 1"):
+        build(sam_rho=0.3, accumulate=2)
+
+
+def test_decay_of_kernels_leaves_biases_and_norms():
+    every, kernels = (build(weight_decay=0.5, decayed=which) for which in ("all", "kernels"))
+    before, batch = start(every), make_batch()
+    plain = gradient_of(before, train_step(build(), before, batch)[0])
+    found = gradient_of(before, train_step(kernels, start(kernels), batch)[0])
+
+    def decayed(path, gradient, leaf):
+        return gradient + 0.5 * leaf * (path[-1].key == "kernel")
+
+    expected = jax.tree_util.tree_map_with_path(decayed, plain, before.params["model"])
+    assert_close(found, expected)
+    with pytest.raises(AssertionError):
+        assert_close(gradient_of(before, train_step(every, before, batch)[0]), expected)
