@@ -131,7 +131,8 @@ def test_an_image_config_and_all_its_variants(path):
     module = load(path)
     full = image_runs(module, "full")
     names = list(dict.fromkeys(run.arm for run in full))
-    assert sorted(variants(module)) == sorted(["full", "quick", "runlocal", *names])
+    further = ["remedies"] if path.stem == "utkface" else []
+    assert sorted(variants(module)) == sorted(["full", "quick", "runlocal", *further, *names])
     assert module.get_config() == module.get_config("full")
     assert {(run.arm, run.seed) for run in full} == {(name, seed) for name in names for seed in (0, 1, 2)}
     for name in ("full", "quick", "runlocal", *names):
@@ -185,6 +186,20 @@ def test_the_methods_of_table_3_and_4_are_the_published_ones():
         heads = name in ("rrt", "gai", "bmc", "bni")
         assert (run.init_from, run.trainable) == (("reg_upstream", "value_head") if heads else ("", "all"))
         assert (run.depth, run.width, run.image_size, run.weight_decay) == (50, 64, 224, 0.0)
+
+
+def test_the_remedies_on_utkface_weigh_their_losses_as_published():
+    found = {}
+    for run in image_runs(load(ROOT / "configs" / "utkface.py"), "remedies"):
+        found.setdefault(run.candidate_for or run.arm, []).append(run)
+    assert {name: len(runs) // 3 for name, runs in found.items() if len(runs) > 3} == {
+        "reg_cls_100_lambda": 3,
+        "rank_n_contrast": 2,
+    }
+    (conr, *_), (ranksim, *_) = found["conr"], found["ranksim"]
+    assert (conr.scale * conr.lam, conr.scale, conr.conr_distance) == (1.0, 8.0, 1.0)  # recipes 2.6: beta 4, twice
+    assert (ranksim.scale * ranksim.lam, ranksim.ranksim_gamma, ranksim.ranksim_strength) == (1.0, 100.0, 2.0)
+    assert {found[name][0].decoded for name in ("hl_gauss", "corn")} == {"expectation"}
 
 
 def test_the_arms_on_utkface_differ_in_what_they_ask_alone():
