@@ -51,7 +51,6 @@ def get_config(variant: str = "full") -> ConfigDict:
     }
     config.arms = ARMS
     config.budget = 6
-    config.chunk = 16  # such small networks cost more to start than to compute
     if variant != "full":
         config.arms = {arm: ARMS[arm] for arm in ("reg", "reg_std", "reg_cls", "reg_cls_bal", "cls_head", "lds")}
         config.budget = 3

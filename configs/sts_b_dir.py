@@ -10,7 +10,8 @@ FOLDER holds train_new.tsv, dev_new.tsv and test_new.tsv of Yang et al. (2021): 
 two even over the score. The published network is a BiLSTM on GloVe; here a pair is |u - v|, u v and the cosine of two
 sentences' mean word vectors, and a network of two hidden layers predicts from these.
 
-Arms are those of configs/own.py and "inverse" with "lds" as published (50 buckets over [0, 5]); each has six settings a
+Arms are those of configs/own.py and lds_inverse, LDS of the inverse density, as published; all densities are over the
+published 50 buckets of [0, 5]. Each arm has six settings a
 seed, drawn from its grid, of which the one with the lowest MSE on the dev set is tested. Three seeds. Focal-R has the
 published beta (20 for scores over 5, so 4 here).
 """
@@ -27,7 +28,7 @@ LDS: dict[str, Any] = {"output": "standardised", "loss_in": "std", "lds": True}
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    """The config of one variant: full; quick (four arms, one seed); runlocal (the same with two epochs)."""
+    """The config of one variant: full; quick (four arms, one seed); runlocal (these, tiny)."""
     check_variant(__file__, variant, ("full", "quick", "runlocal"))
     config = ConfigDict()
     config.name = "sts_b_dir"

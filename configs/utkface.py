@@ -21,9 +21,9 @@ reg_std 12.33, reg_cls_100_std 12.09, lds 10.80; tables in results/utkface/, wha
 two cores with tests beside it; `quick` (180,000 images) 4 minutes, computed from that rate.
 
 remedies (docs/remedies.md; not run yet, about 1 h 40 min on two cores, computed from that rate): reg and reg_std; 100
-classes with lambda .1, 1 and 10, of which the validation set is to choose; LDS; HL-Gauss and CORN, read from the class
-head; RankSim and ConR at the ratios of their authors (100 and 2 x 4 times the loss in years), Rank-N-Contrast beside
-the regression, with one view. UVOTE has no arm.
+classes with lambda .1, 1 and 10, each reported, with its validation error to choose by; LDS; HL-Gauss and CORN, read
+from the class head; RankSim and ConR at the ratios of their authors (100 and 2 x 4 times the loss in years),
+Rank-N-Contrast beside the regression, with one view. UVOTE has no arm.
 """
 
 from typing import Any

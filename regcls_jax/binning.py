@@ -113,7 +113,7 @@ def decode(probabilities: Any, edges: Any, rule: str = "expectation") -> Any:
     return edges[median] + share * (edges[median + 1] - edges[median])
 
 
-def _check_counts(counts: npt.ArrayLike) -> np.ndarray:
+def check_counts(counts: npt.ArrayLike) -> np.ndarray:
     """`counts` as an array. Raises ValueError unless it is a histogram [C]: whole numbers of at least 0, not all 0."""
     counts = np.asarray(counts)
     whole = counts.ndim == 1 and np.all(np.isfinite(counts)) and np.array_equal(counts, np.round(counts))
@@ -131,7 +131,7 @@ def equalize(counts: npt.ArrayLike, edges: npt.ArrayLike, rounding: str = "ceil"
     the published image code, `floor` the text. Leading empty bins join the first non-empty one and do not count in C.
     Raises ValueError for an unknown rounding, edges that do not increase, or counts that are no histogram.
     """
-    counts, edges = _check_counts(counts), np.asarray(edges)
+    counts, edges = check_counts(counts), np.asarray(edges)
     if len(edges) != len(counts) + 1:
         raise ValueError(f"{len(counts)} counts need {len(counts) + 1} edges, got {len(edges)}")
     if rounding not in ROUNDINGS:
@@ -161,7 +161,7 @@ def keep_probabilities(counts: npt.ArrayLike) -> np.ndarray:
     An empty class gets 1: training never draws from it, and a sample of it that turns up later is always kept.
     Raises ValueError if counts are no histogram, or all classes are empty.
     """
-    counts = _check_counts(counts).astype(np.float64)
+    counts = check_counts(counts).astype(np.float64)
     smallest = counts[counts > 0].min()
     return smallest / np.where(counts > 0, counts, smallest)
 

@@ -110,9 +110,10 @@ def class_weights(
 def unevenness(counts: npt.ArrayLike) -> float:
     """0 where a histogram `counts` [K] is even, near 1 where nearly all is in one place: 1 - H / log K'.
 
-    H is the entropy of its shares, K' the number of classes that have any. 0 where there is but one.
+    H is the entropy of its shares, K' the number of classes that have any. 0 where there is but one. Raises ValueError
+    for what is no histogram.
     """
-    counts = np.asarray(counts, np.float64)
+    counts = binning.check_counts(counts).astype(np.float64)
     shares = counts[counts > 0] / counts.sum()
     return float(1 + (shares * np.log(shares)).sum() / np.log(len(shares))) if len(shares) > 1 else 0.0
 

@@ -62,7 +62,7 @@ class Method(_Hyperparameters):
     decoded: str = choice("value", ("value", *DECODINGS))
 
     # Weights by the density of the targets
-    # Weights of the regression loss: inverse density, its root, or DenseWeight, which needs no buckets.
+    # Weights of the regression loss: inverse density, its root, or DenseWeight (the loop: its means in buckets).
     reweight: str = choice("none", (*METHODS, "dense"))
     dense_alpha: float = positive(1.0)  # DenseWeight: how much the density counts
     buckets: int = whole(100, 1)  # uniform buckets of the density histogram
@@ -134,6 +134,10 @@ class Method(_Hyperparameters):
         for field in ("lds", "clip_high"):
             if getattr(self, field) and self.reweight == "none":
                 raise ValueError(f"{where}: {field} has no effect without re-weighting; set reweight, too")
+        if self.sam_rho and self.loss.noise:
+            raise ValueError(
+                f"{where}: sam_rho is a radius among weights; {self.regression!r} learns a noise scale, too"
+            )
         if self.reweight == "dense" and (self.lds or self.clip_high):
             raise ValueError(f"{where}: reweight 'dense' has no buckets that lds or clip_high could change")
         if self.loss_in == "std" and (self.output != "standardised" or self.loss.prior != "none"):

@@ -192,5 +192,8 @@ def test_unevenness_is_0_for_an_even_histogram_and_near_1_for_one_place():
     assert unevenness([20, 20, 0, 20]) == pytest.approx(0, abs=1e-12), "an empty class is none"
     assert unevenness([10_000, *[15] * 19]) > 0.8
     shares = np.array([0.7, 0.2, 0.1])
-    assert unevenness(1000 * shares) == pytest.approx(1 + (shares * np.log(shares)).sum() / np.log(3))
+    assert unevenness((1000 * shares).round()) == pytest.approx(1 + (shares * np.log(shares)).sum() / np.log(3))
     assert unevenness([5, 0]) == 0
+    for wrong in ([], [0, 0], [-3, 2], [0.5, 1]):
+        with pytest.raises(ValueError, match="counts must be non-negative whole numbers"):
+            unevenness(wrong)

@@ -75,8 +75,10 @@ def _decide(run: LoopRun, workdir: Path, lock: contextlib.ExitStack) -> Verdict:
     folder = run_folder(workdir, run.arm, run.seed)
     settings = dataclasses.asdict(run)
     del settings["workers"]  # changes no number, so a run may go on with others
+    fields = [field for field in dataclasses.fields(run) if field.name in settings]
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
     try:
-        lock.enter_context(open_workdir(folder, settings))
+        lock.enter_context(open_workdir(folder, settings, defaults))
     except WorkdirInUse:
         return Verdict.ELSEWHERE
     if (folder / "rows.csv.gz").exists():

@@ -116,13 +116,12 @@ def _features(prediction: Prediction, given: Given) -> Array:
 
 def ordinal_entropy(prediction: Prediction, given: Given) -> Array:
     """Spreads the features as their targets are spread, [B]: `losses.ordinal_entropy`."""
-    return _ordinal_entropy(_features(prediction, given), given.targets / given.unit, mask=given.mask)
+    return _ordinal_entropy(_features(prediction, given), given.targets, mask=given.mask)
 
 
 def ranksim(prediction: Prediction, given: Given, *, gamma: Array | float, strength: Array | float) -> Array:
     """Ranks neighbours among features as among targets, [B], times `gamma`: `losses.ranksim`."""
-    targets = given.targets / given.unit
-    return gamma * _ranksim(_features(prediction, given), targets, strength=strength, mask=given.mask)
+    return gamma * _ranksim(_features(prediction, given), given.targets, strength=strength, mask=given.mask)
 
 
 def conr(
@@ -141,5 +140,4 @@ def conr(
 
 def rank_n_contrast(prediction: Prediction, given: Given, *, temperature: Array | float) -> Array:
     """Orders the distances of features as those of targets, [B]: `losses.rank_n_contrast`, of one view."""
-    targets = given.targets / given.unit
-    return _rank_n_contrast(_features(prediction, given), targets, temperature=temperature, mask=given.mask)
+    return _rank_n_contrast(_features(prediction, given), given.targets, temperature=temperature, mask=given.mask)

@@ -59,6 +59,19 @@ def softmax(logits: npt.ArrayLike, *, classes: Array | int | None = None, axis: 
     return jax.nn.softmax(logits, axis)
 
 
+def membership_probabilities(outputs: npt.ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:
+    """Class probabilities of a head trained with `membership_error`: its outputs above 0, made to sum to 1.
+
+    Beyond the first `classes` (may be traced) they are 0; all classes are alike where no output is above 0.
+    """
+    outputs = jnp.asarray(outputs)
+    count = outputs.shape[axis] if classes is None else classes
+    real = jax.lax.broadcasted_iota(jnp.int32, outputs.shape, axis % outputs.ndim) < count
+    positive = jnp.where(real, jnp.maximum(outputs, 0), 0)
+    total = jnp.sum(positive, axis, keepdims=True)
+    return jnp.where(total > 0, positive / jnp.where(total > 0, total, 1), jnp.where(real, 1 / count, 0))
+
+
 def _log_loss(logits: Array, labels: Array, axis: int) -> Array:
     index = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis)
     # A masked sum reads the logits once more but vectorises; the gather's backward pass is a scatter, slow on CPU.

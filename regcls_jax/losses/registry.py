@@ -103,6 +103,7 @@ AUXILIARY: dict[str, AuxiliaryLoss] = {
         auxiliary.membership,
         {"membership_sigma": Hyperparameter(2.0, "sigma")},  # target units
         edges=True,
+        probabilities=classification.membership_probabilities,
     ),
     "hl_gauss": AuxiliaryLoss(auxiliary.hl_gauss, {"hl_ratio": Hyperparameter(0.75, "ratio")}, edges=True),
     "two_hot": AuxiliaryLoss(auxiliary.two_hot, edges=True),

@@ -74,8 +74,9 @@ def _arms(found: Tested) -> list[str]:
     return sorted(arms, key=lambda arm: arm in TRIVIAL_PREDICTORS)
 
 
-def _spread(values: pd.Series, decimals: int = 3) -> str:
-    if not len(values) or not np.isfinite(values).all():
+def _spread(values: pd.Series, seeds: int, decimals: int = 3) -> str:
+    """Mean ± standard deviation; a dash where a seed has no number."""
+    if len(values) < seeds or not np.isfinite(values).all():
         return "–"
     known = len(values) > 1 and round(float(values.std()), decimals) > 0
     spread = f" ± {values.std():.{decimals}f}" if known else ""
@@ -90,18 +91,17 @@ def sts_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
 
 
 def _errors(found: Tested) -> Table:
-    lines = []
+    lines, seeds = [], found.errors["repetition"].nunique()
     for arm in _arms(found):
         own = found.errors[found.errors["arm"] == arm]
         cells = {"arm": label(arm)}
         for name in GROUPS:
-            cells[f"MSE {name}"] = _spread(own.loc[own["group"] == name, "mse"])
-        cells["MAE all"] = _spread(own.loc[own["group"] == "all", "mae"])
+            cells[f"MSE {name}"] = _spread(own.loc[own["group"] == name, "mse"], seeds)
+        cells["MAE all"] = _spread(own.loc[own["group"] == "all", "mae"], seeds)
         lines.append(cells)
     for name, values in PUBLISHED.items():
         lines.append({"arm": name, **{f"MSE {group}": f"{v:.3f}" for group, v in zip(GROUPS, values, strict=True)}})
     counts = found.errors[found.errors["arm"] == "constant"].drop_duplicates("group").set_index("group")["n"]
-    seeds = found.errors["repetition"].nunique()
     note = (
         f"Test set ({', '.join(f'{counts.get(name, 0):.0f} {name}' for name in GROUPS)}), mean ± standard deviation "
         f"over {seeds} seeds; of every arm and seed the setting with the lowest MSE on the dev set. {NOTE}"
@@ -111,17 +111,17 @@ def _errors(found: Tested) -> Table:
 
 
 def _correlations(found: Tested) -> Table:
-    lines = []
+    lines, seeds = [], found.errors["repetition"].nunique()
     for arm in (arm for arm in _arms(found) if arm not in TRIVIAL_PREDICTORS):
         own = found.pairs[found.pairs["arm"] == arm]
         cells = {"arm": label(arm)}
         for name in GROUPS:
             part = own if name == "all" else own[own["shot"] == name]
             by_seed = part.groupby("repetition")[["truth", "prediction"]]
-            cells[f"Pearson {name}"] = _spread(by_seed.apply(lambda one: one["truth"].corr(one["prediction"])))
+            cells[f"Pearson {name}"] = _spread(by_seed.apply(lambda one: one["truth"].corr(one["prediction"])), seeds)
         by_seed = own.groupby("repetition")[["truth", "prediction"]]
         rank = by_seed.apply(lambda one: stats.spearmanr(one["truth"], one["prediction"]).statistic)
-        cells["Spearman all"] = _spread(rank)
+        cells["Spearman all"] = _spread(rank, seeds)
         lines.append(cells)
     frame = pd.DataFrame(lines)
     note = "Of score and prediction on the test set, mean ± standard deviation over seeds."

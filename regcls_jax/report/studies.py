@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from regcls_jax.report.drawing import fig3_figure, fig5_figure
 from regcls_jax.report.generic import generic_figure, generic_tables
 from regcls_jax.report.own.figure import own_figure
-from regcls_jax.report.own.tables import SHOWN as SETTINGS
 from regcls_jax.report.own.tables import SIGNS as OWN_SIGNS
 from regcls_jax.report.own.tables import own_tables, own_verdict
 from regcls_jax.report.paper.baselines import baseline_figure, baseline_tables
@@ -34,6 +33,7 @@ from regcls_jax.report.sts_b_dir import sts_figure, sts_tables
 from regcls_jax.report.tables import SIGNS, Table
 from regcls_jax.store.groups import group_files, read_groups
 from regcls_jax.store.traces import export_files, read_trace
+from regcls_jax.study.runs import ARM_FIELDS
 
 
 class Besides(NamedTuple):
@@ -101,7 +101,7 @@ REPORTS: dict[str, Study] = {
         own_tables,
         {"figure": lambda rows, groups, shading: own_figure(rows, groups)},
         ("val", "test"),
-        SETTINGS,
+        tuple(ARM_FIELDS),
         GROUPS,
         OWN_SIGNS,
         ("target", "fold"),
@@ -111,7 +111,7 @@ REPORTS: dict[str, Study] = {
         sts_tables,
         {"figure": lambda rows, groups, shading: sts_figure(rows, groups)},
         ("val", "test"),
-        SETTINGS,
+        tuple(ARM_FIELDS),
         GROUPS,
         STS_SIGNS,
         ("target",),

@@ -50,15 +50,20 @@ def share_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Path:
 
 
 @contextlib.contextmanager
-def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[Path]:
-    """As `share_workdir`, for this process alone until the `with` block ends; raises WorkdirInUse if another has it."""
+def open_workdir(
+    path: str | os.PathLike, config: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> Iterator[Path]:
+    """As `share_workdir`, for this process alone until the `with` block ends; raises WorkdirInUse if another has it.
+
+    A config that an earlier version wrote may lack keys: these had the values `defaults`.
+    """
     workdir = Path(path)
     with contextlib.ExitStack() as stack:
         with _naming(workdir):
             claims = stack.enter_context(open_claims(workdir / CLAIMS))
         if not claims.take(WHOLE):
             raise WorkdirInUse(f"workdir {workdir} is in use by another process; wait for it or choose another")
-        _settle(workdir, config)
+        _settle(workdir, config, defaults=defaults or {})
         _remove_leftovers(workdir)
         yield workdir
 
@@ -87,7 +92,12 @@ def check_no_study(workdir: str | os.PathLike) -> None:
             raise ValueError(f"workdir {workdir} is the folder of {kind}; choose another workdir")
 
 
-def _settle(workdir: Path, config: Mapping[str, Any], others: Callable[[], bool] = lambda: False) -> None:
+def _settle(
+    workdir: Path,
+    config: Mapping[str, Any],
+    others: Callable[[], bool] = lambda: False,
+    defaults: Mapping[str, Any] = {},
+) -> None:
     """Writes config.json, or checks that the one in the folder is the same; without results it is replaced.
 
     `others` tells whether other processes are at work, whose results may be on their way.
@@ -97,7 +107,8 @@ def _settle(workdir: Path, config: Mapping[str, Any], others: Callable[[], bool]
     if not path.exists() and write_new(path, text):
         return
     content = read_json(path)
-    there, wanted = _flatten(content), _flatten(from_json(text))
+    known = from_json(to_json(defaults)) if "arm" in content else {}
+    there, wanted = _flatten({**known, **content}), _flatten(from_json(text))
     differing = [key for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
     if not differing:
         return

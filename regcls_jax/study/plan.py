@@ -144,6 +144,8 @@ def shape_of(run: Run, sized: Sized) -> Shape:
     """The compiled program a run needs. Raises ValueError where `best_on` names no split."""
     if run.trace != "none" and sized.outputs:
         raise ValueError(f"{run.where}: a trace needs one target, not vectors of {sized.outputs}")
+    if run.mixup and sized.weighted:
+        raise ValueError(f"{run.where}: mixup makes new samples, for which {run.data.name} has no weights")
     if run.best_on and run.best_on not in sized.splits:
         raise ValueError(f"{run.where}: unknown best_on {run.best_on!r}; the splits are {', '.join(sized.splits)}")
     derived: dict[str, Any] = {
@@ -163,7 +165,10 @@ def shape_of(run: Run, sized: Sized) -> Shape:
 
 
 def _shared(run: Run, sized: Sized) -> dict[str, Any]:
-    """The settings of a shape that do the same for a run as its own do, and serve others, too."""
+    """The settings of a shape that serve a run as its own do, and others, too.
+
+    A class head that is padded draws other initial weights, of the same distribution.
+    """
     found: dict[str, Any] = {"weighted": True}  # by 1
     if run.output == "target" and run.loss.prior == "none":
         found |= {"output": "standardised", "loss_in": "std"}  # by 0 and 1
@@ -255,25 +260,27 @@ def _plan_shape(
     length = min(per_device, -(-len(chunks) // devices)) * devices
     return [
         Part(shape, tuple(cut), tuple(batches[members[0]] for members in cut), chunk, length)
-        for cut in _cut(chunks, length, runs, sizes, large)
+        for cut in _cut(shape, chunks, length, runs, sizes, large)
     ]
 
 
 class _Bytes:
     """Memory of the arrays of a part that grows, each padded to the largest of its shape as `arrays.padding` does."""
 
-    def __init__(self, numbers: Sequence[int], runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]) -> None:
+    def __init__(
+        self, shape: Shape, numbers: Sequence[int], runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized]
+    ) -> None:
         self._runs, self._sizes = runs, sizes
         every = [sizes[runs[n].trained_on] for n in numbers]
-        rows, first = max(sized.rows for sized in every), runs[numbers[0]]
-        columns = bool(first.classes) + (first.reweight != "none" or every[0].weighted) + every[0].weighted
+        rows = max(sized.rows for sized in every)
+        columns = bool(shape.classes) + shape.weighted + shape.class_weighted
         # What one data set, problem, training set and order takes.
         self.least = 4 * rows * every[0].width
         self._each = {
             "data": rows * every[0].width,
             "problem": len(every[0].splits) * max(sized.eval_samples for sized in every),
             "set": rows * columns,
-            "order": first.epochs * max(sized.samples for sized in every),
+            "order": shape.epochs * max(sized.samples for sized in every),
         }
         self.restart()
 
@@ -292,11 +299,16 @@ class _Bytes:
 
 
 def _cut(
-    chunks: list[tuple[int, ...]], length: int, runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized], large: bool
+    shape: Shape,
+    chunks: list[tuple[int, ...]],
+    length: int,
+    runs: Sequence[Run],
+    sizes: Mapping[TrainingSet, Sized],
+    large: bool,
 ) -> Iterator[list[tuple[int, ...]]]:
     """Cuts chunks into parts of at most `length` chunks and PART_BYTES (at least one chunk), large data one by one."""
     part: list[tuple[int, ...]] = []
-    size = _Bytes([*itertools.chain.from_iterable(chunks)], runs, sizes)
+    size = _Bytes(shape, [*itertools.chain.from_iterable(chunks)], runs, sizes)
     for chunk in chunks:
         too_large = size.add(chunk) > PART_BYTES + size.least
         other = large and part and runs[part[0][0]].data.shared != runs[chunk[0]].data.shared

@@ -22,8 +22,8 @@ Row = dict[str, Any]
 NOTHING_TRAINED = {"seed": -1, "classes": 0, "classes_kept": 0, "balanced": False} | dict.fromkeys(
     ("lam", "scale", "learning_rate", "weight_decay"), float("nan")
 )
-# Without what changes how a run is recorded or compiled, not what is trained.
-SETTINGS = tuple(name for name in ARM_FIELDS if name not in ("trace", "program"))
+# Without `trace`, which changes what is recorded, not what is trained.
+SETTINGS = tuple(name for name in ARM_FIELDS if name != "trace")
 
 
 def _cell(value: Any) -> Any:

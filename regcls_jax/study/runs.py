@@ -78,12 +78,12 @@ class Run(Method):
     # What noise_sigma and noise_learning_rate are in: target units, or standard deviations of the training targets.
     noise_in: str = choice("target", ("target", "std"))
 
-    # Published 1-D recipe
     # C-Mixup: a sample is mixed with one whose target is near, by a Gaussian of this width (standard deviations of the
     # training targets); 0: none. The share of each is drawn from Beta(mixup_alpha, mixup_alpha), once per batch.
     mixup: float = not_negative(0.0)
     mixup_alpha: float = positive(2.0)
 
+    # Published 1-D recipe
     weight_decay: float = dataclasses.field(default=1e-3, metadata={"positive": False})
 
     epochs: int = whole(80, 0)  # 0: the untrained network
@@ -109,6 +109,8 @@ class Run(Method):
         super().__post_init__()
         if not self.epochs and (self.best_on or self.trace != "none"):
             raise ValueError(f"{self.where}: best_on and trace look at epochs, and there are none")
+        if self.trace != "none" and (self.auxiliary != "classification" or self.output != "target"):
+            raise ValueError(f"{self.where}: a trace is of the cross-entropy, and of values in target units")
         if self.mixup and (self.auxiliary_loss or self.reweight != "none"):
             raise ValueError(f"{self.where}: mixup makes new targets, which have no class, weight or auxiliary loss")
         if self.mixup and self.output != "standardised":

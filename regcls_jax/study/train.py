@@ -70,8 +70,7 @@ def _optimizer(
     if not REGRESSION[shape.regression].noise:
         return optimizers.sharpness_aware(model, run.numbers["sam_rho"]) if shape.sam else model
     noise = optimizers.make(learning_rate=run.numbers["noise_learning_rate"] * own.noise_unit(shape))
-    both = optax.partition({"model": model, "noise_sigma": noise}, {"model": "model", "noise_sigma": "noise_sigma"})
-    return optimizers.sharpness_aware(both, run.numbers["sam_rho"]) if shape.sam else both
+    return optax.partition({"model": model, "noise_sigma": noise}, {"model": "model", "noise_sigma": "noise_sigma"})
 
 
 def _watch(shape: Shape, own: Own, run: RunArrays[Array], params: optax.Params) -> Trace | None:

@@ -42,7 +42,7 @@ def test_ratios_are_averaged_whatever_the_unit():
     errors = means(TABLES, "mae")
     logs = np.log(errors["reg_cls"] / errors["plain"])
     assert found.mean == pytest.approx(100 * (np.exp(logs.mean()) - 1))
-    assert found.better, found.problems == (2, 3)
+    assert (found.better, found.problems) == (2, 3)
     half = stats.t.ppf(0.975, 2) * logs.std(ddof=1) / np.sqrt(3)
     assert found.interval == pytest.approx([100 * np.expm1(logs.mean() + end * half) for end in (-1, 1)])
 
@@ -110,3 +110,31 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     (folder / "config.json").write_text(json.dumps({"name": "fig3"}))
     with pytest.raises(ValueError, match="holds the study 'fig3'; only those of launch/advise.py"):
         read_problems([folder])
+
+
+def test_a_fold_without_rare_rows_is_left_out_for_all_arms():
+    chosen = TABLES[0].scores.chosen.copy()
+    chosen.loc[chosen["fold"] == 2, "rare_mae"] = np.nan
+    lacking = [TABLES[0]._replace(scores=Scores(chosen, KINDS)), *TABLES[1:]]
+    assert ranks(lacking, "rare_mae").problems == 3
+    assert overall(lacking, "rare_mae", "lds").mean == pytest.approx(overall(TABLES, "rare_mae", "lds").mean, abs=0.1)
+
+
+@pytest.mark.parametrize("fewer", ["one table", "nothing rare", "no weighting"])
+def test_figures_of_less_than_usual(fewer):
+    given = TABLES
+    if fewer == "one table":
+        given = TABLES[:1]
+        assert ranks(given, "mae").alike() == []
+    elif fewer == "nothing rare":
+        given = [each._replace(scores=Scores(each.scores.chosen.assign(rare_mae=np.nan), KINDS)) for each in TABLES]
+    else:
+        kinds = {arm: kind for arm, kind in KINDS.items() if kind != "weighting"}
+        given = [
+            each._replace(scores=Scores(each.scores.chosen.query("arm not in ('lds', 'weighting')"), kinds))
+            for each in TABLES
+        ]
+    for draw in (ranks_figure, imbalance_figure):
+        assert draw(given).axes
+    assert across_tables(given)
+    assert "Classes change" in answer(given)

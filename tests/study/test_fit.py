@@ -137,7 +137,7 @@ def test_a_loss_that_shapes_the_features_reaches_the_engine(name):
     assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, loss)[-1], rtol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["classification", "corn", "coral", "hl_gauss"])
+@pytest.mark.parametrize("name", ["classification", "corn", "coral", "hl_gauss", "membership"])
 @pytest.mark.parametrize("rule", binning.DECODINGS)
 def test_a_class_head_is_read_as_its_loss_means_it(name, rule):
     settings = {"classes": 6, "balanced": True, "epochs": 40, "lam": 0.01}
@@ -326,6 +326,8 @@ def test_a_trace_does_not_change_which_epoch_counts():
         {"classes": 8},
         {"classes": 8, "decoded": "median"},
         {"classes": 8, "decoded": "expectation", "balanced": True},
+        {"classes": 8, "auxiliary": "corn", "decoded": "median"},
+        {"output": "target", "regression": "huber", "huber_beta": 7.0},
     ],
 )
 def test_a_shared_program_trains_and_predicts_what_its_own_does(settings):
@@ -347,4 +349,4 @@ def test_runs_of_a_shared_program_compile_as_one():
         return {shape_of(each, measure(each.trained_on, read_toy(each.data))) for each in runs}
 
     assert len(shapes(plain)) == 1
-    assert len(shapes(by_class)) <= 2, "equalised classes may be fewer, and so padded to fewer"
+    assert len(shapes(by_class)) == 1

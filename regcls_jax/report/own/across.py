@@ -35,7 +35,9 @@ class Problem(NamedTuple):
     target: str
 
 
-def _of_report(report: Report) -> list[Problem]:
+def _of_report(workdir: Path, report: Report) -> list[Problem]:
+    if GROUPS_FILE not in report.besides:
+        raise ValueError(f"{workdir}: its arms differ in settings that the report of a table does not know")
     groups = GroupResults(report.besides[GROUPS_FILE], pd.DataFrame())
     found = read_scores(report.rows, groups)
     dataset = Path(str(report.rows["dataset"].iloc[0])).stem
@@ -75,12 +77,12 @@ def read_problems(workdirs: Sequence[str | os.PathLike]) -> list[Problem]:
         if name == TABLES:
             problems += _of_export(workdir)
         elif name == "own":
-            problems += _of_report(build(workdir, figures=False))
+            problems += _of_report(workdir, build(workdir, figures=False))
         else:
             raise ValueError(f"{workdir} holds the study {name!r}; only those of launch/advise.py are compared")
     names = [problem.name for problem in problems]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{min(twice)} comes twice; give each table once")
+        raise ValueError(f"{min(twice)} comes twice; give each table once, and tables that differ other file names")
     for problem in problems:
         if problem.scores.families != problems[0].scores.families:
             raise ValueError(
@@ -101,8 +103,12 @@ def rows_of(problems: Sequence[Problem]) -> pd.DataFrame:
 
 
 def means(problems: Sequence[Problem], measure: str) -> pd.DataFrame:
-    """Mean test errors [problems, arms and kinds]; NaN where an arm has none on any fold, or nothing is rare."""
-    return pd.DataFrame({each.name: each.scores.of(each.target, measure).mean(skipna=False) for each in problems}).T
+    """Mean test errors [problems, arms and kinds] over the folds that have the measure (some may have no rare row).
+
+    NaN where an arm lacks its error on one of these folds, and where no fold has the measure.
+    """
+    by_fold = {each.name: each.scores.of(each.target, measure).dropna(how="all") for each in problems}
+    return pd.DataFrame({name: errors.mean(skipna=False) for name, errors in by_fold.items()}).T
 
 
 class Ranks(NamedTuple):
@@ -118,6 +124,8 @@ class Ranks(NamedTuple):
 
     def alike(self) -> list[tuple[int, int]]:
         """The longest stretches of neighbours [first, last] in `mean` that do not differ; none is part of another."""
+        if not np.isfinite(self.critical):
+            return []
         ranks = self.mean.to_numpy()
         found: list[tuple[int, int]] = []
         for first in range(len(ranks)):
@@ -136,7 +144,7 @@ def ranks(problems: Sequence[Problem], measure: str) -> Ranks:
     errors = means(problems, measure)[arms].dropna(how="all")
     count, many = errors.shape
     mean = errors.fillna(np.inf).rank(axis=1).mean().sort_values(kind="stable")
-    if count < 2:
+    if count < 2 or many < 3:
         return Ranks(mean, count, np.nan, np.nan)
     p = float(stats.friedmanchisquare(*errors.fillna(np.finfo(float).max).to_numpy().T).pvalue)
     width = stats.studentized_range.ppf(LEVEL, many, np.inf) / np.sqrt(2)

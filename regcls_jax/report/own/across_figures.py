@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from regcls_jax.report.drawing import FONTS
 from regcls_jax.report.own.across import Problem, ranks
-from regcls_jax.report.own.across_tables import MEASURES, changes
+from regcls_jax.report.own.across_tables import MEASURES, changes, kinds
 from regcls_jax.report.own.figure import COLORS
-from regcls_jax.report.own.scores import CLASSES, WEIGHTING
 from regcls_jax.report.tables import label
 
 
@@ -22,6 +21,10 @@ def ranks_figure(problems: Sequence[Problem]) -> Figure:
         figure = Figure(figsize=(13, 0.3 * len(families) + 1.6), layout="constrained")
         for axes, (measure, where) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
             found = ranks(problems, measure)
+            if not found.problems:
+                axes.set_axis_off()
+                axes.set_title(f"{where}: no target has any", fontsize=11)
+                continue
             places = np.arange(len(found.mean))
             colors = [COLORS[families[arm]] for arm in found.mean.index]
             axes.hlines(places, 1, found.mean, color=colors, linewidth=1.2, alpha=0.5)
@@ -34,8 +37,8 @@ def ranks_figure(problems: Sequence[Problem]) -> Figure:
             axes.set_yticks(places, [label(str(arm)) for arm in found.mean.index])
             axes.set_ylim(len(places) - 0.5, -0.5)
             axes.set_xlim(1, right + 2 * step * max(1, len(groups)))
-            critical = f"critical difference {found.critical:.1f}" if np.isfinite(found.critical) else "too few tables"
-            axes.set_title(f"{where}: {found.problems} tables, {critical}", fontsize=11)
+            critical = f"critical difference {found.critical:.1f}" if np.isfinite(found.critical) else "too few"
+            axes.set_title(f"{where}: {found.problems} targets, {critical}", fontsize=11)
             axes.set_xlabel("mean rank of the test MAE (1: best); a bar joins arms that do not differ")
             axes.spines[["top", "right"]].set_visible(False)
         for kind, color in COLORS.items():
@@ -52,7 +55,7 @@ def ranks_figure(problems: Sequence[Problem]) -> Figure:
 
 
 def imbalance_figure(problems: Sequence[Problem]) -> Figure:
-    """The change by classes and by weighting on every table, over how uneven its targets are."""
+    """The change by every kind of networks on every target, over how uneven it is."""
     with matplotlib.rc_context(FONTS):
         figure = Figure(figsize=(12, 4.6), layout="constrained")
         grid = figure.subplots(1, 2, sharex=True)
@@ -61,7 +64,8 @@ def imbalance_figure(problems: Sequence[Problem]) -> Figure:
             axes.set_title(f"{where}, against plain regression", fontsize=11)
         grid[0].set_ylabel("change of the test MAE (%)")
         figure.supxlabel("imbalance of the target (0: even, 1: all in one place)", fontsize=11)
-        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+        handles = grid[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper center", ncols=max(1, len(handles[0])), frameon=False)
     return figure
 
 
@@ -69,7 +73,9 @@ def _effects(axes: Axes, problems: Sequence[Problem], measure: str) -> None:
     axes.axhline(0, color="0.6", linewidth=1)
     # Side by side where two tables are as uneven.
     width = 0.008
-    for side, kind in zip((-1, 1), (CLASSES, WEIGHTING), strict=True):
+    shown = kinds(problems)
+    for place, kind in enumerate(shown):
+        side = 2 * place - len(shown) + 1
         found = changes(problems, kind, measure)
         x = np.array([each.imbalance for each in problems]) + side * width / 2
         middle = np.array([each.mean for each in found])

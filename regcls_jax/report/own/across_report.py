@@ -23,7 +23,7 @@ def across_report(workdirs: Sequence[str | os.PathLike], command: str = "") -> R
     figures = {"ranks": ranks_figure(problems), "imbalance": imbalance_figure(problems)}
     meta: dict[str, Any] = facts(command) if command else read_meta(workdirs[0])
     if command:
-        meta["studies"] = {os.path.basename(os.path.normpath(workdir)): _times(workdir) for workdir in workdirs}
+        meta["studies"] = {os.path.normpath(workdir): _times(workdir) for workdir in workdirs}
     return Report(
         name=TABLES,
         config={"name": TABLES},
@@ -31,12 +31,18 @@ def across_report(workdirs: Sequence[str | os.PathLike], command: str = "") -> R
         rows=rows,
         besides={},
         signs=SIGNS,
-        models=sum(int(study.get("trainings", 0)) for study in meta["studies"].values()),
+        models=_trainings(meta),
         remarks="",
         tables=across_tables(problems),
         figures={f"{stem}.{kind}": data for stem, drawn in figures.items() for kind, data in render(drawn).items()},
         verdict=answer(problems),
     )
+
+
+def _trainings(meta: dict[str, Any]) -> int:
+    """The trainings of a study, or of all that an export compares."""
+    own = int(meta.get("trainings", 0))
+    return own + sum(_trainings(study) for study in meta.get("studies", {}).values())
 
 
 def _times(workdir: str | os.PathLike) -> dict[str, Any]:

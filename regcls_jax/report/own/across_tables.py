@@ -67,7 +67,7 @@ def _beyond_doubt(problems: Sequence[Problem], kind: str) -> str:
             if names:
                 found.append(f"{where} {verb} on {', '.join(names)}")
     return (
-        f"Zero is outside the interval: {'; '.join(found)}." if found else "On no table is zero outside the interval."
+        f"Zero is outside the interval: {'; '.join(found)}." if found else "On no target is zero outside the interval."
     )
 
 
@@ -108,8 +108,9 @@ def _over_all(problems: Sequence[Problem]) -> Table:
         lines.append(cells)
     frame = pd.DataFrame(lines)
     note = (
-        f"Geometric mean over {len(problems)} tables of the MAE's ratio to that of plain regression, with its t "
-        f"interval over tables ({LEVEL:.0%}, not corrected for the number of lines)."
+        "Geometric mean over the targets (in brackets how many have the error) of the MAE's ratio to that of plain "
+        f"regression, with its t interval over targets ({LEVEL:.0%}, not corrected for the number of lines), which are "
+        "taken to be independent, so of different tables."
     )
     return Table("Over all tables", note, frame, frame)
 
@@ -128,9 +129,9 @@ def _ranks(problems: Sequence[Problem], measure: str) -> Table:
 def said_of(found: Ranks) -> str:
     """How to read mean ranks."""
     if not np.isfinite(found.critical):
-        return f"Ranks of the MAE (1: lowest) on {found.problems} table(s): too few to compare."
+        return f"Ranks of the MAE (1: lowest) on {found.problems} target(s): too few to compare."
     return (
-        f"Ranks of the MAE (1: lowest) among {len(found.mean)} arms, mean over {found.problems} tables. Friedman's "
+        f"Ranks of the MAE (1: lowest) among {len(found.mean)} arms, mean over {found.problems} targets. Friedman's "
         f"test that all are alike: p = {found.p:.2g}. Two mean ranks closer than {found.critical:.2f} do not differ "
         f"(Nemenyi, {LEVEL:.0%})."
     )

@@ -4,27 +4,14 @@ import pandas as pd
 
 from regcls_jax.data.own import FEW, RANGES
 from regcls_jax.report.own.scores import MEASURES, NETWORKS, REFERENCE, Scores, scores
-from regcls_jax.report.own.verdict import ASKED, answer, change, said
+from regcls_jax.report.own.verdict import answer, asked, change, said
 from regcls_jax.report.statistics import LEVEL
 from regcls_jax.report.tables import Table, arm_place, label
 from regcls_jax.store.groups import GroupResults
 from regcls_jax.store.rows import diverged
+from regcls_jax.study.runs import ARM_FIELDS
 
 SIGNS = "Changes are arm − baseline in per cent of the baseline's error: negative means that the arm is better."
-# What runs of an arm differ in, of configs/own.py and those like it: settings worth copying.
-SHOWN = (
-    *("learning_rate", "weight_decay", "lam", "classes", "decoded", "noise_sigma"),
-    *(
-        "hl_ratio",
-        "sord_alpha",
-        "ranksim_gamma",
-        "conr_distance",
-        "conr_temperature",
-        "dense_alpha",
-        "mixup",
-        "sam_rho",
-    ),
-)
 
 
 def read_scores(rows: pd.DataFrame, groups: GroupResults) -> Scores:
@@ -61,7 +48,7 @@ def own_verdict(rows: pd.DataFrame, groups: GroupResults) -> str:
 def _settings(rows: pd.DataFrame, found: Scores, target: str, arm: str) -> str:
     """The settings of an arm that validation chose most often."""
     chosen = found.chosen[(found.chosen["arm"] == arm) & (found.chosen["target"] == target)]
-    columns = [name for name in SHOWN if name in rows]
+    columns = varied_settings(rows)
     own = rows[rows["run"].isin(chosen["run"])].drop_duplicates("run").set_index("run")[columns]
     own = own.loc[chosen.sort_values("validation")["run"]]
     # One that was trained: the combination chosen most often, of several the one with the lowest validation error.
@@ -69,6 +56,12 @@ def _settings(rows: pd.DataFrame, found: Scores, target: str, arm: str) -> str:
     best = own.iloc[int(counts.to_numpy().argmax())]
     varied = [name for name in columns if rows.loc[rows["arm"] == arm, name].nunique() > 1]
     return f"arm `{arm}` with " + ", ".join(f"{name} {best[name]}" for name in varied)
+
+
+def varied_settings(rows: pd.DataFrame) -> list[str]:
+    """The settings that differ among the trainings of some arm."""
+    trained = rows[rows["run"] >= 0].groupby("arm")
+    return [name for name in ARM_FIELDS if name in rows and (trained[name].nunique() > 1).any()]
 
 
 def own_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
@@ -112,14 +105,14 @@ def _changes(found: Scores, target: str) -> Table:
     note = (
         "Against plain regression: on every fold that of its arms with the lowest validation error. The intervals of a "
         f"column hold together, for all of its {len(arms)} lines ({100 * LEVEL:.0f} %, Bonferroni), and allow for "
-        f"training sets that overlap (Nadeau and Bengio). Those of the verdict hold for its {ASKED} comparisons."
+        f"training sets that overlap (Nadeau and Bengio). Those of the verdict hold for its {asked(found)} comparisons."
     )
     return Table(f"Against plain regression: {target}", note, frame, frame)
 
 
 def _choices(rows: pd.DataFrame, found: Scores, target: str) -> Table:
     lines = []
-    shown = [name for name in SHOWN if name in rows and rows.loc[rows["run"] >= 0, name].nunique() > 1]
+    shown = varied_settings(rows)
     for arm in shown_arms(found):
         if found.families[arm] == REFERENCE:
             continue

@@ -49,22 +49,25 @@ WEIGHTING_VERBS = {
     (False, True): "helps",
     (False, False): "does not help, either",
 }
-# What the verdict compares: classes and weighting with plain regression, on all rows and on rare ones.
-ASKED = 4
 
 
-def change(scores: Scores, target: str, measure: str, arm: str, baseline: str = PLAIN, several: int = ASKED) -> Change:
+def asked(scores: Scores) -> int:
+    """What the verdict compares: every kind of networks with plain regression, on all rows and on rare ones."""
+    return 2 * (len(scores.kinds) - 1)
+
+
+def change(scores: Scores, target: str, measure: str, arm: str, baseline: str = PLAIN, several: int = 0) -> Change:
     """An arm, or a kind of networks, against a baseline on the same test folds.
 
     The interval allows for training sets that overlap (Nadeau and Bengio 2003), and for `several` comparisons that are
-    made together (Bonferroni).
+    made together (Bonferroni; 0: those of the verdict, `asked`).
     """
     found = scores.of(target, measure)[[arm, baseline]].dropna()
     scale = 100 / found[baseline].mean() if len(found) else np.nan
     values = (found[arm] - found[baseline]).to_numpy() * scale
     labels = [found.index.get_level_values(name).to_numpy() for name in ("fold", "repetition")]
     labels = labels if len(set(labels[1])) > 1 else labels[:1]
-    level = 1 - (1 - LEVEL) / several
+    level = 1 - (1 - LEVEL) / max(1, several or asked(scores))
     ends = interval(values, labels, folds=True, level=level) if len(found) > 1 else Interval(np.nan, np.nan)
     return Change(arm, baseline, measure, float(values.mean()) if len(found) else np.nan, ends)
 
@@ -100,10 +103,12 @@ def answer(scores: Scores, target: str) -> Answer:
     if usual[PLAIN] is None:
         return Answer("No plain regression ended with a finite error: look at the learning rates.", [], None)
     found = {
-        family: _changes(scores, target, family) for family in (CLASSES, WEIGHTING) if usual.get(family) is not None
+        family: _changes(scores, target, family) for family, arm in usual.items() if family != PLAIN and arm is not None
     }
     use = next((usual[family] for family, changes in found.items() if _is_gain(changes)), None)
-    if CLASSES not in found:
+    if CLASSES not in usual:
+        headline = f"There is no arm with a classification loss; plain regression is mostly {label(str(usual[PLAIN]))}."
+    elif CLASSES not in found:
         headline = "No arm with classes ended with a finite error."
     else:
         harms = any(each.effect == HARMS for each in found[CLASSES].values())
@@ -120,6 +125,11 @@ def answer(scores: Scores, target: str) -> Answer:
             f"Weighting the loss, by density or error (mostly {label(str(usual[WEIGHTING]))}), {verb}: "
             f"{_effects(found[WEIGHTING])}."
         )
+    for family, changes in found.items():
+        if family not in (CLASSES, WEIGHTING):
+            verb = "help" if _is_gain(changes) else "do not help"
+            name = f"{family.capitalize()} (mostly {label(str(usual[family]))})"
+            sentences.append(f"{name} {verb}: {_effects(changes)}.")
     if (reference := _better_reference(scores, target)) is not None:
         headline = f"{reference} As for the networks: {headline[0].lower()}{headline[1:]}"
     sentences.append(_beside(scores.of(target, "mae").mean()))
