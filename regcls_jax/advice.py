@@ -16,7 +16,7 @@ from regcls_jax.metrics.shots import SHOTS
 # Rows from which on a table is large: larger batches, and no repetition of the cross-validation.
 LARGE = 20_000
 # Rows that a training sees in all its epochs, of which there are a least and a most number.
-SEEN, EPOCHS = 250_000, (20, 100)
+SEEN, EPOCHS = 250_000, (10, 100)
 # Training rows that there must be for every class.
 ROWS_OF_A_CLASS = 2
 

@@ -73,5 +73,5 @@ def test_effort_is_bounded(rows):
     found = effort(rows)
     assert 8 <= found["batch_size"] <= 256
     assert found["batch_size"] <= rows * 0.6  # four fifths of four fifths are trained on
-    assert 20 <= found["epochs"] <= 100
+    assert 10 <= found["epochs"] <= 100
     assert found["repetitions"] in (1, 3)

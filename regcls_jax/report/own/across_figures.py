@@ -39,8 +39,8 @@ def ranks_figure(problems: Sequence[Problem]) -> Figure:
             axes.set_xlim(1, right + 2 * step * max(1, len(groups)))
             critical = f"critical difference {found.critical:.1f}" if np.isfinite(found.critical) else "too few"
             axes.set_title(f"{where}: {found.problems} targets, {critical}", fontsize=11)
-            axes.set_xlabel("mean rank of the test MAE (1: best); a bar joins arms that do not differ")
             axes.spines[["top", "right"]].set_visible(False)
+        figure.supxlabel("mean rank of the test MAE (1: best); a bar joins arms that do not differ", fontsize=11)
         for kind, color in COLORS.items():
             if kind not in families.values():
                 continue
