@@ -10,6 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from regcls_jax import losses
+from regcls_jax.losses.classification import membership_probabilities
 from regcls_jax.objectives import masked_mean
 
 BETA = 5.0
@@ -242,3 +243,11 @@ def test_membership_error_sums_squares_over_classes(axis):
 def test_membership_error_needs_a_membership_of_every_class():
     with pytest.raises(ValueError, match="differ in shape"):
         losses.membership_error(jnp.zeros((5, 3)), jnp.zeros((5, 4)))
+
+
+def test_membership_probabilities_are_the_outputs_above_0():
+    outputs = jnp.array([[0.2, -0.1, 0.6], [-1.0, -2.0, -3.0]])
+    found = membership_probabilities(outputs)
+    np.testing.assert_allclose(found, [[0.25, 0, 0.75], [1 / 3] * 3], rtol=1e-6)
+    np.testing.assert_allclose(membership_probabilities(outputs, classes=2), [[1, 0, 0], [0.5, 0.5, 0]], rtol=1e-6)
+    np.testing.assert_allclose(membership_probabilities(outputs.T, classes=2, axis=0).T, [[1, 0, 0], [0.5, 0.5, 0]])

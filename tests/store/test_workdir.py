@@ -134,3 +134,20 @@ def test_a_study_and_trainings_of_the_loop_do_not_share_a_folder(tmp_path):
     share_workdir(tmp_path / "study", CONFIG)
     with pytest.raises(ValueError, match=r"study is the folder of a study of launch/study\.py; choose another"):
         check_no_study(tmp_path / "study")
+
+
+def test_keys_that_an_earlier_version_did_not_write_had_their_defaults(tmp_path):
+    """A training that was begun before a field existed goes on."""
+    before, now = {"arm": "reg", "epochs": 3}, {"arm": "reg", "epochs": 3, "sam_rho": 0.0, "seed": 1}
+    with open_workdir(tmp_path, before):
+        (tmp_path / "rows.csv.gz").write_text("")
+    with open_workdir(tmp_path, now, {"sam_rho": 0.0, "seed": 1, "epochs": 80}):
+        pass
+    for other in ({**now, "sam_rho": 0.5}, {**now, "epochs": 80}):
+        with (
+            pytest.raises(ValueError, match="holds the results of another config"),
+            open_workdir(tmp_path, other, {"sam_rho": 0.0, "seed": 1, "epochs": 80}),
+        ):
+            pass
+    with pytest.raises(ValueError, match="sam_rho is None there"), open_workdir(tmp_path, now):
+        pass

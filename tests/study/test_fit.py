@@ -202,8 +202,17 @@ def test_mixup_of_no_width_mixes_nothing():
 
 
 @pytest.mark.parametrize(
+    "settings", [{"output": "standardised"}, {"classes": 4, "auxiliary": "corn", "output": "target"}]
+)
+def test_a_trace_is_of_the_cross_entropy_and_of_target_units(settings):
+    with pytest.raises(ValueError, match="a trace is of the cross-entropy, and of values in target units"):
+        run(trace="mse", **settings)
+
+
+@pytest.mark.parametrize(
     ("settings", "match"),
     [
+        ({"sam_rho": 0.5, "regression": "bmc"}, "sam_rho is a radius"),
         ({"mixup": 0.5, "classes": 4}, "mixup makes new targets, which have no class"),
         ({"mixup": 0.5, "reweight": "inverse"}, "mixup makes new targets"),
         ({"mixup": 0.5, "output": "target"}, "mixup is in standard deviations"),
