@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.report.own.figure import own_figure
-from regcls_jax.report.own.scores import measures, scores
+from regcls_jax.report.own.scores import OF_AUXILIARY, family_of, measures, scores
 from regcls_jax.report.own.tables import own_tables, own_verdict, read_scores
-from regcls_jax.report.own.verdict import answer, change
+from regcls_jax.report.own.verdict import answer, asked, change
 from regcls_jax.store.groups import GroupResults
 
 FOLDS, REPETITIONS = 5, 3
@@ -166,3 +167,39 @@ def test_tables_and_figure_of_two_targets():
     assert "To copy: arm `reg_cls` with" in verdict
     assert [table.title for table in own_tables(rows, groups)][::3] == ["Errors: a", "Errors: b"]
     assert len(own_figure(rows, groups).axes) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, "plain"),
+        ({"run": -1}, "reference"),
+        ({"classes": 8}, "classes"),
+        ({"classes": 8, "auxiliary": "hl_gauss"}, "soft classes"),
+        ({"classes": 8, "auxiliary": "corn"}, "ordinal heads"),
+        ({"auxiliary": "ranksim"}, "shaped features"),
+        ({"reweight": "dense"}, "weighting"),
+        ({"regression": "bni"}, "weighting"),
+        ({"mixup": 0.1}, "other training"),
+        ({"sam_rho": 0.1, "reweight": "sqrt_inv"}, "other training"),
+    ],
+)
+def test_the_kind_of_an_arm(settings, kind):
+    plain = {"run": 3, "classes": 0, "auxiliary": "classification", "reweight": "none", "regression": "squared_error"}
+    assert family_of(pd.Series({**plain, "mixup": 0.0, "sam_rho": 0.0, **settings})) == kind
+
+
+def test_every_auxiliary_loss_has_a_kind():
+    assert set(OF_AUXILIARY) == set(AUXILIARY) - {"classification"}
+
+
+def test_other_kinds_have_a_sentence_and_their_part_in_the_correction():
+    rows, groups = study({"lds": (1.0, 0.7), "boosting": 1.2, "ridge": 1.5})
+    two = answer(scores(rows, groups), "y")
+    as_features = rows.assign(auxiliary=np.where(rows["arm"] == "lds", "ranksim", "classification"))
+    found = scores(as_features, groups)
+    assert found.families["lds"] == "shaped features"
+    assert asked(found) == asked(scores(rows, groups)) == 4
+    said = answer(found, "y")
+    assert said.arm == two.arm == "lds"
+    assert said.sentences[0].startswith("Shaped features (mostly LDS): a gain, ")

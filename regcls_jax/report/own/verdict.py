@@ -127,9 +127,9 @@ def answer(scores: Scores, target: str) -> Answer:
         )
     for family, changes in found.items():
         if family not in (CLASSES, WEIGHTING):
-            verb = "help" if _is_gain(changes) else "do not help"
+            found_there = "a gain" if _is_gain(changes) else "no gain"
             name = f"{family.capitalize()} (mostly {label(str(usual[family]))})"
-            sentences.append(f"{name} {verb}: {_effects(changes)}.")
+            sentences.append(f"{name}: {found_there}, {_effects(changes)}.")
     if (reference := _better_reference(scores, target)) is not None:
         headline = f"{reference} As for the networks: {headline[0].lower()}{headline[1:]}"
     sentences.append(_beside(scores.of(target, "mae").mean()))
