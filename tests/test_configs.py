@@ -19,8 +19,10 @@ FILES = [path for path in CONFIGS if path not in (*IMAGES, *DEPTHS) and path.ste
 # Not of the paper: no report of their own, and splits that depend on how often they are repeated.
 GENERIC = ("diabetes",)
 # The full grid of configs/capacity.py, 2.5 million runs, is not expanded; tests/test_capacity.py counts and checks it.
-# Small variants of configs/tab5.py have folds of their own, those of configs/sts_b_dir.py fewer arms.
-EXPANDED = [path for path in FILES if path.stem not in ("capacity", "tab5", "sts_b_dir", *GENERIC)]
+# Small variants of configs/tab5.py have folds of their own, those of configs/sts_b_dir.py fewer arms, and those of
+# configs/remedies_1d.py a smaller budget.
+OWN_SMALL = ("capacity", "tab5", "sts_b_dir", "remedies_1d")
+EXPANDED = [path for path in FILES if path.stem not in (*OWN_SMALL, *GENERIC)]
 
 
 def load(path):

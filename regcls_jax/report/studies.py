@@ -28,6 +28,8 @@ from regcls_jax.report.paper.tab5 import tab5_tables
 from regcls_jax.report.paper.tab5_figure import tab5_figure
 from regcls_jax.report.paper.theory import SPLITS as THEORY_SPLITS
 from regcls_jax.report.paper.theory import theory_figure, theory_tables
+from regcls_jax.report.remedies_1d import SIGNS as REMEDIES_SIGNS
+from regcls_jax.report.remedies_1d import remedies_figure, remedies_tables
 from regcls_jax.report.sts_b_dir import SIGNS as STS_SIGNS
 from regcls_jax.report.sts_b_dir import sts_figure, sts_tables
 from regcls_jax.report.tables import SIGNS, Table
@@ -115,6 +117,14 @@ REPORTS: dict[str, Study] = {
         GROUPS,
         STS_SIGNS,
         ("target",),
+    ),
+    "remedies_1d": Study(
+        remedies_tables,
+        {"figure": lambda rows, shading: remedies_figure(rows)},
+        ("val", "test"),
+        tuple(ARM_FIELDS),
+        signs=REMEDIES_SIGNS,
+        keys=(*CELL, "function"),
     ),
     "tab5": Study(tab5_tables, {"figure": tab5_figure}, besides=GROUPS, signs=TAB5_SIGNS, keys=("task", "fold")),
 }
