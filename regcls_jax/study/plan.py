@@ -26,8 +26,8 @@ ACCELERATOR_BYTES = 1 << 30
 MAX_ACCELERATOR_CHUNK = 1024
 # About five seconds of one CPU core: short enough to lose little when killed, long enough to hide work between parts.
 PART_COST = 6e9
-# Apart from its logits, a training step costs about as much as this many classes.
-STEP_COST = 40
+# Apart from its weights, a training step costs about as much as this many classes (with Fig. 3's trunk, 40).
+STEP_COST = 33
 # Weights of a network that cost about as much as a class.
 CLASS_WEIGHTS = 15
 # Training with a trace costs about as much as this many trainings without: it sees four splits after every epoch.
