@@ -138,17 +138,17 @@ def test_a_loss_that_shapes_the_features_reaches_the_engine(name):
 
 
 @pytest.mark.parametrize("name", ["classification", "corn", "coral", "hl_gauss", "membership"])
-@pytest.mark.parametrize("rule", binning.DECODINGS)
-def test_a_class_head_is_read_as_its_loss_means_it(name, rule):
-    settings = {"classes": 6, "balanced": True, "epochs": 40, "lam": 0.01}
-    found = fit([run(auxiliary=name, decoded=rule, **settings)], read_toy)[0]
-    problem = read_toy(found.run.data)
-    logits = predict(found, problem.inputs).logits
-    values = binning.decode(AUXILIARY[name].probabilities(logits), found.bins.edges, rule)
-    for split, rows in problem.splits.items():
-        error = np.mean((np.asarray(values)[rows] - problem.targets[rows]) ** 2)
-        np.testing.assert_allclose(found.errors[split]["mse"], error, rtol=1e-3)
-    assert found.errors["train"]["mse"] < 0.9 * np.var(problem.train_targets), "and it has learnt something"
+def test_a_class_head_is_read_as_its_loss_means_it(name):
+    # One program for all rules; `test_a_shared_program...` compares it with a program of its own.
+    settings = {"classes": 6, "balanced": True, "epochs": 40, "lam": 0.01, "program": "shared"}
+    for found in fit([run(auxiliary=name, decoded=rule, **settings) for rule in binning.DECODINGS], read_toy):
+        problem = read_toy(found.run.data)
+        logits = predict(found, problem.inputs).logits
+        values = binning.decode(AUXILIARY[name].probabilities(logits), found.bins.edges, found.run.decoded)
+        for split, rows in problem.splits.items():
+            error = np.mean((np.asarray(values)[rows] - problem.targets[rows]) ** 2)
+            np.testing.assert_allclose(found.errors[split]["mse"], error, rtol=1e-3)
+        assert found.errors["train"]["mse"] < 0.9 * np.var(problem.train_targets), "and it has learnt something"
 
 
 @pytest.mark.parametrize("decay", ["coupled", "decoupled"])
