@@ -320,7 +320,7 @@ def test_a_run_that_diverges_at_once_has_no_best_epoch():
 
 
 def test_a_trace_does_not_change_which_epoch_counts():
-    mine = run(best_on="val", learning_rate=10.0, components=2)
+    mine = run(best_on="val", output="target", learning_rate=1.0, components=2)
     plain, traced = (fit([dataclasses.replace(mine, trace=trace)], read_toy)[0] for trace in ("none", "mse"))
     assert plain.errors["val"]["mse"] == pytest.approx(traced.errors["val"]["mse"], rel=1e-5)
 
