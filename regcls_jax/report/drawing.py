@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
-from regcls_jax.report.statistics import finite_mean, gap, shading
+from regcls_jax.report.statistics import Interval, finite_mean, gap, shading
 from regcls_jax.report.tables import label
 
 # Red and green as in the paper, but a dark red against a light bluish green: they differ in lightness, for
@@ -76,6 +76,17 @@ def over(part: pd.DataFrame, column: str, kind: str) -> tuple[list[float], np.nd
     means = np.array([finite_mean(piece["mse"]) for piece in pieces.values()])
     halves = np.array([shading(piece["mse"], piece["function"], kind) for piece in pieces.values()])
     return list(pieces), means, halves
+
+
+def effect_rows(axes: Axes, found: Mapping[str, tuple[float, Interval]], colors: Sequence[str]) -> None:
+    """A row per arm, from top to bottom: its mean effect and interval, beside the line of no effect."""
+    axes.axvline(0, color="0.6", linewidth=1)
+    for place, ((mean, ends), color) in enumerate(zip(found.values(), colors, strict=True)):
+        axes.plot(ends, [place, place], color=color, linewidth=1.6)
+        axes.plot(mean, place, "o", color=color, markersize=5)
+    axes.set_yticks(range(len(found)), [label(arm) for arm in found])
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def lost_runs(cell: pd.DataFrame) -> list[str]:

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from regcls_jax.report.drawing import FONTS
+from regcls_jax.report.drawing import FONTS, effect_rows
 from regcls_jax.report.own.figure import COLORS
 from regcls_jax.report.own.scores import REFERENCE, family_of
 from regcls_jax.report.paper.fair import DATA_SET, select
 from regcls_jax.report.statistics import Interval, finite_mean, interval
-from regcls_jax.report.tables import TRIVIAL, Table, arm_place, label
+from regcls_jax.report.tables import TRIVIAL, Table, arm_place, label, percent_change
 
 SIGNS = "Changes are arm − reg, standardised, in per cent of its test MSE: negative means that the arm is better."
 # Most arms predict standard deviations: compared with raw targets they would gain by that alone.
@@ -62,10 +62,7 @@ def remedies_tables(rows: pd.DataFrame) -> list[Table]:
                 continue
             mean, ends = change(part, arm)
             cells[f"{scenario}: MSE"] = f"{part.loc[part['arm'] == arm, 'mse'].mean():.3f}"
-            said = f"{mean:+.1f} %" if np.isfinite(mean) else "–"
-            if np.isfinite(ends.low):
-                said += f" [{ends.low:+.1f}, {ends.high:+.1f}]"
-            cells[f"{scenario}: change"] = "" if arm == BASELINE else said
+            cells[f"{scenario}: change"] = "" if arm == BASELINE else percent_change(mean, ends)
         cells["mean rank"] = f"{ranks[arm]:.1f}" if arm in ranks else "–"
         lines.append(cells)
     frame = pd.DataFrame(lines)
@@ -89,15 +86,8 @@ def remedies_figure(rows: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(6 * len(parts) + 1, 0.3 * len(arms) + 1.6), layout="constrained")
         grid = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
         for axes, (scenario, part) in zip(grid, parts.items(), strict=True):
-            axes.axvline(0, color="0.6", linewidth=1)
-            for place, arm in enumerate(arms):
-                mean, ends = change(part, arm)
-                axes.plot(ends, [place, place], color=COLORS[families[arm]], linewidth=1.6)
-                axes.plot(mean, place, "o", color=COLORS[families[arm]], markersize=5)
+            effect_rows(axes, {arm: change(part, arm) for arm in arms}, [COLORS[families[arm]] for arm in arms])
             axes.set_title(f"{scenario}, imbalanced", fontsize=11)
-            axes.spines[["top", "right"]].set_visible(False)
-        grid[0].set_yticks(range(len(arms)), [label(arm) for arm in arms])
-        grid[0].set_ylim(len(arms) - 0.5, -0.5)
         shown = [kind for kind in COLORS if kind in families.values() and kind != REFERENCE]
         for kind in shown:
             grid[0].plot([], [], "o", color=COLORS[kind], label=kind)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from regcls_jax.metrics.shots import SHOTS
-from regcls_jax.report.drawing import FONTS
+from regcls_jax.report.drawing import FONTS, effect_rows
 from regcls_jax.report.statistics import Interval, interval
 from regcls_jax.report.tables import Table, arm_place, label
 from regcls_jax.report.tables import interval as said
@@ -20,7 +20,7 @@ SIGNS = "Differences are arm − baseline in mean squared error: negative means 
 GROUPS = ("all", *SHOTS)
 # Most arms predict standard deviations, as the second one does.
 BASELINES = ("reg", "reg_std")
-# Test MSE, all / many / medium / few, of a BiLSTM on GloVe (recipes 5.1); SqInv and the like are its re-weighting.
+# Test MSE, all / many / medium / few, of a BiLSTM on GloVe, as DIR's authors print it with their code.
 PUBLISHED = {
     "LDS (published, BiLSTM on GloVe)": (0.914, 0.819, 1.319, 0.955),
     "FDS (published)": (0.916, 0.875, 1.027, 1.086),
@@ -31,11 +31,13 @@ NOTE = "RRT+RankSim (published): MSE .865 over all and .670 over few-shot pairs,
 
 class Tested(NamedTuple):
     """`errors`: a line per arm, repetition and group of GROUPS with `mse`, `mae`; `pairs`: a line per tested pair of
-    every chosen run with arm, repetition, `pair` (its number), `shot`, `truth`, `prediction`.
+    every chosen run with arm, repetition, `pair` (its number), `shot`, `truth`, `prediction`; `squared`: their squared
+    errors, a line per shot, repetition and pair and a column per arm.
     """
 
     errors: pd.DataFrame
     pairs: pd.DataFrame
+    squared: pd.DataFrame
 
 
 def chosen_runs(rows: pd.DataFrame, groups: GroupResults) -> Tested:
@@ -53,15 +55,15 @@ def chosen_runs(rows: pd.DataFrame, groups: GroupResults) -> Tested:
         parts.append(total[["mse", "mae"]].div(total["n"], axis=0).assign(group=name, n=total["n"]).reset_index())
     pairs = groups.predictions.merge(chosen, on=["arm", "run"])
     pairs = pairs.assign(shot=pairs["group"].str.split().str[1], pair=pairs.groupby("run").cumcount())
-    return Tested(pd.concat(parts, ignore_index=True), pairs)
+    squared = pairs.assign(squared=(pairs["prediction"] - pairs["truth"]) ** 2)
+    wide = squared.pivot(index=["shot", "repetition", "pair"], columns="arm", values="squared")
+    return Tested(pd.concat(parts, ignore_index=True), pairs, wide)
 
 
 def difference(found: Tested, arm: str, group: str, baseline: str = BASELINES[0]) -> tuple[float, Interval]:
     """Mean of the squared error of an arm less the baseline's, and its 95 % interval over seeds and pairs, crossed."""
-    pairs = found.pairs if group == "all" else found.pairs[found.pairs["shot"] == group]
-    squared = pairs.assign(squared=(pairs["prediction"] - pairs["truth"]) ** 2)
-    table = squared.pivot_table(index=["repetition", "pair"], columns="arm", values="squared")
-    values = (table[arm] - table[baseline]).dropna()
+    values = (found.squared[arm] - found.squared[baseline]).dropna()
+    values = values if group == "all" else values[values.index.get_level_values("shot") == group]
     if not len(values):
         return float("nan"), Interval(float("nan"), float("nan"))
     labels = [values.index.get_level_values(name).to_numpy() for name in ("repetition", "pair")]
@@ -156,14 +158,7 @@ def sts_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
         figure = Figure(figsize=(13, 0.32 * len(arms) + 1.4), layout="constrained")
         grid = figure.subplots(1, len(GROUPS), sharey=True)
         for axes, name in zip(grid, GROUPS, strict=True):
-            axes.axvline(0, color="0.6", linewidth=1)
-            for place, arm in enumerate(arms):
-                mean, ends = difference(found, arm, name)
-                axes.plot(ends, [place, place], color="#0072b2", linewidth=1.6)
-                axes.plot(mean, place, "o", color="#0072b2", markersize=5)
+            effect_rows(axes, {arm: difference(found, arm, name) for arm in arms}, ["#0072b2"] * len(arms))
             axes.set_title(f"{name} pairs" if name == "all" else f"{name}-shot pairs", fontsize=11)
-            axes.spines[["top", "right"]].set_visible(False)
-        grid[0].set_yticks(range(len(arms)), [label(arm) for arm in arms])
-        grid[0].set_ylim(len(arms) - 0.5, -0.5)
         figure.supxlabel("test squared error less that of reg, with 95 % interval (left of 0: better)", fontsize=11)
     return figure

@@ -134,6 +134,13 @@ def interval(ends: Interval, decimals: int = 3) -> str:
     return f"[{number(ends.low, sign=True, decimals=decimals)}, {number(ends.high, sign=True, decimals=decimals)}]"
 
 
+def percent_change(mean: float, ends: Interval) -> str:
+    """A change in per cent with its interval, −7.1 % [−11.2, −3.0]; dashes for what is not known."""
+    if not np.isfinite(mean):
+        return "–"
+    return f"{mean:+.1f} % [{', '.join(f'{end:+.1f}' for end in ends) if np.isfinite(ends.low) else '–'}]"
+
+
 def share_interval(ends: Interval) -> str:
     """An interval of a share in percent, a dash where there is none."""
     return f"[{percent(ends.low)}, {percent(ends.high)}]" if np.isfinite(ends.low) else "–"

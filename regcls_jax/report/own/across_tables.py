@@ -10,7 +10,7 @@ from regcls_jax.report.own.scores import CLASSES, FEATURES, ORDINAL, PLAIN, SOFT
 from regcls_jax.report.own.tables import shown_arms
 from regcls_jax.report.own.verdict import HARMS, HELPS, Change, change, said
 from regcls_jax.report.statistics import LEVEL
-from regcls_jax.report.tables import Table, label
+from regcls_jax.report.tables import Table, label, percent_change
 
 # The two errors that are compared.
 MEASURES = {"mae": "all rows", "rare_mae": "rare targets"}
@@ -51,8 +51,7 @@ def answer(problems: Sequence[Problem]) -> str:
 def _overall(found: Overall) -> str:
     if not found.problems:
         return "–"
-    ends = ", ".join(f"{end:+.1f}" for end in found.interval)
-    return f"{found.mean:+.1f} % [{ends}] (better on {found.better} of {found.problems})"
+    return f"{percent_change(found.mean, found.interval)} (better on {found.better} of {found.problems})"
 
 
 def _beyond_doubt(problems: Sequence[Problem], kind: str) -> str:

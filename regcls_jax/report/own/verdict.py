@@ -7,7 +7,7 @@ import pandas as pd
 
 from regcls_jax.report.own.scores import CLASSES, MEASURES, PLAIN, WEIGHTING, Scores
 from regcls_jax.report.statistics import LEVEL, Interval, interval
-from regcls_jax.report.tables import label
+from regcls_jax.report.tables import label, percent_change
 
 HELPS, HARMS, OPEN = "helps", "harms", "open"
 
@@ -73,11 +73,8 @@ def change(scores: Scores, target: str, measure: str, arm: str, baseline: str = 
 
 
 def said(found: Change) -> str:
-    """A change as text: −7.1 % [−11.2, −3.0]."""
-    if not np.isfinite(found.mean):
-        return "–"
-    ends = ", ".join(f"{end:+.1f}" for end in found.interval) if np.isfinite(found.interval.low) else "–"
-    return f"{found.mean:+.1f} % [{ends}]"
+    """A change as text, see `tables.percent_change`."""
+    return percent_change(found.mean, found.interval)
 
 
 def _effects(found: dict[str, Change]) -> str:
