@@ -92,6 +92,6 @@ def remedies_figure(rows: pd.DataFrame) -> Figure:
         for kind in shown:
             grid[0].plot([], [], "o", color=COLORS[kind], label=kind)
         handles = grid[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper center", ncols=len(shown), frameon=False)
+        figure.legend(*handles, loc="outside upper center", ncols=min(3 * len(parts), len(shown)), frameon=False)
         figure.supxlabel(f"change of the test MSE against {label(BASELINE)} (%), 95 % interval", fontsize=11)
     return figure

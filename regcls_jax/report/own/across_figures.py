@@ -48,7 +48,7 @@ def ranks_figure(problems: Sequence[Problem]) -> Figure:
         figure.legend(
             *axes.get_legend_handles_labels(),
             loc="outside upper center",
-            ncols=len(set(families.values())),
+            ncols=min(5, len(set(families.values()))),
             frameon=False,
         )
     return figure
@@ -65,7 +65,7 @@ def imbalance_figure(problems: Sequence[Problem]) -> Figure:
         grid[0].set_ylabel("change of the test MAE (%)")
         figure.supxlabel("imbalance of the target (0: even, 1: all in one place)", fontsize=11)
         handles = grid[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper center", ncols=max(1, len(handles[0])), frameon=False)
+        figure.legend(*handles, loc="outside upper center", ncols=min(3, max(1, len(handles[0]))), frameon=False)
     return figure
 
 

@@ -43,7 +43,7 @@ def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
         for kind in shown:
             grid[0, 0].plot([], [], "o", color=COLORS[kind], label=kind)
         handles = grid[0, 0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper center", ncols=len(shown), frameon=False)
+        figure.legend(*handles, loc="outside upper center", ncols=min(5, len(shown)), frameon=False)
     return figure
 
 
