@@ -10,8 +10,9 @@ the lowest validation MAE tested once), with what docs/remedies.md describes. Al
 
 Classes (16; 8 to 48 for reg_cls and cls_head): reg_cls reads the value head, all others of a class head that head.
 hl_gauss, two_hot and sord have soft memberships; squared_emd, corn and coral know the order. Features: ordinal_entropy,
-ranksim, conr and rank_n_contrast, each beside the squared error, of one view. Weights: inverse, sqrt_inv, lds, dense
-(DenseWeight); focal and bni. Training: mixup (C-Mixup inside a batch), sam and bsam (with sqrt_inv).
+ranksim, conr and rank_n_contrast, each beside the squared error, of one view. Heads with a spread: uvote (two voters)
+and evidential (VIR's head alone), read from that head. Weights: inverse, sqrt_inv, lds, dense (DenseWeight); focal and
+bni. Training: mixup (C-Mixup inside a batch), sam and bsam (with sqrt_inv).
 """
 
 from typing import Any
@@ -24,7 +25,7 @@ from regcls_jax.config import check_variant
 
 LAMBDAS = {"lam": (0.1, 1.0, 10.0, 100.0)}
 HEAD = {**STANDARDISED, **LAMBDAS, "classes": 16, "decoded": ("expectation", "median")}
-FEATURES = {**STANDARDISED, **LAMBDAS}
+BESIDE = {**STANDARDISED, **LAMBDAS}
 ARMS: dict[str, dict[str, Any]] = {
     **{name: own.ARMS[name] for name in ("reg", "reg_std", "reg_cls", "cls_head")},
     "hl_gauss": {**HEAD, "auxiliary": "hl_gauss", "hl_ratio": (0.5, 0.75, 1.5)},
@@ -33,10 +34,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "squared_emd": {**HEAD, "auxiliary": "squared_emd"},
     "corn": {**HEAD, "auxiliary": "corn"},
     "coral": {**HEAD, "auxiliary": "coral"},
-    "ordinal_entropy": {**FEATURES, "auxiliary": "ordinal_entropy"},
+    "ordinal_entropy": {**BESIDE, "auxiliary": "ordinal_entropy"},
     "ranksim": {**STANDARDISED, "auxiliary": "ranksim", "ranksim_gamma": (1e-4, 1e-3, 1e-2, 1e-1)},
-    "conr": {**FEATURES, "auxiliary": "conr", "conr_distance": (0.1, 0.3, 1.0), "conr_temperature": (0.07, 0.2)},
-    "rank_n_contrast": {**FEATURES, "auxiliary": "rank_n_contrast"},
+    "conr": {**BESIDE, "auxiliary": "conr", "conr_distance": (0.1, 0.3, 1.0), "conr_temperature": (0.07, 0.2)},
+    "rank_n_contrast": {**BESIDE, "auxiliary": "rank_n_contrast"},
+    "uvote": {**BESIDE, "auxiliary": "uvote", "decoded": "head", "reweight": ("inverse", "sqrt_inv")},
+    "evidential": {**BESIDE, "auxiliary": "evidential", "decoded": "head", "evidential_penalty": (0.01, 0.1)},
     "inverse": {**STANDARDISED, "reweight": "inverse"},
     **{name: own.ARMS[name] for name in ("sqrt_inv", "lds", "focal", "bni")},
     "dense": {**STANDARDISED, "reweight": "dense", "dense_alpha": (0.5, 0.75, 1.0)},

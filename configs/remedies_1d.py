@@ -8,8 +8,9 @@
 Three imbalanced samplings, clean and noisy, 10 functions, one repetition: 60 data sets of a ninth of the published
 size (losses on features compare all pairs of a batch). The published network and ReLU, but batches of 64, decoupled
 decay and a standardised target for all arms but reg. Per data set and arm six settings are drawn from the arm's grid;
-the one with the lowest MSE on the (imbalanced) validation set is tested once, on uniformly sampled targets.
-8,280 trainings.
+the one with the lowest MSE on the (imbalanced) validation set is tested once, on uniformly sampled targets, as a whole
+and by how many training samples there are of a target.
+9,000 trainings.
 """
 
 from ml_collections import ConfigDict
@@ -26,6 +27,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.budget = 6
     config.data.scenarios, config.data.samplings = ("clean", "noisy"), ("mild", "moderate", "severe")
     config.data.functions, config.data.repetitions, config.data.total = 10, 1, 7_000
+    config.data.by_shots = True
     config.scenario = {}
     config.run = {
         **{"hidden": (6, 15), "initial_weights": "paired", "program": "shared", "schedule": "cosine"},

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from regcls_jax import binning
-from regcls_jax.data.own import DATA_FIELDS, load_table, ranges
+from regcls_jax.data.own import DATA_FIELDS, load_table
 from regcls_jax.data.own_table import OwnTable
+from regcls_jax.data.ranges import ranges
 from regcls_jax.imbalance import unevenness
 from regcls_jax.metrics.shots import SHOTS
 

@@ -12,6 +12,8 @@ from regcls_jax.objectives import REDUCTIONS
 
 OUTPUTS = ("target", "standardised")
 BUCKET_POINTS = ("centre", "mean")
+# What may predict: the value head, the class probabilities by a rule, or the head of the auxiliary loss.
+DECODED = ("value", *DECODINGS, "head")
 
 # One field per hyperparameter of the registered losses, so that a new loss adds its own. Any: made at run time.
 _Hyperparameters: Any = dataclasses.make_dataclass(
@@ -58,11 +60,13 @@ class Method(_Hyperparameters):
     high: float | None = None  # upper end; None: `high_quantile` of the training targets
     low_quantile: float = not_negative(0.0)  # 0: the smallest training target
     high_quantile: float = positive(1.0)  # 1: the largest
-    # What predicts: the value head, or the class probabilities, decoded by a rule of `binning.decode`.
-    decoded: str = choice("value", ("value", *DECODINGS))
+    # What predicts: the value head; the class probabilities, decoded by a rule of `binning.decode`; or the "head" that
+    # some auxiliary losses have of their own (uvote, evidential).
+    decoded: str = choice("value", DECODED)
 
     # Weights by the density of the targets
-    # Weights of the regression loss: inverse density, its root, or DenseWeight (the loop: its means in buckets).
+    # Weights of the regression loss: inverse density, its root, or DenseWeight (the loop: its means in buckets). The
+    # auxiliary losses uvote and evidential take them in its place.
     reweight: str = choice("none", (*METHODS, "dense"))
     dense_alpha: float = positive(1.0)  # DenseWeight: how much the density counts
     buckets: int = whole(100, 1)  # uniform buckets of the density histogram
@@ -108,6 +112,11 @@ class Method(_Hyperparameters):
         loss = AUXILIARY[self.auxiliary]
         return loss if self.classes or not loss.classes else None
 
+    @property
+    def regression_weighted(self) -> bool:
+        """Whether the weights are those of the regression loss; otherwise the auxiliary loss takes them."""
+        return AUXILIARY[self.auxiliary].weights == "none"
+
     def hyperparameters(self) -> dict[str, float]:
         """The hyperparameters of the losses in use: field -> value."""
         known = [*self.loss.hyperparameters]
@@ -129,8 +138,13 @@ class Method(_Hyperparameters):
                 raise ValueError(f"{where}: {field} {getattr(self, field)!r} needs classes >= 2")
         if self.classes and not of_classes:
             raise ValueError(f"{where}: auxiliary {self.auxiliary!r} reads no classes; set classes to 0")
-        if self.decoded != "value" and not self.classes:
+        if self.decoded in DECODINGS and not self.classes:
             raise ValueError(f"{where}: decoded {self.decoded!r} reads class probabilities; set classes, too")
+        if self.decoded == "head" and not AUXILIARY[self.auxiliary].head:
+            with_head = ", ".join(name for name, loss in AUXILIARY.items() if loss.head)
+            raise ValueError(f"{where}: decoded 'head' reads a head that auxiliary has: {with_head}")
+        if AUXILIARY[self.auxiliary].weights == "needed" and self.reweight == "none":
+            raise ValueError(f"{where}: auxiliary {self.auxiliary!r} needs weights; set reweight, too")
         for field in ("lds", "clip_high"):
             if getattr(self, field) and self.reweight == "none":
                 raise ValueError(f"{where}: {field} has no effect without re-weighting; set reweight, too")

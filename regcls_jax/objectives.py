@@ -134,8 +134,11 @@ def objective(
         seen = _masked(prediction._replace(value=value), kept, given.axis)
         if kept is not None:
             # Labels, too: a target without a class is allowed where it does not count.
-            labels = None if given.labels is None else jnp.where(kept, given.labels, 0)
-            given = given._replace(targets=jnp.where(kept, given.targets, 0), labels=labels, mask=kept)
+            labels, factors = (
+                None if part is None else jnp.where(kept, part, 0) for part in (given.labels, given.weights)
+            )
+            targets = jnp.where(kept, given.targets, 0)
+            given = given._replace(targets=targets, labels=labels, weights=factors, mask=kept)
         of_classes = auxiliary(seen, given)
         if class_weights is not None:
             class_weights = _fitted("class_weights", class_weights, of_classes.shape)

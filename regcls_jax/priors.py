@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from jax import Array
-from jax.scipy.special import erf
+from jax.scipy.special import erf, logsumexp
 from jax.scipy.stats import norm
 from jax.typing import ArrayLike
 
@@ -41,6 +41,14 @@ class MixturePrior(NamedTuple):
 
     means: Array | np.ndarray
     variances: Array | np.ndarray
+    weights: Array | np.ndarray
+
+
+class VectorMixture(NamedTuple):
+    """A Gaussian mixture of vectors: `means` [K, D], `covariances` [K, D, D] (positive definite), `weights` [K]."""
+
+    means: Array | np.ndarray
+    covariances: Array | np.ndarray
     weights: Array | np.ndarray
 
 
@@ -92,6 +100,41 @@ def fit_mixture(targets: npt.ArrayLike, components: int, seed: int = 0) -> Mixtu
     targets = binning.check_targets(targets)
     fitted = GaussianMixture(components, random_state=seed).fit(targets.reshape(-1, 1))
     return mixture_prior(fitted.means_[:, 0], fitted.covariances_[:, 0, 0], fitted.weights_)
+
+
+def fit_vector_mixture(targets: npt.ArrayLike, components: int, seed: int = 0) -> VectorMixture:
+    """The mixture of training `targets` [n, D] with K = `components` and full covariances, by scikit-learn's EM.
+
+    Raises ValueError for targets that are no vectors or not finite.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    targets = binning.check_targets(targets)
+    if targets.ndim != 2:
+        raise ValueError(f"vector targets must be [n, D], got {targets.shape}")
+    fitted = GaussianMixture(components, random_state=seed).fit(targets)
+    return VectorMixture(fitted.means_, fitted.covariances_, fitted.weights_)
+
+
+def vector_log_evidence(prior: VectorMixture, mean: npt.ArrayLike, variance: ArrayLike) -> Array:
+    """log of the integral of p~(y) N(y; mean, variance I) over y, [..., D] -> [...] in nats (Eq. 5 of vectors).
+
+    Raises ValueError where the prior is of another D.
+    """
+    mean = jnp.asarray(mean)
+    dimensions = np.shape(prior.means)[-1]
+    if not mean.ndim or mean.shape[-1] != dimensions:
+        raise ValueError(f"means {mean.shape} and a prior of {dimensions} dimensions do not fit")
+
+    def of_component(middle: Array, covariance: Array) -> Array:
+        root = jnp.linalg.cholesky(covariance + variance * jnp.eye(dimensions, dtype=covariance.dtype))
+        away = mean - jnp.broadcast_to(middle, mean.shape)
+        away = jax.scipy.linalg.solve_triangular(root, away.reshape(-1, dimensions).T, lower=True)
+        squared = jnp.sum(jnp.square(away), 0).reshape(mean.shape[:-1])
+        return -squared / 2 - jnp.sum(jnp.log(jnp.diagonal(root))) - dimensions * math.log(2 * math.pi) / 2
+
+    found = jax.vmap(of_component, out_axes=-1)(jnp.asarray(prior.means), jnp.asarray(prior.covariances))
+    return logsumexp(found, -1, b=jnp.broadcast_to(jnp.asarray(prior.weights), found.shape))
 
 
 def _scaled_tail(distance: Array, width: Array) -> Array:

@@ -16,19 +16,14 @@ from regcls_jax import binning
 from regcls_jax.config import check_keys
 from regcls_jax.data.cross_validation import FoldSpec, every_fold, split
 from regcls_jax.data.own_table import OwnTable, read_table
+from regcls_jax.data.ranges import range_names, ranges
 from regcls_jax.data.references import references
 from regcls_jax.data.source import Groups, Problem, Source
-from regcls_jax.metrics.shots import SHOTS
 
 DATA_FIELDS = {
     **{"path": None, "target": (), "group": "", "drop": (), "digest": ""},
     **{"folds": 5, "repetitions": 3, "validation": 0.2},
 }
-# Errors are summed by ranges of the target: so many, of equal width between these quantiles of the training targets;
-# what lies beyond belongs to the outermost.
-RANGES, QUANTILES = 20, (0.01, 0.99)
-# A range with fewer training rows than this share of an equal part is "few", with more than the other "many".
-FEW, MANY = 0.5, 1.5
 # One-hot columns of a column of texts, of the most frequent categories.
 MOST_COLUMNS = 50
 # Rows that every split of a fold must have.
@@ -173,32 +168,6 @@ def _three_points(values: np.ndarray) -> tuple[float, float, float]:
     """Least, median and greatest of the known values; all 0 where there is none."""
     known = values[~np.isnan(values)]
     return (float(known.min()), float(np.median(known)), float(known.max())) if len(known) else (0.0, 0.0, 0.0)
-
-
-def ranges(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The edges [K + 1] of the ranges of training targets [n], and the shot group [K] of each, as places in SHOTS.
-
-    Of at most RANGES different values every one has its range, else there are RANGES of equal width. An even share is
-    that of the ranges which have any row. Raises ValueError where all targets are equal.
-    """
-    values = np.unique(np.asarray(targets, np.float64))
-    if len(values) < 2:
-        raise ValueError(f"all targets are {values[0]:g}")
-    if len(values) <= RANGES:
-        edges = np.concatenate([values[:1], (values[:-1] + values[1:]) / 2, values[-1:]])
-    else:
-        low, high = np.quantile(targets, QUANTILES)
-        low, high = (low, high) if low < high else (values[0], values[-1])
-        edges = binning.uniform_edges(float(low), float(high), RANGES)
-    counts = np.bincount(binning.assign(targets, edges), minlength=len(edges) - 1)
-    share = counts * np.count_nonzero(counts) / len(targets)
-    few, many = share < FEW, share > MANY
-    return edges, np.select([many, few], [SHOTS.index("many"), SHOTS.index("few")], SHOTS.index("medium"))
-
-
-def range_names(groups: np.ndarray) -> tuple[str, ...]:
-    """Names of ranges, such as "07 few", of their shot groups [K]."""
-    return tuple(f"{place:02d} {SHOTS[group]}" for place, group in enumerate(groups))
 
 
 def read(spec: OwnSpec, cache_dir: str | os.PathLike) -> Problem:

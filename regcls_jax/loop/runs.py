@@ -69,8 +69,10 @@ class LoopRun(Method):
             raise ValueError(f"{where}: fds_clip_low {self.fds_clip_low} is above fds_clip_high {self.fds_clip_high}")
         if self.trainable == "value_head" and not self.init_from:
             raise ValueError(f"{where}: trainable 'value_head' needs init_from, the weights of the frozen features")
-        if self.trainable == "value_head" and (self.classes or self.fds != "none"):
-            raise ValueError(f"{where}: classes and fds shape the features, which trainable 'value_head' freezes")
+        if self.trainable == "value_head" and (self.auxiliary_loss or self.fds != "none"):
+            raise ValueError(
+                f"{where}: an auxiliary loss and fds shape the features, which trainable 'value_head' freezes"
+            )
         if self.reduction == "sum" and self.accumulate > 1:
             raise ValueError(f"{where}: reduction 'sum' is over a batch, which accumulate {self.accumulate} divides")
         if self.sam_rho and self.accumulate > 1:

@@ -56,7 +56,9 @@ def _eval_batches(run: ImageRun, split: ImageSplit, process: tuple[int, int]) ->
 
 
 def _network(run: ImageRun, classes: int) -> ResNet:
-    return resnet(run.depth, width=run.width, classes=classes, dtype=jnp.dtype(run.dtype))
+    one_direction = run.auxiliary_loss is not None and run.auxiliary_loss.one_direction
+    dtype = jnp.dtype(run.dtype)
+    return resnet(run.depth, width=run.width, classes=classes, one_direction=one_direction, dtype=dtype)
 
 
 def normalise(batch: Batch) -> Array:

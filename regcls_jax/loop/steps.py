@@ -96,10 +96,12 @@ def _optimizer(run: LoopRun, steps_per_epoch: int) -> optax.GradientTransformati
 
 
 def make_engine(run: LoopRun, data: Prepared) -> Engine:
-    """Network and optimiser of a run; the class head has as many outputs as there are (equalised) classes."""
+    """Network and optimiser of a run; the class head has an output per (equalised) class, another head its own."""
     task = task_of(run)
     fitted = fit(run, task.targets(run, data), f"{data.name} training targets")
-    model = task.network(run, 0 if fitted.edges is None else len(fitted.edges) - 1)
+    head = run.auxiliary_loss.head if run.auxiliary_loss else None
+    outputs = head.outputs if head else 0 if fitted.edges is None else len(fitted.edges) - 1
+    model = task.network(run, outputs)
     buckets = task.buckets(run, data) if run.fds != "none" else None
     steps_per_epoch = -(-len(data.splits["train"].names) // run.batch_size)
     key = jax.random.key_data(jax.random.key(run.seed))
@@ -172,11 +174,11 @@ def _forward(
         transform=transform,
         mutable=["batch_stats"],
     )
-    return _in_target_units(engine, prediction), updates.get("batch_stats", {})
+    return prediction._replace(value=_in_target_units(engine, prediction.value)), updates.get("batch_stats", {})
 
 
-def _in_target_units(engine: Engine, prediction: Prediction) -> Prediction:
-    return prediction._replace(value=engine.fitted.mean + engine.fitted.std * prediction.value)
+def _in_target_units(engine: Engine, outputs: Array) -> Array:
+    return engine.fitted.mean + engine.fitted.std * outputs
 
 
 def _loss(
@@ -198,16 +200,25 @@ def _loss(
         class_mask = class_mask & keep_mask(key, binning.assign(class_target, edges), keep)
     unit = fitted.std if run.loss_in == "std" else None
     scale = 1.0 if unit is None else float(unit)
-    given = Given(class_target, mask=class_mask, unit=scale) if run.auxiliary_loss else None
+    weights = None
+    if fitted.bucket_weights is not None and fitted.bucket_edges is not None:
+        weights = jnp.asarray(fitted.bucket_weights)[binning.assign(target, fitted.bucket_edges)]
+    given = None
+    if run.auxiliary_loss:
+        given = Given(
+            class_target,
+            mask=class_mask,
+            unit=scale,
+            output_scale=(float(fitted.mean), float(fitted.std)),
+            weights=weights,
+            progress=epoch / run.epochs,
+        )
     if given is not None and fitted.edges is not None:
         labels = binning.assign(class_target, fitted.edges)
         if run.balanced:
             # The key of the data's draw: where both are balanced alike, both losses see the same samples (Table 4).
             class_mask = class_mask & keep_mask(key, labels, jnp.asarray(fitted.keep))
         given = given._replace(labels=labels, edges=jnp.asarray(fitted.edges))
-    weights = None
-    if fitted.bucket_weights is not None and fitted.bucket_edges is not None:
-        weights = jnp.asarray(fitted.bucket_weights)[binning.assign(target, fitted.bucket_edges)]
     hyperparameters = run.hyperparameters()
     regression = run.loss.bind(
         hyperparameters,
@@ -225,7 +236,7 @@ def _loss(
         reduction=run.reduction,
         regression=regression,
         auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters),
-        weights=weights,
+        weights=weights if run.regression_weighted else None,
         mask=mask,
         class_mask=class_mask if given else None,
     )
@@ -314,8 +325,11 @@ def eval_step(engine: Engine, params: dict[str, Any], batch_stats: Any, batch: B
     by_class: dict[str, Any] = {} if engine.run.decoded == "value" else {"read_classes": True}
     prediction: Any = engine.model.apply(variables, engine.task.inputs(batch), train=False, **by_class)
     if not by_class:
-        return _in_target_units(engine, prediction).value
-    assert prediction.logits is not None  # the run has classes
+        return _in_target_units(engine, prediction.value)
+    assert prediction.logits is not None  # the run has a head besides that of the value
+    auxiliary = AUXILIARY[engine.run.auxiliary]
+    if auxiliary.head:
+        return _in_target_units(engine, auxiliary.head.value(prediction.logits)[0])
     assert engine.fitted.edges is not None
-    probabilities = AUXILIARY[engine.run.auxiliary].probabilities(prediction.logits)
+    probabilities = auxiliary.probabilities(prediction.logits)
     return binning.decode(probabilities, jnp.asarray(engine.fitted.edges), engine.run.decoded)

@@ -1,6 +1,6 @@
 """Losses as pure functions of arrays, and their registries by name (`registry.py`)."""
 
-from regcls_jax.losses.balanced_mse import bmc, bni, gai
+from regcls_jax.losses.balanced_mse import bmc, bni, gai, gai_vectors
 from regcls_jax.losses.classification import cross_entropy, membership_error, memberships
 from regcls_jax.losses.conr import conr
 from regcls_jax.losses.heads import evidential_nll, evidential_value, laplace_nll, uvote, uvote_value
@@ -42,6 +42,7 @@ __all__ = [
     "focal_absolute_error",
     "focal_squared_error",
     "gai",
+    "gai_vectors",
     "gaussian_nll",
     "hl_gauss",
     "huber",

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from regcls_jax.losses import ordinal, soft_targets
+from regcls_jax.losses import heads, ordinal, soft_targets
 from regcls_jax.losses.classification import cross_entropy, membership_error, memberships
 from regcls_jax.losses.conr import conr as _conr
 from regcls_jax.losses.ordinal_entropy import ordinal_entropy as _ordinal_entropy
@@ -26,6 +26,10 @@ class Given(NamedTuple):
     axis: int = -1  # of the classes in the logits, and of the features
     mask: Array | None = None  # bool [...], the examples that count, for losses that compare examples; None: all
     unit: Array | float = 1.0  # of distances between targets, for losses that have a scale of their own
+    # Mean and deviation (target units): an output z of a head that is no class stands for mean + deviation * z.
+    output_scale: tuple[Array | float, Array | float] = (0.0, 1.0)
+    weights: Array | None = None  # [...], of the examples, for losses that take them themselves; None: 1
+    progress: Array | float = 1.0  # share of the epochs that are over, 0 in the first
 
 
 Auxiliary = Callable[[Prediction, Given], Array]
@@ -103,7 +107,7 @@ def corn(prediction: Prediction, given: Given) -> Array:
 
 
 def coral(prediction: Prediction, given: Given) -> Array:
-    """The class head as CORAL's tasks, [...] in nats: `losses.coral`, with a weight vector per task."""
+    """The class head as CORAL's tasks, [...] in nats: `losses.coral`."""
     return ordinal.coral(_logits(prediction), _labels(given), classes=given.classes, axis=given.axis)
 
 
@@ -141,3 +145,26 @@ def conr(
 def rank_n_contrast(prediction: Prediction, given: Given, *, temperature: Array | float) -> Array:
     """Orders the distances of features as those of targets, [B]: `losses.rank_n_contrast`, of one view."""
     return _rank_n_contrast(_features(prediction, given), given.targets, temperature=temperature, mask=given.mask)
+
+
+def _of_head(given: Given) -> Array:
+    """The targets as the outputs of the head are scaled."""
+    mean, deviation = given.output_scale
+    return (given.targets - mean) / deviation
+
+
+def uvote(prediction: Prediction, given: Given) -> Array:
+    """UVOTE with two voters, [...]: `losses.uvote` of mu, mu, s, s, in the unit of the head's outputs.
+
+    The second voter has the weights of the examples, times the squared share of the epochs that are over: recipes 2.33.
+    """
+    if given.weights is None:
+        raise ValueError("uvote's voters differ by the weights of the examples: pass weights")
+    weights = jnp.stack([jnp.ones_like(given.weights), given.weights * jnp.square(given.progress)], given.axis)
+    return heads.uvote(_logits(prediction), _of_head(given), weights, axis=given.axis)
+
+
+def evidential(prediction: Prediction, given: Given, *, penalty: Array | float) -> Array:
+    """VIR's evidential head, [...], in the unit of its outputs: `losses.evidential_nll`; weights multiply evidence."""
+    outputs, targets = _logits(prediction), _of_head(given)
+    return heads.evidential_nll(outputs, targets, given.weights, penalty=penalty, axis=given.axis)

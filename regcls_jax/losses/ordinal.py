@@ -25,6 +25,16 @@ def _count(logits: Array, classes: Array | int | None, axis: int) -> Array | int
     return logits.shape[axis] if classes is None else classes
 
 
+def _between(weights: npt.ArrayLike | None, logits: Array, axis: int, name: str) -> Array:
+    """Weights [C - 1], one between neighbouring classes, as factors of terms [..., C]; the last has none. None: 1."""
+    if weights is None:
+        return jnp.ones((), logits.dtype)
+    (weights,) = at_least_float32(weights)
+    if weights.shape != (logits.shape[axis] - 1,):
+        raise ValueError(f"{logits.shape[axis]} classes have {logits.shape[axis] - 1} {name}, got {weights.shape}")
+    return jnp.expand_dims(jnp.append(weights, 0), [place for place in range(logits.ndim) if place != axis])
+
+
 def squared_emd(
     logits: npt.ArrayLike,
     labels: npt.ArrayLike,
@@ -67,12 +77,7 @@ def soft_squared_emd(
     probabilities = jax.nn.softmax(jnp.where(index < count, logits, -jnp.inf), axis)
     apart = jnp.cumsum(probabilities - jnp.where(index < count, memberships, 0), axis)
     terms = jnp.square(apart)
-    if gaps is not None:
-        (gaps,) = at_least_float32(gaps)
-        if gaps.shape != (logits.shape[axis] - 1,):
-            raise ValueError(f"{logits.shape[axis]} classes have {logits.shape[axis] - 1} gaps, got {gaps.shape}")
-        others = tuple(place for place in range(logits.ndim) if place != axis)
-        terms = terms * jnp.expand_dims(jnp.append(gaps, 0), others)
+    terms = terms * _between(gaps, logits, axis, "gaps")
     # Both sums are 1 from the last class on; what is left there is rounding.
     return jnp.sum(jnp.where(index < count - 1, terms, 0), axis)
 
@@ -91,6 +96,8 @@ def corn(
     *,
     classes: Array | int | None = None,
     mask: npt.ArrayLike | None = None,
+    class_weights: npt.ArrayLike | None = None,
+    task_weights: npt.ArrayLike | None = None,
     axis: int = -1,
 ) -> Array:
     """CORN: binary tasks on ever fewer examples, [...] in nats per task (Shi et al. 2021, recipes 2.12 and 2.26).
@@ -98,9 +105,11 @@ def corn(
     Task k sees only the labels of at least k. The published loss of a batch is the mean over its pairs of an example
     and a task that sees it. The *mean* of the values here is that loss: each is the sum over the tasks of an example,
     times the number of examples over the number of pairs in the batch. `mask` [...] is False for examples that only
-    pad the batch: they are in neither number, and their value is 0.
+    pad the batch: they are in neither number, and their value is 0. `class_weights` [C] > 0 weigh the pairs of an
+    example by its label and `task_weights` [C - 1] >= 0 those of a task: the mean over pairs is then a weighted one.
+    Neither is published for CORN.
 
-    Raises ValueError if labels or mask do not fit the logits.
+    Raises ValueError if labels, mask or weights do not fit the logits.
     """
     logits, labels, axis = check_labels(logits, labels, axis)
     (logits,) = at_least_float32(logits)
@@ -112,22 +121,39 @@ def corn(
     # Every task sees a label that is none: all of them shall get its NaN gradient.
     seen = (index <= jnp.expand_dims(labels, axis)) | jnp.expand_dims(jnp.isnan(factor), axis)
     counted = (index < count - 1) & seen & jnp.expand_dims(kept, axis)
+    weights = jnp.where(counted, _between(task_weights, logits, axis, "task_weights"), 0)
+    if class_weights is not None:
+        (class_weights,) = at_least_float32(class_weights)
+        if class_weights.shape != (logits.shape[axis],):
+            raise ValueError(f"class_weights {class_weights.shape} do not fit {logits.shape[axis]} classes")
+        weights = weights * jnp.expand_dims(class_weights[jnp.clip(labels, 0, len(class_weights) - 1)], axis)
     # Without a single pair (one class, an empty batch) the values are 0.
-    pairs = jnp.maximum(jnp.sum(counted), 1).astype(logits.dtype)
-    losses = jnp.sum(_task_losses(logits, labels, counted, axis), axis)
+    pairs = jnp.sum(weights)
+    pairs = jnp.where(pairs > 0, pairs, 1)
+    losses = jnp.sum(weights * _task_losses(logits, labels, counted, axis), axis)
     return losses * factor * (jnp.sum(kept).astype(logits.dtype) / pairs)
 
 
-def coral(logits: npt.ArrayLike, labels: npt.ArrayLike, *, classes: Array | int | None = None, axis: int = -1) -> Array:
+def coral(
+    logits: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    classes: Array | int | None = None,
+    task_weights: npt.ArrayLike | None = None,
+    axis: int = -1,
+) -> Array:
     """CORAL: the sum of all tasks' binary cross-entropies, [...] in nats (Cao et al. 2020, recipes 2.12).
 
     The published head has one weight vector and a bias per task, so that its logits never increase over the tasks once
-    trained. Any logits will do here; `coral_probabilities` puts them in order.
+    trained (`models.dense.Dense` with one_direction). Any logits will do here; `coral_probabilities` puts them in
+    order. `task_weights` [C - 1] >= 0, published as importance weights, multiply the terms of the tasks; None: 1.
+    Raises ValueError if labels or weights do not fit the logits.
     """
     logits, labels, axis = check_labels(logits, labels, axis)
     (logits,) = at_least_float32(logits)
     count = _count(logits, classes, axis)
-    losses = jnp.sum(_task_losses(logits, labels, _index(logits, axis) < count - 1, axis), axis)
+    terms = _task_losses(logits, labels, _index(logits, axis) < count - 1, axis)
+    losses = jnp.sum(terms * _between(task_weights, logits, axis, "task_weights"), axis)
     return losses * nan_unless_valid(labels, count, logits.dtype)
 
 

@@ -8,7 +8,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from regcls_jax.losses import auxiliary, balanced_mse, classification, ordinal, regression
+from regcls_jax.losses import auxiliary, balanced_mse, classification, heads, ordinal, regression
 from regcls_jax.priors import MixturePrior
 
 Loss = Callable[[Array, Array], Array]
@@ -60,6 +60,16 @@ class RegressionLoss(NamedTuple):
         return lambda predictions, targets: loss(predictions / unit, targets / unit)
 
 
+class ValueHead(NamedTuple):
+    """A head of its own that an auxiliary loss has in the place of a class head.
+
+    `value(outputs, axis=)` reads [..., outputs] as a value and its spread, both [...] in the unit of the outputs.
+    """
+
+    outputs: int
+    value: Callable[..., tuple[Array, Array]]
+
+
 class AuxiliaryLoss(NamedTuple):
     """A loss added to the regression: `function(prediction, auxiliary.Given, **hyperparameters)` gives values [...].
 
@@ -70,6 +80,9 @@ class AuxiliaryLoss(NamedTuple):
     hyperparameters: Mapping[str, Hyperparameter] = {}
     classes: bool = True  # reads the class head; False: sees value and features alone, so it goes with plain regression
     edges: bool = False  # needs the edges of the classes
+    one_direction: bool = False  # its class head has one weight vector, and a bias per class
+    head: ValueHead | None = None  # instead of classes; decoded "head" predicts with it
+    weights: str = "none"  # of the examples: "optional" or "needed" where it takes them, and the regression does not
     probabilities: Callable[..., Array] = classification.softmax
 
     def bind(self, hyperparameters: Mapping[str, Array | float]) -> auxiliary.Auxiliary:
@@ -110,7 +123,7 @@ AUXILIARY: dict[str, AuxiliaryLoss] = {
     "sord": AuxiliaryLoss(auxiliary.sord, {"sord_alpha": Hyperparameter(1.0, "alpha")}, edges=True),
     "squared_emd": AuxiliaryLoss(auxiliary.squared_emd),
     "corn": AuxiliaryLoss(auxiliary.corn, probabilities=ordinal.corn_probabilities),
-    "coral": AuxiliaryLoss(auxiliary.coral, probabilities=ordinal.coral_probabilities),
+    "coral": AuxiliaryLoss(auxiliary.coral, probabilities=ordinal.coral_probabilities, one_direction=True),
     "ordinal_entropy": AuxiliaryLoss(auxiliary.ordinal_entropy, classes=False),
     "ranksim": AuxiliaryLoss(
         auxiliary.ranksim,
@@ -128,6 +141,14 @@ AUXILIARY: dict[str, AuxiliaryLoss] = {
     ),
     "rank_n_contrast": AuxiliaryLoss(
         auxiliary.rank_n_contrast, {"rnc_temperature": Hyperparameter(2.0, "temperature")}, classes=False
+    ),
+    "uvote": AuxiliaryLoss(auxiliary.uvote, classes=False, head=ValueHead(4, heads.uvote_value), weights="needed"),
+    "evidential": AuxiliaryLoss(
+        auxiliary.evidential,
+        {"evidential_penalty": Hyperparameter(0.01, "penalty", zero=True)},
+        classes=False,
+        head=ValueHead(heads.EVIDENTIAL_OUTPUTS, heads.evidential_value),
+        weights="optional",
     ),
 }
 _LOSSES: tuple[RegressionLoss | AuxiliaryLoss, ...] = (*REGRESSION.values(), *AUXILIARY.values())

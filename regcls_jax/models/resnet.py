@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from regcls_jax.models.batch_norm import BatchNorm, statistics_dtype
 from regcls_jax.models.by_platform import SquareConv
+from regcls_jax.models.dense import Dense
 from regcls_jax.models.initializers import HE_NORMAL, TORCH_UNIFORM, torch_bias
 from regcls_jax.prediction import Prediction
 
@@ -113,8 +114,8 @@ class ResNet(nn.Module):
     F = 8 * width * expansion of the block (2048 for ResNet-50). `features` are what the heads see: pooled, then
     changed by `transform` where one is given (FDS smoothing). The class head serves training only (recipes 5.1): with
     train=False its logits are None unless `read_classes` asks for them; `init` makes its parameters either way, and
-    trunk and value head draw the same initial weights with and without it. With train=True "batch_stats" changes, so
-    make that collection mutable.
+    trunk and value head draw the same initial weights with and without it. With `one_direction` its logits differ by
+    their biases alone (`Dense`). With train=True "batch_stats" changes, so make that collection mutable.
     `mask` bool [B]: rows that count in the batch statistics (BatchNorm). `dtype` is that of the trunk's arithmetic
     (bfloat16 halves its memory); parameters, statistics and heads stay float32. Any H and W from 32 up make sense.
     Submodules have PyTorch's names with _ for the dot before a number: layer1_0/downsample_1 (see torch_weights).
@@ -126,6 +127,7 @@ class ResNet(nn.Module):
     width: int = 64
     classes: int = 0
     dtype: DTypeLike = jnp.float32
+    one_direction: bool = False
 
     @nn.compact
     def __call__(
@@ -145,7 +147,12 @@ class ResNet(nn.Module):
         value = dense(1, fan_in, "value_head")(features)[:, 0]
         logits = None
         if self.classes and (train or read_classes or self.is_initializing()):
-            logits = dense(self.classes, fan_in, "class_head")(features)
+            head: nn.Module
+            if self.one_direction:
+                head = Dense(self.classes, one_direction=True, kernel_init=TORCH_UNIFORM, name="class_head")
+            else:
+                head = dense(self.classes, fan_in, "class_head")
+            logits = head(features)
         return Prediction(value, logits, features)
 
 
@@ -157,7 +164,9 @@ DEPTHS: dict[int, tuple[tuple[int, ...], type[Block]]] = {
 }
 
 
-def resnet(depth: int, *, width: int = 64, classes: int = 0, dtype: DTypeLike = jnp.float32) -> ResNet:
+def resnet(
+    depth: int, *, width: int = 64, classes: int = 0, one_direction: bool = False, dtype: DTypeLike = jnp.float32
+) -> ResNet:
     """ResNet of 18, 34, 50 or 101 layers; `width` channels in the first stage (64 as published).
 
     Raises ValueError for another depth.
@@ -165,4 +174,4 @@ def resnet(depth: int, *, width: int = 64, classes: int = 0, dtype: DTypeLike = 
     if depth not in DEPTHS:
         raise ValueError(f"depth must be one of {', '.join(map(str, DEPTHS))}, got {depth}")
     stage_sizes, block = DEPTHS[depth]
-    return ResNet(stage_sizes, block, width, classes, dtype)
+    return ResNet(stage_sizes, block, width, classes, dtype, one_direction)

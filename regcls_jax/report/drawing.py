@@ -78,12 +78,23 @@ def over(part: pd.DataFrame, column: str, kind: str) -> tuple[list[float], np.nd
     return list(pieces), means, halves
 
 
-def effect_rows(axes: Axes, found: Mapping[str, tuple[float, Interval]], colors: Sequence[str]) -> None:
-    """A row per arm, from top to bottom: its mean effect and interval, beside the line of no effect."""
+def effect_rows(
+    axes: Axes, found: Mapping[str, tuple[float, Interval]], colors: Sequence[str], *, widest: float = np.inf
+) -> None:
+    """A row per arm, from top to bottom: its mean effect and interval, beside the line of no effect; none where NaN.
+
+    Where an effect is larger than `widest` it would hide all others: it is drawn there, with its number.
+    """
     axes.axvline(0, color="0.6", linewidth=1)
     for place, ((mean, ends), color) in enumerate(zip(found.values(), colors, strict=True)):
-        axes.plot(ends, [place, place], color=color, linewidth=1.6)
-        axes.plot(mean, place, "o", color=color, markersize=5)
+        if not np.isfinite(mean):
+            continue
+        if np.isfinite(ends.low):
+            axes.plot(np.clip(ends, -widest, widest), [place, place], color=color, linewidth=1.6)
+        if abs(mean) > widest:
+            side = "right" if mean > 0 else "left"
+            axes.annotate(f"{mean:+.0f} %", (np.copysign(widest, mean), place), ha=side, va="bottom", fontsize=8)
+        axes.plot(np.clip(mean, -widest, widest), place, "o", color=color, markersize=5)
     axes.set_yticks(range(len(found)), [label(arm) for arm in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)

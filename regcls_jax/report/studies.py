@@ -120,10 +120,11 @@ REPORTS: dict[str, Study] = {
     ),
     "remedies_1d": Study(
         remedies_tables,
-        {"figure": lambda rows, shading: remedies_figure(rows)},
+        {"figure": lambda rows, groups, shading: remedies_figure(rows, groups)},
         ("val", "test"),
         tuple(ARM_FIELDS),
-        signs=REMEDIES_SIGNS,
+        Besides(read_groups, lambda found, splits: group_files(found, ("test",))),
+        REMEDIES_SIGNS,
         keys=(*CELL, "function"),
     ),
     "tab5": Study(tab5_tables, {"figure": tab5_figure}, besides=GROUPS, signs=TAB5_SIGNS, keys=("task", "fold")),

@@ -43,6 +43,8 @@ LABELS = {
     "ranksim": "RankSim",
     "conr": "ConR",
     "rank_n_contrast": "Rank-N-Contrast",
+    "uvote": "UVOTE",
+    "evidential": "evidential head",
     "dense": "DenseWeight",
     "mixup": "C-Mixup",
     "sam": "SAM",

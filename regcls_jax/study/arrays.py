@@ -13,9 +13,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from regcls_jax import binning, targets
 from regcls_jax.data.source import Problem, Spec
 from regcls_jax.losses.registry import AUXILIARY
+from regcls_jax.method import DECODED
 from regcls_jax.priors import MixturePrior
 from regcls_jax.study.plan import Order, Part, Sized, order_of, orders_of
-from regcls_jax.study.program import PREDICTED_BY, TRACED, Arrays, RunArrays, Shape
+from regcls_jax.study.program import TRACED, Arrays, RunArrays, Shape
 from regcls_jax.study.runs import Run, TrainingSet
 from regcls_jax.study.trace import TraceArrays
 from regcls_jax.study.train import SEPARATE_MODEL
@@ -226,7 +227,7 @@ def _arrays(
     inputs, data_targets = (last or LastData()).of(size, specs, read)
     width, splits, classes = first.inputs.shape[1], len(first.splits), shape.classes
     scaled = width if shape.inputs == "standardised" else 0
-    with_edges = AUXILIARY[shape.auxiliary].edges or shape.decoded != "value"
+    with_edges = classes and (AUXILIARY[shape.auxiliary].edges or shape.decoded != "value")
     arrays = Arrays(
         inputs=inputs,
         targets=data_targets,
@@ -353,6 +354,6 @@ def _run_arrays(
         training_set=array([at.sets[run.trained_on] for run in members], np.int32),
         order=array([at.orders[order_of(run, sizes[run.trained_on])] for run in members], np.int32),
         key=run_keys(members).reshape(shape),
-        decoding=array([PREDICTED_BY.index(run.decoded) for run in members], np.int32),
+        decoding=array([DECODED.index(run.decoded) for run in members], np.int32),
         numbers={name: array([getattr(run, name) for run in members]) for name in traced},
     )

@@ -52,12 +52,22 @@ class Own(NamedTuple):
         """Labels or weights [B] of some training rows."""
         return column.at[self.set, rows].get(mode="promise_in_bounds")
 
+    def output_scale(self, shape: Shape) -> tuple[Array | float, Array | float]:
+        """Mean and deviation, [] or [t], by which outputs are read in target units."""
+        if shape.output == "target":
+            return 0.0, 1.0
+        return self.arrays.mean[self.set], self.arrays.std[self.set]
+
     def value(self, shape: Shape, prediction: Prediction) -> Array:
         """The predicted value in target units."""
+        return self.in_target_units(shape, prediction.value)
+
+    def in_target_units(self, shape: Shape, outputs: Array) -> Array:
+        """Outputs [B] or [B, t] of the value head, or what another head's are read as."""
         if shape.output == "target":
-            return prediction.value
+            return outputs
         mean, std = self.arrays.mean[self.set], self.arrays.std[self.set]
-        return (mean[None] + std[None] * prediction.value) if shape.outputs else mean + std * prediction.value
+        return (mean[None] + std[None] * outputs) if shape.outputs else mean + std * outputs
 
     def noise_unit(self, shape: Shape) -> Array | float:
         """What the noise scale of Balanced MSE is in, in target units."""
@@ -67,8 +77,10 @@ class Own(NamedTuple):
         """What a run predicts, in target units: its value, or what its logits say; padding has no probability."""
         if shape.decoded == "value" or prediction.logits is None:
             return self.value(shape, prediction)
-        of_logits = AUXILIARY[shape.auxiliary].probabilities
-        probabilities = of_logits(prediction.logits.T, classes=self.arrays.classes[self.set])
+        auxiliary = AUXILIARY[shape.auxiliary]
+        if shape.decoded == "head" and auxiliary.head:
+            return self.in_target_units(shape, auxiliary.head.value(prediction.logits, axis=0)[0])
+        probabilities = auxiliary.probabilities(prediction.logits.T, classes=self.arrays.classes[self.set])
         decode: Any = functools.partial(binning.decode, probabilities, self.arrays.edges[self.set])
         if shape.decoded != "any":
             return decode(shape.decoded)

@@ -69,7 +69,8 @@ def fit(runs: Sequence[Run], read: Read, *, chunk: int = 0) -> list[Fitted]:
 
 
 def predict(fitted: Fitted, inputs: np.ndarray) -> Prediction:
-    """Value [n] (or [n, t]) in target units, logits [n, C] of the real classes, features [n, F], of inputs [n, D].
+    """Value [n] (or [n, t]) in target units, logits [n, C] of the real classes or outputs of another head, features
+    [n, F], of inputs [n, D].
 
     Raises ValueError for inputs of another width.
     """
@@ -80,7 +81,7 @@ def predict(fitted: Fitted, inputs: np.ndarray) -> Prediction:
     scaled = (inputs - np.float32(fitted.centre)) / np.float32(fitted.spread)
     prediction: Any = network(fitted.shape).apply({"params": fitted.params}, scaled.T)
     value, logits, features = prediction
-    if logits is not None and fitted.bins is not None:
-        logits = logits[: fitted.bins.classes].T
+    if logits is not None:
+        logits = logits[: fitted.bins and fitted.bins.classes].T
     mean, std = (scale[None] if fitted.shape.outputs else scale for scale in (fitted.mean, fitted.std))
     return Prediction(mean + std * value, logits, features.T)

@@ -15,6 +15,7 @@ import numpy as np
 
 from regcls_jax import binning, targets
 from regcls_jax.data.source import Problem
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.study.program import Shape
 from regcls_jax.study.runs import Run, TrainingSet
 
@@ -118,8 +119,12 @@ def measure(trained_on: TrainingSet, problem: Problem) -> Sized:
     """
     name, method = trained_on.data.name, trained_on.method
     outputs = 0 if problem.targets.ndim == 1 else problem.targets.shape[1]
-    if outputs and (method.classes or method.reweight != "none" or method.loss.prior != "none"):
-        raise ValueError(f"{name}: classes, weights and priors need one target, not vectors of {outputs}")
+    if outputs and (
+        method.classes or method.reweight != "none" or method.loss.prior != "none" or method.decoded == "head"
+    ):
+        raise ValueError(
+            f"{name}: classes, weights, priors and further heads need one target, not vectors of {outputs}"
+        )
     return Sized(
         samples=len(problem.splits["train"]),
         train_rows=hashlib.blake2b(np.asarray(problem.splits["train"], np.int32).tobytes(), digest_size=8).hexdigest(),
@@ -146,6 +151,8 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         raise ValueError(f"{run.where}: a trace needs one target, not vectors of {sized.outputs}")
     if run.mixup and sized.weighted:
         raise ValueError(f"{run.where}: mixup makes new samples, for which {run.data.name} has no weights")
+    if sized.weighted and not run.regression_weighted:
+        raise ValueError(f"{run.where}: auxiliary {run.auxiliary!r} weighs samples by density, not as {run.data.name}")
     if run.best_on and run.best_on not in sized.splits:
         raise ValueError(f"{run.where}: unknown best_on {run.best_on!r}; the splits are {', '.join(sized.splits)}")
     derived: dict[str, Any] = {
@@ -154,6 +161,7 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         "weighted": run.reweight != "none" or sized.weighted,
         "class_weighted": sized.weighted,
         "points": {"mixture": run.components, "points": run.buckets}.get(run.loss.prior, 0),
+        "head": head.outputs if (head := AUXILIARY[run.auxiliary].head) else 0,
         "best_on": list(sized.splits).index(run.best_on) if run.best_on else -1,
         "sam": run.sam_rho > 0,
         "mixup": run.mixup > 0,

@@ -5,14 +5,11 @@ from typing import Generic, NamedTuple
 import optax
 from jax import Array
 
-from regcls_jax import binning
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.metrics.errors import ErrorSums
 from regcls_jax.models.mlp import ACTIVATIONS, INITIALIZERS, MLP
 from regcls_jax.priors import MixturePrior
 from regcls_jax.study.trace import ArrayT, Trace, TraceArrays
-
-# What may predict: the value head, or the class probabilities by a rule.
-PREDICTED_BY = ("value", *binning.DECODINGS)
 
 
 class Shape(NamedTuple):
@@ -28,6 +25,7 @@ class Shape(NamedTuple):
     noise_in: str
     outputs: int  # components of vector targets; 0: scalar targets
     classes: int  # with padding
+    head: int  # outputs of the auxiliary loss's own head; 0: it has none
     auxiliary: str
     balanced: bool
     optimizer: str
@@ -55,7 +53,7 @@ class RunArrays(NamedTuple, Generic[ArrayT]):
     training_set: ArrayT  # index into the arrays
     order: ArrayT  # index into the arrays
     key: Array  # random key
-    decoding: ArrayT  # index into PREDICTED_BY, read where the shape's is "any"
+    decoding: ArrayT  # index into `method.DECODED`, read where the shape's is "any"
     numbers: dict[str, ArrayT]  # by field of a run
 
 
@@ -106,11 +104,12 @@ class Trained(NamedTuple):
 
 
 def network(shape: Shape, classes: bool = True) -> MLP:
-    """The network of a run, features first; without its class head where only the value is asked for."""
+    """The network of a run, features first; without its second head where only the value is asked for."""
     return MLP(
         shape.hidden,
-        shape.classes if classes else 0,
+        (shape.classes or shape.head) if classes else 0,
         shape.outputs,
+        AUXILIARY[shape.auxiliary].one_direction,
         activation=ACTIVATIONS[shape.activation],
         kernel_init=INITIALIZERS[shape.initializer],
         feature_axis=0,

@@ -34,7 +34,8 @@ INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL, MIXUP = 0, 1, 2, 3
 
 def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
     params = network(shape).init(jax.random.fold_in(key, INITIAL_WEIGHTS), jnp.zeros((width, 1)))["params"]
-    if shape.balanced and shape.initializer.startswith("xavier"):
+    one_direction = AUXILIARY[shape.auxiliary].one_direction
+    if shape.balanced and shape.initializer.startswith("xavier") and not one_direction:
         # Xavier's bound depends on the number of outputs: use the real classes, not the padded head.
         fan_in = shape.hidden[-1]
         params["class_head"]["kernel"] *= jnp.sqrt((fan_in + shape.classes) / (fan_in + classes))
@@ -129,15 +130,22 @@ def _mixed(own: Own, run: RunArrays[Array], batch: Batch, key: Array) -> Batch:
 
 
 def _loss(
-    shape: Shape, own: Own, run: RunArrays[Array], batch: Batch, key: Array, params: optax.Params
+    shape: Shape, own: Own, run: RunArrays[Array], batch: Batch, key: Array, progress: Array, params: optax.Params
 ) -> tuple[Array, dict[str, Array]]:
-    """The objective of a batch; `key` draws its class masks."""
+    """The objective of a batch; `key` draws its class masks, `progress` is the share of the epochs that are over."""
     arrays, auxiliary = own.arrays, AUXILIARY[shape.auxiliary]
     prediction: Any = network(shape).apply({"params": params["model"]}, batch.inputs.T)
     unit = arrays.std[own.set] if shape.loss_in == "std" else None
     given = class_mask = None
     if not auxiliary.classes:
-        given = Given(batch.targets, axis=0, unit=1.0 if unit is None else unit)
+        given = Given(
+            batch.targets,
+            axis=0,
+            unit=1.0 if unit is None else unit,
+            output_scale=own.output_scale(shape),
+            weights=batch.weights,
+            progress=progress,
+        )
     elif batch.labels is not None:
         real = arrays.classes[own.set] if shape.balanced else None
         edges = arrays.edges[own.set] if arrays.edges.shape[1] else None
@@ -159,7 +167,7 @@ def _loss(
             unit=unit,
         ),
         auxiliary=auxiliary.bind(run.numbers),
-        weights=batch.weights,
+        weights=batch.weights if auxiliary.weights == "none" else None,
         class_weights=batch.class_weights if given is not None else None,
         class_mask=class_mask,
     )
@@ -198,7 +206,7 @@ def _train(
             key = jax.random.fold_in(mask_key, at)
             if shape.mixup:
                 rows = _mixed(own, run, rows, jax.random.fold_in(mixup_key, at))
-            loss = functools.partial(_loss, shape, own, run, rows, key)
+            loss = functools.partial(_loss, shape, own, run, rows, key, number / shape.epochs)
             return train_step(state, loss, optimizer)[0]
 
         steps = batches if arrays.trace is None else jnp.where(number < 0, 0, batches)

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from regcls_jax.data import own
-from regcls_jax.data.own import RANGES, encode, folds_of, own_specs, predictors, ranges, read
+from regcls_jax.data.own import encode, folds_of, own_specs, predictors, read
 from regcls_jax.data.own_table import read_table
+from regcls_jax.data.ranges import RANGES, ranges
 from regcls_jax.metrics.shots import SHOTS
 
 ROWS = 200

@@ -30,7 +30,8 @@ def build(train_ages=TRAIN_AGES, steps_per_epoch=4, **settings):
     """The engine of a run, `make_engine`'s but for the size of the network, on ages without images."""
     run = AgeRun(arm="test", **{"seed": 3, "image_size": SIZE, "batch_size": BATCH, **DESCENT, **settings})
     engine = make_engine(run, ages_only(train_ages, steps_per_epoch * run.batch_size))
-    return engine._replace(model=ResNet((1,), BasicBlock, WIDTH, engine.model.classes, engine.model.dtype))
+    made = engine.model
+    return engine._replace(model=ResNet((1,), BasicBlock, WIDTH, made.classes, made.dtype, made.one_direction))
 
 
 def variables(engine):

@@ -187,11 +187,11 @@ def test_choices(field):
         ({"trainable": "value_head"}, "trainable 'value_head' needs init_from, the weights of the frozen features"),
         (
             {"trainable": "value_head", "init_from": "reg", "fds": "corrected"},
-            "classes and fds shape the features, which trainable 'value_head' freezes",
+            "an auxiliary loss and fds shape the features, which trainable 'value_head' freezes",
         ),
         (
             {"trainable": "value_head", "init_from": "reg", "classes": 4},
-            "classes and fds shape the features, which trainable 'value_head' freezes",
+            "an auxiliary loss and fds shape the features, which trainable 'value_head' freezes",
         ),
         ({"batch_size": 6, "accumulate": 4}, "batch_size 6 is not a multiple of accumulate 4"),
         ({"boundaries": (0,)}, "an epoch in boundaries must be an integer of at least 1, not 0"),

@@ -12,7 +12,7 @@ from jax.sharding import AxisType
 from naive_fds import NaiveFds
 from small_network import AGES, BATCH, TRAIN_AGES, WIDTH, ages_only, build, make_batch, start, variables
 
-from regcls_jax import binning, feature_smoothing
+from regcls_jax import binning, feature_smoothing, losses
 from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.mesh import check_batch_size, data_mesh, replicated, to_devices
 from regcls_jax.loop.steps import (
@@ -208,6 +208,36 @@ def test_evaluation_sums_equal_numpy_and_need_no_class_head(output):
         np.add.at(expected, AGES[MASK].astype(int), term)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert_same(eval_step(engine, {"model": weights["params"]}, weights["batch_stats"], batch), value)
+
+
+@pytest.mark.parametrize("auxiliary", ["uvote", "evidential"])
+@pytest.mark.parametrize("output", ["target", "standardised"])
+def test_a_head_of_its_own_is_trained_with_the_weights_and_read(auxiliary, output):
+    engine = build(auxiliary=auxiliary, reweight="sqrt_inv", output=output, decoded="head", lam=0.25)
+    first, batch = start(engine), make_batch(mask=MASK)
+    state = first._replace(step=jnp.int32(4 * 45))  # half of the epochs are over
+    weights = jnp.asarray(engine.fitted.bucket_weights)[binning.assign(batch["target"], engine.fitted.bucket_edges)]
+    mean, std = (MEAN, STD) if output == "standardised" else (0.0, 1.0)
+
+    def total(params):
+        stats = {"params": params, "batch_stats": first.batch_stats}
+        inputs, mask = engine.task.inputs(batch), batch["mask"]
+        made, _ = engine.model.apply(stats, inputs, train=True, mask=mask, mutable=["batch_stats"])
+        z = (batch["target"] - mean) / std
+        if auxiliary == "uvote":
+            rows = losses.uvote(made.logits, z, jnp.stack([jnp.ones_like(weights), weights * 0.25], -1))
+        else:
+            rows = losses.evidential_nll(made.logits, z, weights)
+        rows = rows + 0.25 * jnp.abs(mean + std * made.value - batch["target"])
+        return jnp.sum(jnp.where(mask, rows, 0)) / jnp.sum(mask)
+
+    after, _ = train_step(engine, state, batch)
+    assert_close(gradient_of(state, after), jax.grad(total)(state.params["model"]), 1e-4)
+    read = {"uvote": losses.uvote_value, "evidential": losses.evidential_value}[auxiliary]
+    variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
+    outputs = engine.model.apply(variables, engine.task.inputs(batch), read_classes=True).logits
+    expected = mean + std * read(outputs)[0]
+    np.testing.assert_allclose(eval_step(engine, state.params, state.batch_stats, batch), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("auxiliary", ["classification", "corn", "hl_gauss"])

@@ -220,3 +220,57 @@ def test_shapes_that_would_broadcast_and_integers_are_refused(name):
         LOSSES[name](jnp.zeros((5, 1)), jnp.zeros(5), noise_sigma=1.0)
     with pytest.raises(ValueError, match="must be floating point"):
         LOSSES[name](jnp.arange(5), jnp.zeros(5), noise_sigma=1.0)
+
+
+VECTORS = priors.VectorMixture(
+    np.array([[0.0, 1.0], [2.0, -1.0]]), np.array([[[1.0, 0.3], [0.3, 0.5]], [[0.4, 0.0], [0.0, 2.0]]]), [0.3, 0.7]
+)
+
+
+def test_gai_of_vectors_equals_scipy_and_a_quadrature():
+    rng = np.random.default_rng(0)
+    predictions, targets = rng.normal(size=(2, 5, 2))
+    with jax.enable_x64(True):
+        values = balanced_mse.gai_vectors(predictions, targets, prior=VECTORS, noise_sigma=0.7, scaled=False)
+    for value, p, y in zip(values, predictions, targets, strict=True):
+        terms = [
+            weight * stats.multivariate_normal.pdf(p, mean, covariance + 0.49 * np.eye(2))
+            for mean, covariance, weight in zip(*VECTORS, strict=True)
+        ]
+        expected = -stats.multivariate_normal.logpdf(y, p, 0.49 * np.eye(2)) + np.log(sum(terms))
+        np.testing.assert_allclose(value, expected, rtol=1e-10)
+    grid = np.stack(np.meshgrid(*[np.linspace(-9, 9, 181)] * 2), -1)
+    density = sum(w * stats.multivariate_normal.pdf(grid, m, v) for m, v, w in zip(*VECTORS, strict=True))
+    noise = stats.multivariate_normal.pdf(grid, predictions[0], 0.49 * np.eye(2))
+    found = priors.vector_log_evidence(VECTORS, predictions[0], 0.49)
+    np.testing.assert_allclose(found, np.log(np.sum(density * noise) * 0.01), rtol=1e-5)
+
+
+def test_gai_of_vectors_of_one_component_is_gai_and_its_mixture_is_fitted():
+    one = priors.VectorMixture(
+        np.reshape(MIXTURE.means, (-1, 1)), np.reshape(MIXTURE.variances, (-1, 1, 1)), MIXTURE.weights
+    )
+    predictions, targets = pair()
+    values = balanced_mse.gai_vectors(predictions[:, None], targets[:, None], prior=one, noise_sigma=4.0)
+    np.testing.assert_allclose(values, gai(predictions, targets, prior=MIXTURE, noise_sigma=4.0), rtol=2e-4)
+    check_grads(
+        lambda p, s: balanced_mse.gai_vectors(p, np.ones((2, 2)), prior=VECTORS, noise_sigma=s),
+        (np.float32([[0.2, 0.5], [1, -1]]), 0.8),
+        1,
+        modes=["rev"],
+        rtol=0.02,
+    )
+    rng = np.random.default_rng(0)
+    drawn = np.concatenate([rng.normal(-3, 1, (400, 2)), rng.normal(3, 0.5, (600, 2))])
+    fitted = priors.fit_vector_mixture(drawn, 2)
+    first = np.argmin(fitted.means[:, 0])
+    np.testing.assert_allclose(fitted.means[first], [-3, -3], atol=0.2)
+    np.testing.assert_allclose(fitted.covariances[1 - first], 0.25 * np.eye(2), atol=0.05)
+    np.testing.assert_allclose(fitted.weights[first], 0.4, atol=0.01)
+
+
+def test_gai_of_vectors_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"a prior of 2 dimensions do not fit"):
+        balanced_mse.gai_vectors(np.ones((3, 3)), np.ones((3, 3)), prior=VECTORS, noise_sigma=1.0)
+    with pytest.raises(ValueError, match=r"vector targets must be \[n, D\]"):
+        priors.fit_vector_mixture(np.arange(9.0), 2)

@@ -218,6 +218,23 @@ def test_masked_examples_are_as_if_corn_had_never_seen_them(padding):
     np.testing.assert_allclose(masked_mean(values, kept), LOSSES["corn"](logits[kept], labels[kept]).mean(), rtol=1e-6)
 
 
+def test_weights_of_classes_and_tasks_are_those_of_pairs():
+    logits, labels = classified(12, 5)
+    of_classes, of_tasks = np.array([0.5, 1, 2, 3, 4]), np.array([1.0, 0, 2, 3])
+    pairs = [(i, k) for i, label in enumerate(labels) for k in range(4) if k <= label]
+    weights = np.array([of_classes[labels[i]] * of_tasks[k] for i, k in pairs])
+    terms = np.array([np.logaddexp(0, -logits[i, k] if k < labels[i] else logits[i, k]) for i, k in pairs])
+    given = {"class_weights": of_classes, "task_weights": of_tasks}
+    np.testing.assert_allclose(jnp.mean(losses.corn(logits, labels, **given)), np.average(terms, weights=weights), 1e-5)
+    several = losses.coral(logits, labels, task_weights=of_tasks)
+    every = np.logaddexp(0, np.where(np.arange(4) < np.asarray(labels)[:, None], -1, 1) * logits[:, :4])
+    np.testing.assert_allclose(several, every @ of_tasks, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"class_weights \(4,\) do not fit 5 classes"):
+        losses.corn(logits, labels, class_weights=of_tasks)
+    with pytest.raises(ValueError, match=r"5 classes have 4 task_weights, got \(5,\)"):
+        losses.coral(logits, labels, task_weights=of_classes)
+
+
 def test_corn_of_an_empty_batch_is_zero():
     logits, labels = classified()
     value, gradient = total_and_gradient("corn", logits, labels, mask=np.zeros(12, bool))

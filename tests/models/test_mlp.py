@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from regcls_jax.models.mlp import MLP, Dense
+from regcls_jax.models.dense import Dense
+from regcls_jax.models.mlp import MLP
 
 KEY = jax.random.key(0)
 

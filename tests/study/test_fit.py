@@ -12,7 +12,7 @@ import optax.contrib
 import pytest
 from toy import ToySpec, read_toy
 
-from regcls_jax import binning, losses
+from regcls_jax import binning, losses, targets
 from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY, REGRESSION, AuxiliaryLoss
 from regcls_jax.models.mlp import MLP
@@ -38,8 +38,10 @@ def run(spec=None, arm="a", **settings):
     return Run(arm=arm, data=spec, seed=spec.seed, **{**BASE, **settings})
 
 
-def plain_loop(mine, loss, *, model=None, schedule=None, optimizer=None, mix=lambda x, y, number: (x, y)):
-    """Parameters after every epoch: one step after the other, batch first, of `loss(prediction, targets, labels)`."""
+def plain_loop(
+    mine, loss, *, model=None, schedule=None, optimizer=None, mix=lambda x, y, number: (x, y), with_epoch=False
+):
+    """Parameters after every epoch: one step after the other, batch first, of `loss(prediction, targets[, epoch])`."""
     problem = read_toy(mine.data)
     x, y = (values[problem.splits["train"]] for values in (problem.inputs, problem.targets))
     x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
@@ -51,10 +53,10 @@ def plain_loop(mine, loss, *, model=None, schedule=None, optimizer=None, mix=lam
     batches, history = len(x) // mine.batch_size, []
 
     @jax.jit
-    def step(params, state, x, y):
+    def step(params, state, x, y, *epoch):
         def total(params):
             prediction = model.apply({"params": params}, x)
-            return loss(prediction._replace(value=mean + std * prediction.value), y)
+            return loss(prediction._replace(value=mean + std * prediction.value), y, *epoch)
 
         gradient = jax.grad(total)
         update = optax.with_extra_args_support(optimizer).update
@@ -65,7 +67,7 @@ def plain_loop(mine, loss, *, model=None, schedule=None, optimizer=None, mix=lam
         for batch in range(batches):
             rows = order[batch * mine.batch_size : (batch + 1) * mine.batch_size]
             mixed = mix(x[rows], jnp.asarray(y[rows], jnp.float32), epoch * batches + batch)
-            params, state = step(params, state, *mixed)
+            params, state = step(params, state, *mixed, *[epoch][:with_epoch])
         history.append(params)
     return history
 
@@ -119,7 +121,35 @@ def test_an_auxiliary_loss_of_the_class_head_reaches_the_engine(name):
         given = Given(y, binning.assign(y, bins.edges), jnp.asarray(bins.edges, jnp.float32))
         return 0.5 * mse(prediction, y) + jnp.mean(auxiliary(prediction, given))
 
-    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, loss)[-1])
+    model = MLP(mine.hidden, mine.classes, one_direction=name == "coral")
+    assert_same(fit([mine], read_toy)[0].params, plain_loop(mine, loss, model=model)[-1])
+
+
+@pytest.mark.parametrize("name", ["uvote", "evidential"])
+def test_a_head_of_its_own_reaches_the_engine_with_the_weights_of_the_samples(name):
+    mine = run(auxiliary=name, lam=0.5, reweight="inverse", buckets=5, decoded="head", evidential_penalty=0.2)
+    problem, outputs = read_toy(mine.data), 4 if name == "uvote" else 3
+    mean, std = float(problem.train_targets.mean()), float(problem.train_targets.std())
+    weights = jnp.float32(targets.sample_weights(mine, problem.train_targets))
+    order_of_weights = jnp.argsort(jnp.float32(problem.train_targets))
+
+    def loss(prediction, y, epoch):
+        # The weight of a sample by its target: the plain loop knows no rows.
+        place = jnp.searchsorted(jnp.float32(problem.train_targets)[order_of_weights], y)
+        of_samples, z = weights[order_of_weights[place]], (y - mean) / std
+        if name == "uvote":
+            second = of_samples * (epoch / mine.epochs) ** 2
+            rows = losses.uvote(prediction.logits, z, jnp.stack([jnp.ones_like(second), second], -1))
+        else:
+            rows = losses.evidential_nll(prediction.logits, z, of_samples, penalty=0.2)
+        return 0.5 * mse(prediction, y) + jnp.mean(rows)
+
+    found = fit([mine], read_toy)[0]
+    assert_same(found.params, plain_loop(mine, loss, model=MLP(mine.hidden, outputs), with_epoch=True)[-1], rtol=5e-3)
+    read = losses.uvote_value if name == "uvote" else losses.evidential_value
+    values = mean + std * np.asarray(read(predict(found, problem.inputs).logits)[0])
+    rows = problem.splits["test"]
+    np.testing.assert_allclose(found.errors["test"]["mse"], np.mean((values - problem.targets)[rows] ** 2), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["ordinal_entropy", "ranksim", "conr", "rank_n_contrast"])

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from regcls_jax import binning
 from regcls_jax.checks import check_integer
 from regcls_jax.config import check_keys
-from regcls_jax.data.source import Problem, Source
+from regcls_jax.data.ranges import ranges
+from regcls_jax.data.source import Groups, Problem, Source
 from regcls_jax.data.synthetic import cache
 from regcls_jax.data.synthetic.generator import Dataset
 from regcls_jax.data.synthetic.spec import SAMPLINGS, SCENARIOS, DataSpec
+from regcls_jax.metrics.shots import SHOTS
 
 # Data sets kept in memory (1 MB each): what one part reads, and the uniform sampling that several are tested on.
 MEMORY = 256
@@ -27,6 +30,7 @@ DATA_FIELDS = {
     "noise_kind": "gaussian",
     "total": 60_000,
     "peak_share": None,
+    "by_shots": False,
 }
 
 
@@ -42,7 +46,9 @@ def data_specs(data: Mapping[str, Any]) -> list[DataSpec]:
             raise ValueError(f"data.{name} must be a tuple, got {data[name]!r}")
     for name in ("functions", "repetitions"):
         check_integer(f"data.{name}", data[name], 1)
-    same = {name: data[name] for name in ("noise_kind", "total", "peak_share")}
+    if not isinstance(data["by_shots"], bool):
+        raise ValueError(f"data.by_shots must be True or False, got {data['by_shots']!r}")
+    same = {name: data[name] for name in ("noise_kind", "total", "peak_share", "by_shots")}
     return [
         DataSpec(scenario, sampling, function, repetition, noise=noise, **same)
         for scenario, sampling in itertools.product(data["scenarios"], data["samplings"])
@@ -59,6 +65,14 @@ def ensure(specs: Sequence[DataSpec], cache_dir: str | os.PathLike, progress: bo
 _read_set = functools.lru_cache(maxsize=MEMORY)(cache.read)
 
 
+@functools.lru_cache(maxsize=MEMORY)
+def _grouped(spec: DataSpec, folder: str) -> Problem:
+    problem = assemble(_read_set(spec, folder), _read_set(uniform_spec(spec), folder))
+    edges, shots = ranges(problem.train_targets)
+    of = np.asarray(shots[binning.assign(problem.targets, edges)], np.int32)
+    return problem._replace(groups=Groups(of, SHOTS))
+
+
 def read(spec: DataSpec, cache_dir: str | os.PathLike) -> Problem:
     """The problem of `spec`: its training set; tested on the test set of the *uniform* sampling.
 
@@ -66,6 +80,8 @@ def read(spec: DataSpec, cache_dir: str | os.PathLike) -> Problem:
     scenario, function and repetition: the two ways of choosing a hyperparameter.
     """
     folder = os.fspath(cache_dir)
+    if spec.by_shots:
+        return _grouped(spec, folder)
     return assemble(_read_set(spec, folder), _read_set(uniform_spec(spec), folder))
 
 

@@ -34,6 +34,8 @@ class DataSpec:
       peak_share: share of the samples that imbalanced sampling takes from the peak. None is the code: 90.6 %
         of a clean set, the rest from the whole range, the peak included. A number is kept exactly, with the
         rest from outside the peak; the text of the paper has .75.
+      by_shots: whether errors are also summed over ranges of the target with many, medium and few training samples
+        (`data.ranges`). The data are the same.
 
     Raises:
       ValueError: a field is out of range.
@@ -47,6 +49,7 @@ class DataSpec:
     noise_kind: str = "gaussian"
     total: int = 60_000
     peak_share: float | None = None
+    by_shots: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("scenario", SCENARIOS), ("sampling", SAMPLINGS), ("noise_kind", NOISE_KINDS)):
@@ -102,5 +105,6 @@ class DataSpec:
 
     def columns(self) -> dict[str, str | int | float | None]:
         """What a result row says of the data set; without noise the noise is 0."""
+        own = {name: value for name, value in dataclasses.asdict(self).items() if name != "by_shots"}
         named = {"dataset": "synthetic_1d", "target": "y", "unit": ""}
-        return {**named, **dataclasses.asdict(self), "noise": self.noise if self.scenario == "noisy" else 0.0}
+        return {**named, **own, "noise": self.noise if self.scenario == "noisy" else 0.0}

@@ -15,7 +15,7 @@ from scipy import stats
 
 from regcls_jax.imbalance import unevenness
 from regcls_jax.report.build import TABLES, build
-from regcls_jax.report.own.scores import NETWORKS, PLAIN, Scores
+from regcls_jax.report.own.scores import NETWORKS, OF_SHOTS, PLAIN, Scores
 from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
 from regcls_jax.report.statistics import LEVEL, Interval, mean_interval
 from regcls_jax.report.tables import TRIVIAL, Report
@@ -24,6 +24,8 @@ from regcls_jax.store.groups import GROUPS_FILE, GroupResults
 from regcls_jax.store.rows import AGAIN, read_file
 
 COLUMNS = ("problem", "imbalance", "target", "repetition", "fold", "arm", "kind", "mae", "rare_mae")
+
+BESIDES = ("rmse", "balanced_mae", *(name for name in OF_SHOTS if name != "rare_mae"), "rare_n", "of_family")
 
 
 class Problem(NamedTuple):
@@ -99,7 +101,7 @@ def rows_of(problems: Sequence[Problem]) -> pd.DataFrame:
         chosen = problem.scores.chosen
         frames.append(chosen.assign(problem=problem.name, imbalance=problem.imbalance, kind=chosen["arm"].map(kinds)))
     found = pd.concat(frames, ignore_index=True)
-    return found[[*COLUMNS, *(name for name in ("rmse", "balanced_mae", "rare_n", "of_family") if name in found)]]
+    return found[[*COLUMNS, *(name for name in BESIDES if name in found)]]
 
 
 def means(problems: Sequence[Problem], measure: str) -> pd.DataFrame:
@@ -107,7 +109,8 @@ def means(problems: Sequence[Problem], measure: str) -> pd.DataFrame:
 
     NaN where an arm lacks its error on one of these folds, and where no fold has the measure.
     """
-    by_fold = {each.name: each.scores.of(each.target, measure).dropna(how="all") for each in problems}
+    known = [each for each in problems if measure in each.scores.chosen]  # exports of earlier versions have fewer
+    by_fold = {each.name: each.scores.of(each.target, measure).dropna(how="all") for each in known}
     return pd.DataFrame({name: errors.mean(skipna=False) for name, errors in by_fold.items()}).T
 
 
@@ -164,7 +167,7 @@ class Overall(NamedTuple):
 
 def overall(problems: Sequence[Problem], measure: str, arm: str, baseline: str = PLAIN) -> Overall:
     """An arm, or a kind of arms, against a baseline over the problems on which both have an error."""
-    errors = means(problems, measure)[[arm, baseline]].dropna()
+    errors = means(problems, measure).reindex(columns=[arm, baseline]).dropna()
     ratios = np.log(errors[arm] / errors[baseline]).to_numpy()
     if not len(ratios):
         return Overall(np.nan, Interval(np.nan, np.nan), 0, 0)

@@ -8,10 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.report.drawing import FONTS
-from regcls_jax.report.own.across import Problem, ranks
+from regcls_jax.report.own.across import Problem, overall, ranks
 from regcls_jax.report.own.across_tables import MEASURES, changes, kinds
 from regcls_jax.report.own.figure import COLORS
-from regcls_jax.report.tables import label
+from regcls_jax.report.own.scores import OF_SHOTS
+from regcls_jax.report.own.tables import shown_arms
+from regcls_jax.report.shots_figure import shots_figure
+from regcls_jax.report.tables import TRIVIAL, label
 
 
 def ranks_figure(problems: Sequence[Problem]) -> Figure:
@@ -52,6 +55,18 @@ def ranks_figure(problems: Sequence[Problem]) -> Figure:
             frameon=False,
         )
     return figure
+
+
+def effects_figure(problems: Sequence[Problem]) -> Figure:
+    """The change by every arm over all problems, of all rows and of those of many, medium and few training rows."""
+    families = problems[0].scores.families
+    arms = [arm for arm in shown_arms(problems[0].scores) if arm not in TRIVIAL]
+    panels = {}
+    for measure, where in {"mae": "all rows", **OF_SHOTS}.items():
+        found = {arm: overall(problems, measure, arm) for arm in arms}
+        if max(one.problems for one in found.values()):
+            panels[where] = {arm: (one.mean, one.interval) for arm, one in found.items()}
+    return shots_figure(panels, families, "test MAE against plain regression")
 
 
 def imbalance_figure(problems: Sequence[Problem]) -> Figure:

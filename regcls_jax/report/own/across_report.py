@@ -7,7 +7,7 @@ from typing import Any
 from regcls_jax.report.build import TABLES
 from regcls_jax.report.drawing import render
 from regcls_jax.report.own.across import read_problems, rows_of
-from regcls_jax.report.own.across_figures import imbalance_figure, ranks_figure
+from regcls_jax.report.own.across_figures import effects_figure, imbalance_figure, ranks_figure
 from regcls_jax.report.own.across_tables import across_tables, answer
 from regcls_jax.report.own.tables import SIGNS
 from regcls_jax.report.tables import Report
@@ -20,7 +20,11 @@ def across_report(workdirs: Sequence[str | os.PathLike], command: str = "") -> R
     """
     problems = read_problems(workdirs)
     rows = rows_of(problems)
-    figures = {"ranks": ranks_figure(problems), "imbalance": imbalance_figure(problems)}
+    figures = {
+        "effects": effects_figure(problems),
+        "ranks": ranks_figure(problems),
+        "imbalance": imbalance_figure(problems),
+    }
     meta: dict[str, Any] = facts(command) if command else read_meta(workdirs[0])
     if command:
         meta["studies"] = {os.path.normpath(workdir): _times(workdir) for workdir in workdirs}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from regcls_jax.report.own.across import Overall, Problem, Ranks, means, overall, ranks
-from regcls_jax.report.own.scores import CLASSES, FEATURES, ORDINAL, PLAIN, SOFT, TRAINING, WEIGHTING
+from regcls_jax.report.own.scores import CLASSES, FEATURES, ORDINAL, PLAIN, SOFT, SPREAD, TRAINING, WEIGHTING
 from regcls_jax.report.own.tables import shown_arms
 from regcls_jax.report.own.verdict import HARMS, HELPS, Change, change, said
 from regcls_jax.report.statistics import LEVEL
@@ -17,6 +17,7 @@ MEASURES = {"mae": "all rows", "rare_mae": "rare targets"}
 NAMES = {
     CLASSES: "Classes change",
     SOFT: "Soft classes change",
+    SPREAD: "Heads with a spread change",
     ORDINAL: "Ordinal heads change",
     FEATURES: "Losses that shape the features change",
     WEIGHTING: "Weighting the loss changes",

@@ -1,23 +1,32 @@
 """The figure of a table of the user's own: what every arm changes, overall and on rare targets, and where these are."""
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.metrics.shots import SHOTS
-from regcls_jax.report.drawing import FONTS
-from regcls_jax.report.own.scores import CLASSES, FEATURES, ORDINAL, PLAIN, REFERENCE, SOFT, TRAINING, WEIGHTING, Scores
+from regcls_jax.report.drawing import FONTS, effect_rows
+from regcls_jax.report.own.scores import (
+    CLASSES,
+    FEATURES,
+    ORDINAL,
+    PLAIN,
+    REFERENCE,
+    SOFT,
+    SPREAD,
+    TRAINING,
+    WEIGHTING,
+    Scores,
+)
 from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
 from regcls_jax.report.own.verdict import change
-from regcls_jax.report.tables import label
 from regcls_jax.store.groups import GroupResults
 
 # Of Okabe and Ito: told apart by colour-blind readers.
 COLORS = {
     **{PLAIN: "0.35", CLASSES: "#0072b2", SOFT: "#56b4e9", ORDINAL: "#cc79a7", FEATURES: "#e69f00"},
-    **{WEIGHTING: "#d55e00", TRAINING: "#000000", REFERENCE: "#009e73"},
+    **{SPREAD: "#f0e442", WEIGHTING: "#d55e00", TRAINING: "#000000", REFERENCE: "#009e73"},
 }
 RANGES = {"many": "0.55", "medium": "#e69f00", "few": "#d55e00"}
 PANELS = {"mae": "all rows", "rare_mae": "rare targets"}
@@ -48,24 +57,10 @@ def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
 
 
 def _changes(axes: Axes, found: Scores, target: str, measure: str, arms: list[str]) -> None:
-    axes.axvline(0, color="0.6", linewidth=1)
-    for place, arm in enumerate(arms):
-        one = change(found, target, measure, arm, several=len(found.families))
-        if not np.isfinite(one.mean):
-            continue
-        color, (low, high) = COLORS[found.families[arm]], one.interval
-        if np.isfinite(low):
-            axes.plot(np.clip([low, high], -WIDEST, WIDEST), [place, place], color=color, linewidth=1.6)
-        if abs(one.mean) > WIDEST:
-            end = WIDEST * np.sign(one.mean)
-            axes.annotate(
-                f"{one.mean:+.0f} %", (end, place), ha="right" if end > 0 else "left", va="bottom", fontsize=8
-            )
-        axes.plot(np.clip(one.mean, -WIDEST, WIDEST), place, "o", color=color, markersize=5)
-    axes.set_yticks(range(len(arms)), [label(arm) for arm in arms])
-    axes.set_ylim(len(arms) - 0.5, -0.5)
+    every = {arm: change(found, target, measure, arm, several=len(found.families)) for arm in arms}
+    colors = [COLORS[found.families[arm]] for arm in arms]
+    effect_rows(axes, {arm: (one.mean, one.interval) for arm, one in every.items()}, colors, widest=WIDEST)
     axes.set_xlabel("change of the test MAE (%)")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _histogram(axes: Axes, errors: pd.DataFrame) -> None:

@@ -16,16 +16,20 @@ MEASURES = {
     "balanced_mae": "balanced MAE",
     "rare_mae": "MAE, rare targets",
 }
+# By how many training rows there are of a target.
+OF_SHOTS = {"many_mae": "many", "medium_mae": "medium", "rare_mae": "few"}
 # What the settings of an arm are chosen by, on the validation set; and how the arms of a family are.
 SELECT = "mae"
 PLAIN, CLASSES, WEIGHTING, REFERENCE = "plain", "classes", "weighting", "reference"
 SOFT, ORDINAL, FEATURES, TRAINING = "soft classes", "ordinal heads", "shaped features", "other training"
-NETWORKS = (PLAIN, CLASSES, SOFT, ORDINAL, FEATURES, WEIGHTING, TRAINING)
+SPREAD = "heads with a spread"
+NETWORKS = (PLAIN, CLASSES, SOFT, ORDINAL, FEATURES, SPREAD, WEIGHTING, TRAINING)
 # The kind of an auxiliary loss, but for classification.
 OF_AUXILIARY = {
     **dict.fromkeys(("hl_gauss", "two_hot", "sord", "membership"), SOFT),
     **dict.fromkeys(("squared_emd", "corn", "coral"), ORDINAL),
     **dict.fromkeys(("ordinal_entropy", "ranksim", "conr", "rank_n_contrast"), FEATURES),
+    **dict.fromkeys(("uvote", "evidential"), SPREAD),
 }
 
 
@@ -59,31 +63,35 @@ class Scores(NamedTuple):
 
 
 def measures(errors: pd.DataFrame) -> pd.DataFrame:
-    """MEASURES of every evaluation, from its errors by range of the target: a line per EVALUATION.
+    """MEASURES and OF_SHOTS of every evaluation, from its errors by range of the target: a line per EVALUATION.
 
-    Balanced: the mean over the ranges that have rows; rare: over the rows of ranges called "few".
+    Balanced: the mean over the ranges that have rows; rare: over the rows of ranges called "few". NaN where no row is.
     """
-    rare = errors["group"].str.endswith(" few")
+    shot = errors["group"].str.split().str[-1]
+    of_shots = {
+        part: values.where(shot == name, 0)
+        for name in OF_SHOTS.values()
+        for part, values in ((f"{name}_n", errors["n"]), (f"{name}_absolute", errors["mae"] * errors["n"]))
+    }
     sums = pd.DataFrame(
         {
             **{name: errors[name] for name in (*EVALUATION, "n")},
             "absolute": errors["mae"] * errors["n"],
             "squared": errors["mse"] * errors["n"],
             "of_range": errors["mae"],
-            "rare_n": errors["n"].where(rare, 0),
-            "rare_absolute": (errors["mae"] * errors["n"]).where(rare, 0),
+            **of_shots,
         }
     )
     found = sums.groupby(EVALUATION, sort=False, observed=True)
-    total, of_range = found[["n", "absolute", "squared", "rare_n", "rare_absolute"]].sum(min_count=1), found["of_range"]
+    total, of_range = found[["n", "absolute", "squared", *of_shots]].sum(min_count=1), found["of_range"]
     with np.errstate(invalid="ignore", divide="ignore"):
         return pd.DataFrame(
             {
                 "mae": total["absolute"] / total["n"],
                 "rmse": np.sqrt(total["squared"] / total["n"]),
                 "balanced_mae": of_range.mean(),
-                "rare_mae": total["rare_absolute"] / total["rare_n"],
-                "rare_n": total["rare_n"],
+                **{name: total[f"{shot}_absolute"] / total[f"{shot}_n"] for name, shot in OF_SHOTS.items()},
+                "rare_n": total["few_n"],
             }
         ).reset_index()
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from regcls_jax.data.own import FEW, RANGES
+from regcls_jax.data.ranges import FEW, RANGES
 from regcls_jax.report.own.scores import MEASURES, NETWORKS, REFERENCE, Scores, scores
 from regcls_jax.report.own.verdict import answer, asked, change, said
 from regcls_jax.report.statistics import LEVEL
