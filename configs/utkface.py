@@ -3,7 +3,7 @@
     python launch/prepare.py --dataset=utkface --manual_dir=<folder with utkface64.zip>     # once, half a minute
     python launch/train.py --config=configs/utkface.py:quick --workdir=runs/utkface-quick   # 4 minutes: three arms
     python launch/train.py --config=configs/utkface.py --workdir=runs/utkface               # 7 arms x 3 seeds
-    python launch/train.py --config=configs/utkface.py:remedies --workdir=runs/utkface-remedies # 12 trainings x 3 seeds
+    python launch/train.py --config=configs/utkface.py:remedies --workdir=runs/utkface-remedies # 13 trainings x 3 seeds
     python launch/train.py --config=configs/utkface.py:runlocal --workdir=runs/utkface-local # does it run?
 
 CPU-sized: ResNet-18 at an eighth of its width, 8 epochs; the rest is the recipe of configs/imdb_wiki.py (L1 in years,
@@ -20,17 +20,17 @@ Test MAE here (median predictor 24.20): reg 11.83, reg_cls_100 12.13, reg_cls_ba
 reg_std 12.33, reg_cls_100_std 12.09, lds 10.80; tables in results/utkface/, what they say in the README. 52 minutes on
 two cores with tests beside it; `quick` (180,000 images) 4 minutes, computed from that rate.
 
-remedies (docs/remedies.md; not run yet, about 1 h 40 min on two cores, computed from that rate): reg and reg_std; 100
+remedies (docs/remedies.md; not run yet, about 1 h 50 min on two cores, computed from that rate): reg and reg_std; 100
 classes with lambda .1, 1 and 10, each reported, with its validation error to choose by; LDS; HL-Gauss and CORN, read
 from the class head; RankSim and ConR at the ratios of their authors (100 and 2 x 4 times the loss in years),
-Rank-N-Contrast beside the regression, with one view. UVOTE has no arm.
+Rank-N-Contrast beside the regression, with one view; UVOTE with two voters.
 """
 
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import imdb_wiki
+from configs import agedb, imdb_wiki
 from regcls_jax.config import check_variant
 
 STANDARDISED = {"output": "standardised"}
@@ -53,6 +53,7 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "ranksim": {"auxiliary": "ranksim", "ranksim_gamma": 100.0},
     "conr": {"auxiliary": "conr", "lam": 0.125, "scale": 8.0},
     "rank_n_contrast": {"auxiliary": "rank_n_contrast", "lam": (0.1, 1.0)},
+    "uvote": agedb.METHODS["uvote"] | {"batch_size": 128},
 }
 
 

@@ -12,7 +12,7 @@ from regcls_jax.report.studies import REPORTS
 from regcls_jax.study.runs import expand
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
-IMAGES = [path for path in CONFIGS if path.stem in ("imdb_wiki", "own_images", "utkface")]
+IMAGES = [path for path in CONFIGS if path.stem in ("agedb", "imdb_wiki", "own_images", "utkface")]
 DEPTHS = [path for path in CONFIGS if path.stem in ("nyud2", "nyu_small")]
 # configs/own.py and remedies.py have their data from launch/advise.py: tests/test_advice.py.
 FILES = [path for path in CONFIGS if path not in (*IMAGES, *DEPTHS) and path.stem not in ("own", "remedies")]
@@ -159,7 +159,7 @@ def test_an_image_config_and_all_its_variants(path):
 
 
 def test_the_methods_of_table_3_and_4_are_the_published_ones():
-    found = arms(load(IMAGES[0]))
+    found = arms(load(ROOT / "configs" / "imdb_wiki.py"))
     # The published "reg + cls / lambda": lambda .1 for 100 classes and 1 for 2 and 10 (recipes 4.3-3, 5.1).
     for classes, lam in ((2, 1.0), (10, 1.0), (100, 0.1)):
         for name, balanced in ((f"reg_cls_{classes}", False), (f"reg_cls_bal_{classes}", True)):

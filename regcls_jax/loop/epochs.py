@@ -24,7 +24,7 @@ from regcls_jax.loop.mesh import IN_FLIGHT, check_batch_size, data_mesh, replica
 from regcls_jax.loop.predict import predictor
 from regcls_jax.loop.programs import Programs, programs_of
 from regcls_jax.loop.results import also_selected, result_rows, write_results
-from regcls_jax.loop.runs import LoopRun
+from regcls_jax.loop.runs import LAST, LoopRun
 from regcls_jax.loop.start import check_data, starting_state, state_template
 from regcls_jax.loop.steps import Engine, TrainState, make_engine
 from regcls_jax.loop.task import Batches, Measure
@@ -220,10 +220,13 @@ def end_epoch(training: Training, progress: Progress) -> None:
     speed = {f"{training.engine.task.samples}_per_second": round(progress.done * run.batch_size / seconds, 1)}
     epoch = progress.done // training.engine.steps_per_epoch
     _write(training)(progress.done, {"epoch": epoch, **means, **evaluated, **speed})
-    training.bar.set_postfix({f"val_{run.select}": f"{found['val'][run.select]:.3g}"})
+    shown = "mse" if run.select == LAST else run.select
+    training.bar.set_postfix({f"val_{shown}": f"{found['val'][shown]:.3g}"})
     progress.notes = Notes(seconds=notes.seconds)
     also = found[run.also_select][run.also_metric] if run.also_select else None
-    _save(training, progress, found["val"][run.select], also)
+    # The lowest counts, and of equals the first.
+    selected = -float(epoch) if run.select == LAST else found["val"][run.select]
+    _save(training, progress, selected, also)
 
 
 def evaluate_best(training: Training, progress: Progress, folder: Path, command: str) -> None:

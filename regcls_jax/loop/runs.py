@@ -13,6 +13,10 @@ from regcls_jax.models.resnet import DEPTHS
 NOT_COMPILED = frozenset({"arm", "seed", "lam", "scale", "candidate_for", "init_from", "workers"})
 
 
+# `select` where no metric does: for features that are trained without a value.
+LAST = "last"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoopRun(Method):
     """One training of one network: a method, its data, and what streaming needs.
@@ -39,7 +43,7 @@ class LoopRun(Method):
     fds_clip_low: float = positive(0.1)  # limits of the ratio of variances in feature smoothing
     fds_clip_high: float = positive(10.0)
     accumulate: int = whole(1, 1)  # parts that a batch is taken in
-    select: str = "mse"  # validation metric whose lowest value decides the epoch
+    select: str = "mse"  # validation metric whose lowest value decides the epoch; "last": the last epoch counts
     # A split on which that metric decides a second time: its test rows stand beside the others (Table 2, "RMSE-test").
     also_select: str = choice("", ("", "test"))
 
@@ -53,6 +57,11 @@ class LoopRun(Method):
         """What the compiled steps of this run depend on: runs of equal `program` on the same data share them."""
         fields = dataclasses.fields(self)
         return type(self), *(getattr(self, field.name) for field in fields if field.name not in NOT_COMPILED)
+
+    @property
+    def rows_per_sample(self) -> int:
+        """Rows of a batch that one training sample takes."""
+        return 1
 
     @property
     def also_metric(self) -> str:
@@ -89,10 +98,23 @@ class ImageRun(LoopRun):
     image_size: int = whole(224, 1)  # pixels
     padding: int = whole(16, 0)  # pixels that a training image is shifted by at most
     flip: bool = True  # mirror every second training image
+    views: int = whole(1, 1)  # differently cropped and mirrored views of a training image, all in one batch
     depth: int = choice(50, tuple(DEPTHS))  # layers of the ResNet
     width: int = whole(64, 1)  # channels of its first stage
     dtype: str = choice("float32", ("float32", "bfloat16"))  # of its arithmetic
     regression: str = choice("absolute_error", REGRESSION)
     batch_size: int = whole(128, 2)
     epochs: int = whole(90, 1)
-    select: str = choice("mse", ("mse", "mae", "gm", "bmae"))
+    select: str = choice("mse", ("mse", "mae", "gm", "bmae", LAST))
+
+    @property
+    def rows_per_sample(self) -> int:
+        """The views of an image."""
+        return self.views
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.views:
+            raise ValueError(f"{self.where}: batch_size {self.batch_size} is not a multiple of views {self.views}")
+        if self.also_select and self.select == LAST:
+            raise ValueError(f"{self.where}: also_select chooses by a metric, and select is {LAST!r}")

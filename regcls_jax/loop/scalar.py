@@ -38,6 +38,7 @@ def _train_batches(run: ImageRun, split: ImageSplit, process: tuple[int, int]) -
         seed=run.seed,
         padding=run.padding,
         flip=run.flip,
+        views=run.views,
         workers=run.workers,
         process_index=process[0],
         process_count=process[1],

@@ -103,7 +103,7 @@ def make_engine(run: LoopRun, data: Prepared) -> Engine:
     outputs = head.outputs if head else 0 if fitted.edges is None else len(fitted.edges) - 1
     model = task.network(run, outputs)
     buckets = task.buckets(run, data) if run.fds != "none" else None
-    steps_per_epoch = -(-len(data.splits["train"].names) // run.batch_size)
+    steps_per_epoch = -(-len(data.splits["train"].names) * run.rows_per_sample // run.batch_size)
     key = jax.random.key_data(jax.random.key(run.seed))
     numbers = Numbers(key, jnp.float32(run.lam), jnp.float32(run.scale))
     return Engine(run, numbers, task, model, _optimizer(run, steps_per_epoch), fitted, buckets, steps_per_epoch)

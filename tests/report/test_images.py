@@ -17,6 +17,7 @@ from image_runs import ARMS, ages_of_test, group_of, naive_metrics, predict, tra
 from matplotlib.figure import Figure
 from paths import LAUNCH
 
+from configs import agedb, imdb_wiki
 from regcls_jax.report.build import build, publish, text
 from regcls_jax.report.images import figures as image_figures
 from regcls_jax.report.images import report as image_report
@@ -24,7 +25,8 @@ from regcls_jax.report.images import tables as image_tables
 from regcls_jax.report.images.report import read_study
 from regcls_jax.report.images.study import target_of
 from regcls_jax.report.page import page
-from regcls_jax.report.paper.published import published_imdb_wiki
+from regcls_jax.report.paper.published import AGES as PUBLISHED
+from regcls_jax.report.paper.published import published_ages
 from regcls_jax.report.statistics import two_way_interval
 from regcls_jax.store.files import from_json
 
@@ -263,8 +265,15 @@ def test_published_numbers_stand_beside_ours(tmp_path):
     assert list(lines.loc[lines["arm"] == "balanced_data_reg_cls", "many, published"]) == ["–", "–"]
 
 
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_published_numbers_are_of_arms_that_a_config_has(dataset):
+    config = {"imdb_wiki_dir": imdb_wiki, "agedb_dir": agedb}[dataset].get_config()
+    assert config.run.dataset == dataset
+    assert set(published_ages(dataset)["arm"]) <= set(config.arms)
+
+
 def test_published_table_3_is_whole():
-    numbers = published_imdb_wiki()
+    numbers = published_ages("imdb_wiki_dir")
     paper = numbers[numbers["source"] == "Table 3"].set_index(["arm", "metric", "shot"])
     assert len(paper) == 10 * 8 - 4  # "Balanced" has no MSE
     assert paper["std"].notna().sum() == 7 * 8

@@ -17,7 +17,9 @@ from regcls_jax.data.images.splits import ImageSplit
 
 
 class EpochDraws(NamedTuple):
-    """The draws of one epoch: order of the samples [n]; by sample, the shift (y, x) of its crop [n, 2] and flip [n]."""
+    """The draws of one epoch: order of the samples [n]; by view and sample, the shift (y, x) of its crop [views, n, 2]
+    and flip [views, n].
+    """
 
     order: np.ndarray
     shifts: np.ndarray
@@ -26,16 +28,20 @@ class EpochDraws(NamedTuple):
 
 # The batches of an epoch share its draws; at its end the next one's are made while the last batches are.
 @functools.lru_cache(maxsize=2)
-def draw_epoch(samples: int, seed: int, epoch: int, padding: int, flip: bool) -> EpochDraws:
+def draw_epoch(samples: int, seed: int, epoch: int, padding: int, flip: bool, views: int = 1) -> EpochDraws:
     """Draws an epoch from `numpy.random.default_rng([seed, epoch])`; cached, so not to be changed.
 
     The crop of `padding` on every side starts anywhere with equal probability (shifts are in [-padding, padding]), and
-    with `flip` every second image on average is mirrored (recipe 5.1).
+    with `flip` every second image on average is mirrored (recipe 5.1). More views are drawn after the first.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(samples)
-    shifts = generator.integers(-padding, padding, (samples, 2), endpoint=True)
-    return EpochDraws(order, shifts, generator.random(samples) < 0.5 if flip else np.zeros(samples, bool))
+    shifts, flips = np.zeros((views, samples, 2), np.int64), np.zeros((views, samples), bool)
+    for view in range(views):
+        shifts[view] = generator.integers(-padding, padding, (samples, 2), endpoint=True)
+        if flip:
+            flips[view] = generator.random(samples) < 0.5
+    return EpochDraws(order, shifts, flips)
 
 
 def train_batches(
@@ -46,11 +52,12 @@ def train_batches(
     seed: int,
     padding: int = 16,
     flip: bool = True,
+    views: int = 1,
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.DatasetIterator[Batch]:
-    """Endless epochs of ceil(n / batch_size) batches: all samples once in a fresh order, cropped and mirrored.
+    """Endless epochs of ceil(n views / batch_size) batches: all samples once in a fresh order, cropped and mirrored.
 
     The last batch of an epoch may be partial: it is kept, as by PyTorch's drop_last=False, and filled up with rows of
     zeros whose mask is False.
@@ -62,6 +69,7 @@ def train_batches(
       seed: >= 0; the same seed gives the same batches.
       padding: zeros added on every side, in pixels, before a window of S x S is cut at a random place.
       flip: whether to mirror images left to right with probability 1/2.
+      views: how many rows a sample has, one after the other, each cropped and mirrored by itself.
       workers: processes that make batches; 0 makes them in a thread of this process.
       process_index: this host gets the rows [process_index * b, (process_index + 1) * b) of the global batch.
       process_count: number of hosts.
@@ -76,7 +84,8 @@ def train_batches(
     """
     check_integer("seed", seed, 0)
     check_integer("padding", padding, 0)
-    batches = _Batches(split, image_size, share(batch_size, process_index, process_count), seed, padding, flip)
+    check_integer("views", views, 1)
+    batches = _Batches(split, image_size, share(batch_size, process_index, process_count), seed, padding, flip, views)
     return BatchIterator(batches, ENDLESS, workers)
 
 
@@ -104,22 +113,23 @@ class _Batches:
     seed: int | None = None
     padding: int = 0
     flip: bool = False
+    views: int = 1
 
     def __post_init__(self) -> None:
         check_integer("image_size", self.image_size, 1)
 
     def __call__(self, step: int) -> Batch:
         samples, size = len(self.split.targets), self.share.size
-        epoch, step = divmod(step, self.share.per_epoch(samples))
-        rows = self.share.rows(samples, step)
+        epoch, step = divmod(step, self.share.per_epoch(samples * self.views))
+        rows, views = np.divmod(self.share.rows(samples * self.views, step), self.views)
         draws = None
         if self.seed is not None:
-            draws = draw_epoch(samples, self.seed, epoch, self.padding, self.flip)
+            draws = draw_epoch(samples, self.seed, epoch, self.padding, self.flip, self.views)
             rows = draws.order[rows]
         images = np.zeros((size, self.image_size, self.image_size, 3), np.uint8)
         encoded = self.split.images.read(rows.tolist()) if len(rows) else []
-        for image, row, data in zip(images[: len(rows)], rows, encoded, strict=True):
-            flip = draws is not None and bool(draws.flips[row])
+        for image, row, view, data in zip(images[: len(rows)], rows, views, encoded, strict=True):
+            flip = draws is not None and bool(draws.flips[view, row])
             try:
                 pixels = decode_rgb(data, self.image_size, mirror=flip)
             except ValueError as error:
@@ -128,7 +138,7 @@ class _Batches:
                 image[:] = pixels
             else:
                 # To flip the window is to take the mirrored window of the flipped image.
-                place(image, pixels, draws.shifts[row] * ([1, -1] if flip else [1, 1]))
+                place(image, pixels, draws.shifts[view, row] * ([1, -1] if flip else [1, 1]))
         fill = (0, size - len(rows))
         return {
             "input": images,

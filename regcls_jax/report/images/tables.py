@@ -8,7 +8,7 @@ import pandas as pd
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.effects import Group, Question, difference_text, effects, spread
 from regcls_jax.report.images.study import GROUPS, ImageStudy, Target
-from regcls_jax.report.paper.published import published_imdb_wiki
+from regcls_jax.report.paper.published import AGES, published_ages
 from regcls_jax.report.tables import TRIVIAL, Table, number
 from regcls_jax.report.trainings import TRIVIAL_SEED, control_of
 
@@ -118,10 +118,10 @@ def difference_tables(study: ImageStudy) -> list[Table]:
 
 
 def published_table(study: ImageStudy) -> Table:
-    """The published numbers of IMDB-WIKI-DIR beside ours, one line per arm, source and metric."""
+    """The published numbers of IMDB-WIKI-DIR or AgeDB-DIR beside ours, one line per arm, source and metric."""
     test = study.rows[(study.rows["split"] == "test") & (study.rows["seed"] != TRIVIAL_SEED)]
     lines = []
-    for (source, arm, metric), part in published_imdb_wiki().groupby(["source", "arm", "metric"], sort=False):
+    for (source, arm, metric), part in published_ages(study.name).groupby(["source", "arm", "metric"], sort=False):
         line = {"arm": arm, "source": source, "metric": {"mae": "MAE", "mse": "MSE", "bmae": "bMAE"}[metric]}
         stated = part.set_index("shot")
         own = test[test["arm"] == arm]
@@ -134,9 +134,8 @@ def published_table(study: ImageStudy) -> Table:
             line[f"{shot}, here"] = spread(own.loc[own["shot"] == shot, metric], 2) if len(own) else "–"
         lines.append(line)
     note = (
-        "Tables 3 and 4 of the paper (mean ± standard deviation over 3 repetitions) and the READMEs of the baselines' "
-        "own code (Yang et al.: LDS, FDS; Ren et al.: Balanced MSE, whose numbers are balanced MAE). A dash: not "
-        "published, or not trained here."
+        "What the paper (tables; mean ± standard deviation over 3 repetitions) and the authors of the methods state "
+        "(their READMEs, logs and articles). bMAE: balanced MAE. A dash: not published, or not trained here."
     )
     frame = pd.DataFrame(lines)
     return Table("Published numbers", note, frame, None)
@@ -144,5 +143,5 @@ def published_table(study: ImageStudy) -> Table:
 
 def image_tables(study: ImageStudy) -> list[Table]:
     """All tables of an image study."""
-    published = [published_table(study)] if study.name == "imdb_wiki_dir" else []
+    published = [published_table(study)] if study.name in AGES else []
     return [test_table(study), *difference_tables(study), *published]

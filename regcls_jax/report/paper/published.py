@@ -5,8 +5,8 @@
 one by one, because the released code is not the one that wrote them (recipes 4.1-16): compare distributions.
 `numbers/tab1.csv` is Table 1 as printed; the released code cannot make it (recipes 4.1-12).
 `numbers/imdb_wiki.csv` is Table 3 and the age half of Table 4 as printed, and the numbers that the authors of LDS,
-FDS and Balanced MSE give (recipes 2.17); `numbers/nyud2.csv` likewise Table 2 and the depth half of Table 4;
-`numbers/tab5.csv` Table 5 as printed.
+FDS and Balanced MSE give (recipes 2.17); `numbers/agedb.csv` what authors give for AgeDB-DIR; `numbers/nyud2.csv`
+likewise Table 2 and the depth half of Table 4; `numbers/tab5.csv` Table 5 as printed.
 """
 
 from importlib import resources
@@ -78,12 +78,16 @@ def published_table1() -> pd.DataFrame:
     return _shipped("tab1.csv")
 
 
-def published_imdb_wiki() -> pd.DataFrame:
-    """Published test errors on IMDB-WIKI-DIR, in years: source, arm, metric (mae, mse, bmae), shot, mean, std.
+# The files of the data sets of ages with published numbers.
+AGES = {"imdb_wiki_dir": "imdb_wiki.csv", "agedb_dir": "agedb.csv"}
+
+
+def published_ages(dataset: str) -> pd.DataFrame:
+    """Published test errors on a data set of AGES, in years: source, arm, metric (mae, mse, bmae), shot, mean, std.
 
     One line per number; std (over 3 repetitions) is NaN where none is given.
     """
-    return _shipped("imdb_wiki.csv")
+    return _shipped(AGES[dataset])
 
 
 def published_nyud2() -> pd.DataFrame:

@@ -48,7 +48,7 @@ def test_crop_and_flip_follow_the_draws(split):
     for step, batch in enumerate(take(train_batches(split, **OPTIONS), 30)):
         draws = draw_epoch(SAMPLES, 5, step // 3, 3, True)
         for image, row in zip(batch["input"][batch["mask"]], batch["index"][batch["mask"]], strict=True):
-            (y, x), flip = draws.shifts[row], draws.flips[row]
+            (y, x), flip = draws.shifts[0, row], draws.flips[0, row]
             padded = np.pad(decode_rgb(split.images[row]), ((3, 3), (3, 3), (0, 0)))
             window = padded[3 + y : 3 + y + SIZE, 3 + x : 3 + x + SIZE]
             np.testing.assert_array_equal(image, np.fliplr(window) if flip else window)
@@ -62,12 +62,12 @@ def test_crop_and_flip_follow_the_draws(split):
 def test_draws_are_uniform():
     draws = draw_epoch(70_000, 0, 0, 3, True)
     # Six standard deviations of a binomial count.
-    for shifts in draws.shifts.T:
+    for shifts in draws.shifts[0].T:
         counts = np.bincount(shifts + 3)
         assert len(counts) == 7
         assert np.abs(counts - 10_000).max() < 6 * np.sqrt(10_000 * 6 / 7)
     assert abs(draws.flips.sum() - 35_000) < 6 * np.sqrt(70_000 / 4)
-    assert abs(np.corrcoef(draws.shifts.T)[0, 1]) < 6 / np.sqrt(70_000)
+    assert abs(np.corrcoef(draws.shifts[0].T)[0, 1]) < 6 / np.sqrt(70_000)
 
 
 def test_without_padding_and_flip_images_are_the_decoded_ones(split):
@@ -78,10 +78,29 @@ def test_without_padding_and_flip_images_are_the_decoded_ones(split):
 
 def test_a_padding_wider_than_the_image_may_leave_nothing_of_it(split):
     batch = next(train_batches(split, **OPTIONS | {"padding": 40, "batch_size": SAMPLES}, flip=False))
-    shifts = draw_epoch(SAMPLES, 5, 0, 40, False).shifts
+    shifts = draw_epoch(SAMPLES, 5, 0, 40, False).shifts[0]
     for image, row in zip(batch["input"], batch["index"], strict=True):
         (y, x), padded = 40 + shifts[row], np.pad(decode_rgb(split.images[row]), ((40, 40), (40, 40), (0, 0)))
         np.testing.assert_array_equal(image, padded[y : y + SIZE, x : x + SIZE])
+
+
+def test_views_of_an_image_are_in_one_batch_each_with_draws_of_its_own(split):
+    batches = take(train_batches(split, **OPTIONS, views=2), 5)  # 10 samples, 20 rows: one epoch
+    draws, plain = draw_epoch(SAMPLES, 5, 0, 3, True, 2), draw_epoch(SAMPLES, 5, 0, 3, True)
+    for part in ("shifts", "flips"):  # the first view is that of an image with one
+        np.testing.assert_array_equal(getattr(draws, part)[0], getattr(plain, part)[0])
+    rows = np.concatenate([batch["index"] for batch in batches])
+    np.testing.assert_array_equal(rows, np.repeat(plain.order, 2))
+    images = np.concatenate([batch["input"] for batch in batches])
+    for place, (image, row) in enumerate(zip(images, rows, strict=True)):
+        (y, x), flip = draws.shifts[place % 2, row], draws.flips[place % 2, row]
+        padded = np.pad(decode_rgb(split.images[row]), ((3, 3), (3, 3), (0, 0)))
+        window = padded[3 + y : 3 + y + SIZE, 3 + x : 3 + x + SIZE]
+        np.testing.assert_array_equal(image, np.fliplr(window) if flip else window)
+    assert np.mean(np.any(images[::2] != images[1::2], axis=(1, 2, 3))) > 0.8, "views differ"
+    hosts = [take(train_batches(split, **OPTIONS, views=2, process_index=at, process_count=2), 5) for at in (0, 1)]
+    for whole, *parts in zip(batches, *hosts, strict=True):
+        np.testing.assert_array_equal(whole["input"], np.concatenate([part["input"] for part in parts]))
 
 
 def test_the_seed_decides(split):
