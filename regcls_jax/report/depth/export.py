@@ -8,8 +8,9 @@ import pandas as pd
 
 from regcls_jax.metrics.depth import SUMS
 from regcls_jax.metrics.shots import SHOTS
+from regcls_jax.report.candidates import choose_candidates
 from regcls_jax.report.depth.rows import check_rmse, kept_rows
-from regcls_jax.report.depth.study import COLUMNS, EVALUATION, METRICS, Depths, DepthStudy, choose_candidates
+from regcls_jax.report.depth.study import COLUMNS, EVALUATION, METRICS, Depths, DepthStudy
 from regcls_jax.report.trainings import exported_configs
 from regcls_jax.store.files import read_json
 from regcls_jax.store.rows import read_file

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from regcls_jax.report.candidates import choose_candidates
 from regcls_jax.report.depth.study import (
     COLUMNS,
     EVALUATION,
@@ -15,7 +16,6 @@ from regcls_jax.report.depth.study import (
     Depths,
     DepthStudy,
     Shown,
-    choose_candidates,
 )
 from regcls_jax.report.trainings import TRIVIAL_SEED, check_shared, find_trainings, read_rows, study_meta
 

@@ -77,29 +77,6 @@ class DepthStudy(NamedTuple):
         return (self.chosen[arm], seed) if arm in self.chosen else (arm, TRIVIAL_SEED)
 
 
-def choose_candidates(
-    configs: Mapping[str, Mapping[str, Any]], rows: pd.DataFrame
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The arms to report with their settings, and the trained arm that stands for each.
-
-    Of several candidates (`candidate_for`) that is the one with the lowest mean over seeds of the validation metric
-    that selected its epochs; no test error is looked at.
-    """
-    valid = rows[(rows["split"] == "val") & (rows["shot"] == "all") & (rows["seed"] != TRIVIAL_SEED)]
-    candidates: dict[str, list[str]] = {}
-    for arm, config in configs.items():
-        candidates.setdefault(config["candidate_for"] or arm, []).append(arm)
-
-    def error(arm: str) -> float:
-        metric = configs[arm]["select"]
-        if metric not in METRICS:
-            raise ValueError(f"arm {arm!r}: candidates cannot be chosen by {metric}, which rows do not keep")
-        return float(valid.loc[valid["arm"] == arm, metric].mean())
-
-    chosen = {name: min(several, key=error) if several[1:] else several[0] for name, several in candidates.items()}
-    return {name: dict(configs[arm]) for name, arm in chosen.items()}, chosen
-
-
 def squared_errors(sums: np.ndarray, group: str) -> np.ndarray:
     """The share [n] of every image in the MSE (m²) of a group: their mean is the MSE over all of its pixels.
 

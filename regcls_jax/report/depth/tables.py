@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from regcls_jax.report.candidates import candidate_table
 from regcls_jax.report.depth.study import GROUPS, TRIVIAL, DepthStudy, squared_errors
 from regcls_jax.report.effects import Effect, Group, Question, effects, spread
 from regcls_jax.report.paper.published import published_nyud2
@@ -55,26 +56,12 @@ def test_table(study: DepthStudy) -> Table:
     return Table(f"Test errors on {study.name}", note, frame, console)
 
 
-def candidate_table(study: DepthStudy) -> list[Table]:
-    """Validation and test error of all candidates, and which of them stands for its arm; none without candidates."""
+def _candidates(study: DepthStudy) -> list[Table]:
     shared = study.config["run"]
     configs = {arm: {**shared, **own} for arm, own in study.config["arms"].items()}
     rows = study.rows[(study.rows["shot"] == "all") & (study.rows["selected_on"] == "val")]
-    lines = []
-    for arm, config in configs.items():
-        if not (name := config["candidate_for"]):
-            continue
-        own = rows[rows["arm"] == arm].set_index("split")
-        line = {"arm": name, "candidate": arm, "lambda": f"{config['lam']:g}"}
-        line["validation RMSE"] = spread(own.loc[["val"], "rmse"])
-        line["test RMSE"] = spread(own.loc[["test"], "rmse"])
-        lines.append(line | {"taken": "yes" if study.chosen[name] == arm else ""})
-    note = (
-        "Every candidate was trained with all seeds; taken is the one with the lowest mean validation error, whatever "
-        "its test error. The other tables show that one under the name of its arm."
-    )
-    frame = pd.DataFrame(lines)
-    return [Table("Candidates", note, frame, frame)] if lines else []
+    rest = "The other tables show that one under the name of its arm."
+    return candidate_table(configs, rows, study.chosen, "rmse", rest)
 
 
 def error_groups(study: DepthStudy) -> list[Group]:
@@ -169,4 +156,4 @@ def published_table(study: DepthStudy) -> Table:
 def depth_tables(study: DepthStudy) -> list[Table]:
     """All tables of a depth study."""
     published = [published_table(study)] if study.name == "nyud2" else []
-    return [test_table(study), *candidate_table(study), *difference_tables(study), *published]
+    return [test_table(study), *_candidates(study), *difference_tables(study), *published]

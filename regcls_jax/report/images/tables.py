@@ -5,7 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from regcls_jax.metrics.relevance import phi, relevance, sera_per_row
+from regcls_jax.metrics.scalar import balanced_errors, pearson, spearman
 from regcls_jax.metrics.shots import SHOTS
+from regcls_jax.report.candidates import candidate_table, choose_candidates
 from regcls_jax.report.effects import Group, Question, difference_text, effects, spread
 from regcls_jax.report.images.study import GROUPS, ImageStudy, Target
 from regcls_jax.report.paper.published import AGES, published_ages
@@ -141,7 +144,48 @@ def published_table(study: ImageStudy) -> Table:
     return Table("Published numbers", note, frame, None)
 
 
+def rank_table(study: ImageStudy) -> Table:
+    """How the order of the predictions is that of the targets, and the errors of extreme and of balanced targets."""
+    centres = (study.target.limits[:-1] + study.target.limits[1:]) / 2
+    try:
+        weights = phi(relevance(np.repeat(centres, study.target.counts.astype(int))), study.values)
+    except ValueError:  # no training target is an outlier, so none is more relevant
+        weights = None
+    lines = []
+    for arm in study.configs:
+        every = list(study.predictions(arm).values())
+        found = {
+            "Pearson": [pearson(values, study.values) for values in every],
+            "Spearman": [spearman(values, study.values) for values in every],
+            "bRMSE": [balanced_errors(values, study.values, study.target.edges).rmse for values in every],
+            "SERA": [] if weights is None else [sera_per_row(values, study.values, weights) for values in every],
+        }
+        decimals = study.target.decimals + 1
+        lines.append(
+            {"arm": arm}
+            | {
+                name: spread(pd.Series(several), 3 if name in ("Pearson", "Spearman") else decimals) if several else "–"
+                for name, several in found.items()
+            }
+        )
+    name = study.target.name
+    note = (
+        f"Mean ± standard deviation over seeds, on the test images. bRMSE: root of the mean over {name}s of the MSE at "
+        f"that {name}. SERA: mean squared error, weighted by how extreme the {name} is (0 at the training median, 1 "
+        "beyond the whiskers of the box plot; a dash: nothing is)."
+    )
+    frame = pd.DataFrame(lines)
+    return Table("Order, balance and extremes", note, frame, None)
+
+
+def _candidates(study: ImageStudy) -> list[Table]:
+    rows = study.rows[(study.rows["shot"] == "all") & (study.rows["seed"] != TRIVIAL_SEED)]
+    _, chosen = choose_candidates(study.configs, study.rows)
+    rest = "The other tables show all of them."
+    return candidate_table(study.configs, rows, chosen, "mae", rest, study.target.decimals + 1)
+
+
 def image_tables(study: ImageStudy) -> list[Table]:
     """All tables of an image study."""
     published = [published_table(study)] if study.name in AGES else []
-    return [test_table(study), *difference_tables(study), *published]
+    return [test_table(study), *_candidates(study), *difference_tables(study), rank_table(study), *published]

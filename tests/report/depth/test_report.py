@@ -9,9 +9,10 @@ from depth_folders import TRIVIAL, sums_of, write_depth_run, write_depth_runs
 from image_runs import write_runs
 
 from regcls_jax.report.build import build, publish
+from regcls_jax.report.candidates import choose_candidates
 from regcls_jax.report.depth.figures import map_figure
 from regcls_jax.report.depth.report import read_depth_study
-from regcls_jax.report.depth.study import choose_candidates, squared_errors
+from regcls_jax.report.depth.study import squared_errors
 from regcls_jax.report.depth.tables import error_groups, rmse_difference
 from regcls_jax.report.effects import effects
 from regcls_jax.report.kinds import DEPTHS, IMAGES, KINDS, kind_of
