@@ -85,6 +85,11 @@ class AuxiliaryLoss(NamedTuple):
     weights: str = "none"  # of the examples: "optional" or "needed" where it takes them, and the regression does not
     probabilities: Callable[..., Array] = classification.softmax
 
+    @property
+    def compares(self) -> bool:
+        """Whether it compares the examples of a batch: it has no head of its own and reads features."""
+        return not self.classes and self.head is None
+
     def bind(self, hyperparameters: Mapping[str, Array | float]) -> auxiliary.Auxiliary:
         """The loss as a function of the prediction and what it is given alone."""
         return functools.partial(self.function, **_keywords(self.hyperparameters, hyperparameters))

@@ -31,6 +31,8 @@ PART_COST = 6e9
 STEP_COST = 33
 # Weights of a network that cost about as much as a class.
 CLASS_WEIGHTS = 15
+# A loss that compares the examples of a batch costs about as much as this many classes for each of them.
+PAIR_COST = 30
 # Training with a trace costs about as much as this many trainings without: it sees four splits after every epoch.
 TRACE_COST = 5
 # Limit for the arrays of one part beyond one data set: data, labels and weights, orders of the samples.
@@ -257,7 +259,8 @@ def _plan_shape(
     traced = 1 if shape.trace == "none" else TRACE_COST
     width = max(sizes[runs[n].trained_on].width for n in numbers)
     trunk = sum(a * b for a, b in itertools.pairwise((width, *shape.hidden))) / CLASS_WEIGHTS
-    run_cost = max(shape.epochs, 1) * samples * (shape.classes + STEP_COST + trunk) * traced
+    pairs = PAIR_COST * shape.batch_size if AUXILIARY[shape.auxiliary].compares else 0
+    run_cost = max(shape.epochs, 1) * samples * (shape.classes + STEP_COST + trunk + pairs) * traced
     per_device = max(1, round(PART_COST / (run_cost * chunk)))
     # Where rows have groups, predictions come back.
     kept = max(
