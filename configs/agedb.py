@@ -10,11 +10,11 @@ The recipe of configs/imdb_wiki.py (ResNet-50 from scratch, 224 x 224, Adam 1e-3
 batch 256 and the epoch with the lowest validation MAE, as the authors of DIR have it; seeds 0 to 2. Its arms reg,
 reg_cls_100, reg_cls_bal_100, sqrt_inv, lds, fds and lds_fds, and (recipes 2.5 to 2.34):
 - ranksim: sqrt_inv, batch 64, 2.5e-4, 100 times the loss. conr: the same batch and rate, 2 x 4 times the loss.
-- uvote: batch 64, two voters; its s heads learn at the common rate here, published at a tenth of it.
+- uvote: batch 64, two voters. Published: s heads at a tenth of the rate, weights of the heads drawn from N(0, .0001).
 - evidential: VIR's head alone, batch 64, sqrt_inv and LDS; no smoothing of features, no decoder.
 - rnc_features and rnc: ResNet-18, two views, 400 epochs of features alone (lam 1e-6 stands for 0), then a value head
-  on them. Published otherwise: random resized crops, colour jitter and grey beside mirroring; rates that fall to .001
-  and .008 of themselves, here to 0; BatchNorm in evaluation mode for the value head, here in training mode.
+  on them. Published otherwise: random resized crops, colour jitter and grey beside mirroring; no partial batches; rates
+  that fall to .001 and .008 of themselves, here to 0; BatchNorm in evaluation mode for the value head, not in training.
 - l1_400: plain L1 for as many epochs, the baseline that belongs to rnc.
 - bsam: ResNet-18, sqrt_inv, radius .2, 400 epochs; published weights are not scaled to mean 1.
 - hl_gauss and corn: 100 classes, lambda and scale of reg_cls_100; nothing is published for them.

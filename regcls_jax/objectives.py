@@ -134,11 +134,12 @@ def objective(
         seen = _masked(prediction._replace(value=value), kept, given.axis)
         if kept is not None:
             # Labels, too: a target without a class is allowed where it does not count.
-            labels, factors = (
-                None if part is None else jnp.where(kept, part, 0) for part in (given.labels, given.weights)
+            given = given._replace(
+                targets=jnp.where(kept, given.targets, 0),
+                labels=None if given.labels is None else jnp.where(kept, given.labels, 0),
+                weights=None if given.weights is None else jnp.where(kept, given.weights, 0),
+                mask=kept,
             )
-            targets = jnp.where(kept, given.targets, 0)
-            given = given._replace(targets=targets, labels=labels, weights=factors, mask=kept)
         of_classes = auxiliary(seen, given)
         if class_weights is not None:
             class_weights = _fitted("class_weights", class_weights, of_classes.shape)

@@ -91,12 +91,10 @@ def fit_mixture(targets: npt.ArrayLike, components: int, seed: int = 0) -> Mixtu
     """The Gaussian mixture of training `targets` [...] with K = `components`, by scikit-learn's EM.
 
     Published for GAI (recipes 2.4): seed 0, K = 8 on the IMDB-WIKI ages; K = 16 on NYUD2, fitted to the
-    bucket centres, each repeated count // 1e6 times. ImportError without scikit-learn.
+    bucket centres, each repeated count // 1e6 times.
     """
-    try:
-        from sklearn.mixture import GaussianMixture
-    except ImportError as error:
-        raise ImportError("fit_mixture needs scikit-learn: pip install scikit-learn") from error
+    from sklearn.mixture import GaussianMixture
+
     targets = binning.check_targets(targets)
     fitted = GaussianMixture(components, random_state=seed).fit(targets.reshape(-1, 1))
     return mixture_prior(fitted.means_[:, 0], fitted.covariances_[:, 0, 0], fitted.weights_)
@@ -109,7 +107,7 @@ def fit_vector_mixture(targets: npt.ArrayLike, components: int, seed: int = 0) -
     """
     from sklearn.mixture import GaussianMixture
 
-    targets = binning.check_targets(targets)
+    targets = np.asarray(binning.check_targets(targets), np.float64)  # in float32 EM converges elsewhere
     if targets.ndim != 2:
         raise ValueError(f"vector targets must be [n, D], got {targets.shape}")
     fitted = GaussianMixture(components, random_state=seed).fit(targets)

@@ -29,7 +29,7 @@ class FittedTargets(NamedTuple):
     """What both engines train with; None where the method does not need it."""
 
     bins: binning.Bins | None  # the classes
-    bucket_edges: np.ndarray | None  # [K + 1], of the weights of the regression loss
+    bucket_edges: np.ndarray | None  # [K + 1], of the weights by density
     bucket_weights: np.ndarray | None  # [K]
     prior: MixturePrior | None  # p~(y) of Balanced MSE
     mean: np.ndarray  # [] or [t], of the value head's output; 0 where it predicts the target itself
@@ -129,7 +129,7 @@ def bucket_edges(method: Method, targets: Targets) -> np.ndarray:
 
 
 def bucket_weights(method: Method, targets: Targets) -> np.ndarray:
-    """The weight [K] of the regression loss in each bucket, mean 1 over the training targets (recipes 2.2).
+    """The weight [K] of the samples in each bucket, mean 1 over the training targets (recipes 2.2).
 
     DenseWeight, which weighs every target by itself, gives a bucket the mean of its own (empty: their largest) and,
     needing them one by one, raises ValueError for a histogram.

@@ -70,9 +70,10 @@ class DepthRun(LoopRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.auxiliary_loss and self.auxiliary_loss.one_direction:
+        auxiliary = self.auxiliary_loss
+        if auxiliary and (auxiliary.head or auxiliary.one_direction):
             raise ValueError(f"{self.where}: auxiliary {self.auxiliary!r} has a head of its own, which pixels have not")
-        if self.auxiliary_loss and not self.auxiliary_loss.classes:
+        if auxiliary and auxiliary.compares:
             raise ValueError(
                 f"{self.where}: auxiliary {self.auxiliary!r} compares images by one vector each, not pixels"
             )

@@ -139,7 +139,7 @@ def set_up(run: LoopRun, data: Prepared, folder: Path, opened: contextlib.ExitSt
     epoch, step = divmod(done, engine.steps_per_epoch)
     bar = tqdm.tqdm(
         total=run.epochs * samples,
-        initial=epoch * samples + step * run.batch_size,
+        initial=epoch * samples + step * run.batch_size // run.rows_per_sample,
         desc=f"{run.arm} seed {run.seed}",
         unit=f" {engine.task.samples}",
         unit_scale=True,
@@ -164,7 +164,7 @@ def train_epoch(training: Training, progress: Progress, save_minutes: float, sto
         progress.done += 1
         samples = rows["index"][rows["mask"]]
         watch.add(progress.done, samples, terms)
-        training.bar.update(len(samples) * jax.process_count())
+        training.bar.update(len(samples) * jax.process_count() / engine.run.rows_per_sample)
         stopping = stop_everywhere(stop)  # hosts agree on one step, so each asks after every step
         if progress.done // engine.steps_per_epoch > number:
             watch.finish()
@@ -217,7 +217,7 @@ def end_epoch(training: Training, progress: Progress) -> None:
         f"{split}_{name}": value for split, of in found.items() for name, value in of.items() if name != "count"
     }
     seconds = notes.seconds + time.monotonic() - progress.noted
-    speed = {f"{training.engine.task.samples}_per_second": round(progress.done * run.batch_size / seconds, 1)}
+    speed = {f"{training.engine.task.samples}_per_second": round(_samples(run, progress) / seconds, 1)}
     epoch = progress.done // training.engine.steps_per_epoch
     _write(training)(progress.done, {"epoch": epoch, **means, **evaluated, **speed})
     shown = "mse" if run.select == LAST else run.select
@@ -252,7 +252,7 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
             "epochs": run.epochs,
             **epochs,
             "seconds": round(seconds, 3),
-            f"{engine.task.samples}_per_second": round(progress.done * run.batch_size / seconds, 1),
+            f"{engine.task.samples}_per_second": round(_samples(run, progress) / seconds, 1),
             "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}",
         }
         write_atomic(folder / "meta.json", to_json(meta))
@@ -262,6 +262,11 @@ def evaluate_best(training: Training, progress: Progress, folder: Path, command:
         write_results(folder, rows, arrays)
     # The next run may start from these files.
     multihost_utils.sync_global_devices(f"{run.arm} seed {run.seed} is written")
+
+
+def _samples(run: LoopRun, progress: Progress) -> float:
+    """How many samples were trained on."""
+    return progress.done * run.batch_size / run.rows_per_sample
 
 
 def _next(training: Training) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:

@@ -14,7 +14,7 @@ class FittedArrays(NamedTuple):
     """float32 arrays, and what is odd about the classes (`targets.misfit`); None where the run has no use for one.
 
     `edges` [C + 1] and `keep` [C] of the classes; `data_edges`, `data_keep` of the balanced data; `bucket_edges`
-    [K + 1] and `bucket_weights` [K] of the regression loss; `prior` of Balanced MSE; `mean`, `std` of the output (0 and
+    [K + 1] and `bucket_weights` [K] by density; `prior` of Balanced MSE; `mean`, `std` of the output (0 and
     1 in target units).
     """
 

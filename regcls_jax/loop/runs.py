@@ -33,7 +33,8 @@ class LoopRun(Method):
     workers: int = whole(0, 0)  # processes that read examples; change no number
     balanced_data: int = whole(0, 0)  # draw the samples of *both* losses balanced over so many classes (Table 4)
 
-    # What arms are candidates for: of those of one name depth reports the one with the lowest validation metric.
+    # What arms are candidates for: of those of one name depth reports the one with the lowest validation metric, and
+    # the report of ages marks it.
     candidate_for: str = ""
 
     # An arm of the same folder and seed whose best weights are the start, or a file of PyTorch weights.
@@ -43,7 +44,7 @@ class LoopRun(Method):
     fds_clip_low: float = positive(0.1)  # limits of the ratio of variances in feature smoothing
     fds_clip_high: float = positive(10.0)
     accumulate: int = whole(1, 1)  # parts that a batch is taken in
-    select: str = "mse"  # validation metric whose lowest value decides the epoch; "last": the last epoch counts
+    select: str = "mse"  # validation metric whose lowest value decides the epoch
     # A split on which that metric decides a second time: its test rows stand beside the others (Table 2, "RMSE-test").
     also_select: str = choice("", ("", "test"))
 
@@ -84,6 +85,8 @@ class LoopRun(Method):
             )
         if self.reduction == "sum" and self.accumulate > 1:
             raise ValueError(f"{where}: reduction 'sum' is over a batch, which accumulate {self.accumulate} divides")
+        if self.accumulate > 1 and self.auxiliary_loss and self.auxiliary_loss.compares:
+            raise ValueError(f"{where}: auxiliary {self.auxiliary!r} compares a whole batch; set accumulate to 1")
         if self.sam_rho and self.accumulate > 1:
             raise ValueError(f"{where}: sam_rho takes two gradients of a whole batch; set accumulate to 1")
         if self.batch_size % self.accumulate:
@@ -105,7 +108,7 @@ class ImageRun(LoopRun):
     regression: str = choice("absolute_error", REGRESSION)
     batch_size: int = whole(128, 2)
     epochs: int = whole(90, 1)
-    select: str = choice("mse", ("mse", "mae", "gm", "bmae", LAST))
+    select: str = choice("mse", ("mse", "mae", "gm", "bmae", LAST))  # "last": no metric, the last epoch counts
 
     @property
     def rows_per_sample(self) -> int:

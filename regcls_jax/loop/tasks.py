@@ -52,8 +52,8 @@ def expand(config: Mapping[str, Any]) -> list[LoopRun]:
     """The runs of a config: `run` the defaults, `arms[name]` what an arm sets, every arm with each of `seeds`.
 
     An arm whose field lists several values (a tuple) is trained with each, as the arms <name>_<field>_<value>; all are
-    its candidates, of which the report of depth takes the one with the lowest validation metric, and that of ages shows
-    all. Arms that start from another one come after it.
+    its candidates, of which the report of depth takes the one with the lowest validation metric, and that of ages marks
+    it. Arms that start from another one come after it.
 
     Raises:
       ValueError: an unknown key, a value that makes no sense, or a start that cannot be (`arms_before`).

@@ -136,14 +136,14 @@ def conr(
     temperature: Array | float,
     eta: Array | float,
 ) -> Array:
-    """Contrasts examples whose predictions are closer than their targets, [B]: `losses.conr`, of one view."""
+    """Contrasts examples whose predictions are closer than their targets, [B]: `losses.conr`."""
     targets, values = given.targets / given.unit, prediction.value / given.unit
     settings = {"distance": distance, "temperature": temperature, "eta": eta}
     return _conr(_features(prediction, given), targets, values, **settings, mask=given.mask)
 
 
 def rank_n_contrast(prediction: Prediction, given: Given, *, temperature: Array | float) -> Array:
-    """Orders the distances of features as those of targets, [B]: `losses.rank_n_contrast`, of one view."""
+    """Orders the distances of features as those of targets, [B]: `losses.rank_n_contrast`."""
     return _rank_n_contrast(_features(prediction, given), given.targets, temperature=temperature, mask=given.mask)
 
 

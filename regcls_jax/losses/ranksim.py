@@ -25,7 +25,7 @@ def ranksim(
     the number of kept rows: their mean over the kept rows is that sum. A row that is not used has value 0.
 
     The used row of a target is its first; with a `key` one drawn at random, as in the published code. Equal
-    similarities (or distances) are ranked as there, too, by a sort: the later row comes first.
+    similarities (or distances) are ranked as by the sort there: the later row comes first.
 
     Ranks have no useful derivative; as published, their backward pass moves the similarities S by `strength` > 0 (may
     be traced) times the incoming gradient g and gives -(rank(S) - rank(S + strength g)) / (strength + 1e-8). This is
@@ -53,7 +53,8 @@ def _number(chosen: Array, like: Array) -> Array:
 
 def _descending(scores: Array, chosen: Array) -> Array:
     """The rank of each chosen column within its row of `scores` [B, B], 1 for the largest; elsewhere 0."""
-    # Counting is 5 to 30 times as fast as sorting twice on a CPU, and takes no more memory than the scores.
+    # Counting takes as much memory as sorting twice and less time on a CPU: in training eight runs side by side, a
+    # 33rd of it at B = 64, a fifth at 256. Not measured on an accelerator, where it is B small steps.
     scores = jnp.where(chosen[None], scores, -jnp.inf)
     places = jnp.arange(len(chosen))
 

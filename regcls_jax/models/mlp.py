@@ -54,8 +54,15 @@ class MLP(nn.Module):
             raise ValueError(f"feature_axis must be 0 or -1, got {self.feature_axis}")
 
         def dense(features: int, name: str, fold_bias: bool = False, one_direction: bool = False) -> Dense:
-            settings = (self.feature_axis, fold_bias, one_direction, self.kernel_init, self.param_dtype)
-            return Dense(features, *settings, name=name)
+            return Dense(
+                features,
+                self.feature_axis,
+                fold_bias=fold_bias,
+                one_direction=one_direction,
+                kernel_init=self.kernel_init,
+                param_dtype=self.param_dtype,
+                name=name,
+            )
 
         features = inputs
         for layer, width in enumerate(self.hidden):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from regcls_jax.loop.runs import LAST
 from regcls_jax.report.effects import spread
 from regcls_jax.report.tables import Table
 from regcls_jax.report.trainings import TRIVIAL_SEED
@@ -12,11 +13,17 @@ from regcls_jax.report.trainings import TRIVIAL_SEED
 Configs = Mapping[str, Mapping[str, Any]]
 
 
+def deciding(config: Mapping[str, Any]) -> str:
+    """The validation metric that decides between candidates."""
+    return "mse" if config["select"] == LAST else config["select"]
+
+
 def choose_candidates(configs: Configs, rows: pd.DataFrame) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The arms to report with their settings, and the trained arm that stands for each.
 
     Of several candidates (`candidate_for`) that is the one with the lowest mean over seeds of the validation metric
-    that selected its epochs; no test error is looked at. Raises ValueError where `rows` do not have that metric.
+    that selected its epochs (the MSE where none did); no test error is looked at. Raises ValueError where `rows` do not
+    have that metric.
     """
     valid = rows[(rows["split"] == "val") & (rows["shot"] == "all") & (rows["seed"] != TRIVIAL_SEED)]
     candidates: dict[str, list[str]] = {}
@@ -24,7 +31,7 @@ def choose_candidates(configs: Configs, rows: pd.DataFrame) -> tuple[dict[str, d
         candidates.setdefault(config["candidate_for"] or arm, []).append(arm)
 
     def error(arm: str) -> float:
-        metric = configs[arm]["select"]
+        metric = deciding(configs[arm])
         if metric not in rows:
             raise ValueError(f"arm {arm!r}: candidates cannot be chosen by {metric}, which rows do not keep")
         return float(valid.loc[valid["arm"] == arm, metric].mean())
@@ -42,7 +49,7 @@ def candidate_table(
       configs: whole settings of every trained arm.
       rows: of all shots together, one selection.
       chosen: as `choose_candidates` gives it.
-      metric: a column of `rows`.
+      metric: a column of `rows`, of the test error.
       rest: what the other tables do with candidates, for the note.
       decimals: of the errors.
     """
@@ -52,14 +59,13 @@ def candidate_table(
             continue
         own = rows[rows["arm"] == arm].set_index("split")
         line = {"arm": name, "candidate": arm, "lambda": f"{config['lam']:g}"}
-        line |= {
-            f"{title} {metric.upper()}": spread(own.loc[[split], metric], decimals)
-            for split, title in (("val", "validation"), ("test", "test"))
-        }
+        by = deciding(config)
+        line[f"validation {by.upper()}"] = spread(own.loc[["val"], by], decimals)
+        line[f"test {metric.upper()}"] = spread(own.loc[["test"], metric], decimals)
         lines.append(line | {"taken": "yes" if chosen[name] == arm else ""})
     note = (
-        "Every candidate was trained with all seeds; taken is the one with the lowest mean of the validation error "
-        f"that selected its epochs, whatever its test error. {rest}"
+        "Taken is the one with the lowest mean over seeds of the validation error that selected its epochs, whatever "
+        f"its test error. {rest}"
     )
     frame = pd.DataFrame(lines)
     return [Table("Candidates", note, frame, frame)] if lines else []

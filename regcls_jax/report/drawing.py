@@ -78,6 +78,10 @@ def over(part: pd.DataFrame, column: str, kind: str) -> tuple[list[float], np.nd
     return list(pieces), means, halves
 
 
+# A change by more than this (per cent) would hide all others.
+WIDEST = 60.0
+
+
 def effect_rows(
     axes: Axes, found: Mapping[str, tuple[float, Interval]], colors: Sequence[str], *, widest: float = np.inf
 ) -> None:

@@ -6,12 +6,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from regcls_jax.report.drawing import FONTS, effect_rows
+from regcls_jax.report.drawing import FONTS, WIDEST, effect_rows
 from regcls_jax.report.own.figure import COLORS
 from regcls_jax.report.statistics import Interval
 
-# Per cent; a larger change would hide all others.
-WIDEST = 60.0
 Effects = Mapping[str, tuple[float, Interval]]  # of arms
 
 

@@ -13,8 +13,8 @@ from regcls_jax.store.rows import AGAIN, METRICS, read_file
 # The columns of every line, and those of the rows that a line may have besides: they identify run and problem.
 GROUP_COLUMNS = ("run", "arm", "split", "group", "n", *METRICS)
 OF_A_ROW = (
-    *("run", "arm", "dataset", "scenario", "sampling", "function", "target", "unit", "task", "fold", "repetition"),
-    *("seed", "classes", "lam", "scale"),
+    *("run", "arm", "dataset", "scenario", "sampling", "function", "noise", "target", "unit", "task", "fold"),
+    *("repetition", "seed", "classes", "lam", "scale"),
 )
 # Of predictions, on the test split alone: the target and what is predicted, row by row in order.
 PREDICTION_COLUMNS = ("run", "arm", "group", "truth", "prediction")

@@ -227,7 +227,7 @@ def _arrays(
     inputs, data_targets = (last or LastData()).of(size, specs, read)
     width, splits, classes = first.inputs.shape[1], len(first.splits), shape.classes
     scaled = width if shape.inputs == "standardised" else 0
-    with_edges = classes and (AUXILIARY[shape.auxiliary].edges or shape.decoded != "value")
+    with_edges = classes > 0 and (AUXILIARY[shape.auxiliary].edges or shape.decoded != "value")
     arrays = Arrays(
         inputs=inputs,
         targets=data_targets,

@@ -66,7 +66,7 @@ class Own(NamedTuple):
         """Outputs [B] or [B, t] of the value head, or what another head's are read as."""
         if shape.output == "target":
             return outputs
-        mean, std = self.arrays.mean[self.set], self.arrays.std[self.set]
+        mean, std = map(jnp.asarray, self.output_scale(shape))
         return (mean[None] + std[None] * outputs) if shape.outputs else mean + std * outputs
 
     def noise_unit(self, shape: Shape) -> Array | float:

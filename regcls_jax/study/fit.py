@@ -82,6 +82,7 @@ def predict(fitted: Fitted, inputs: np.ndarray) -> Prediction:
     prediction: Any = network(fitted.shape).apply({"params": fitted.params}, scaled.T)
     value, logits, features = prediction
     if logits is not None:
-        logits = logits[: fitted.bins and fitted.bins.classes].T
+        real = len(logits) if fitted.bins is None else fitted.bins.classes
+        logits = logits[:real].T
     mean, std = (scale[None] if fitted.shape.outputs else scale for scale in (fitted.mean, fitted.std))
     return Prediction(mean + std * value, logits, features.T)

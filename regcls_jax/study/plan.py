@@ -121,12 +121,8 @@ def measure(trained_on: TrainingSet, problem: Problem) -> Sized:
     """
     name, method = trained_on.data.name, trained_on.method
     outputs = 0 if problem.targets.ndim == 1 else problem.targets.shape[1]
-    if outputs and (
-        method.classes or method.reweight != "none" or method.loss.prior != "none" or method.decoded == "head"
-    ):
-        raise ValueError(
-            f"{name}: classes, weights, priors and further heads need one target, not vectors of {outputs}"
-        )
+    if outputs and (method.classes or method.reweight != "none" or method.loss.prior != "none"):
+        raise ValueError(f"{name}: classes, weights and priors need one target, not vectors of {outputs}")
     return Sized(
         samples=len(problem.splits["train"]),
         train_rows=hashlib.blake2b(np.asarray(problem.splits["train"], np.int32).tobytes(), digest_size=8).hexdigest(),
@@ -151,6 +147,8 @@ def shape_of(run: Run, sized: Sized) -> Shape:
     """The compiled program a run needs. Raises ValueError where `best_on` names no split."""
     if run.trace != "none" and sized.outputs:
         raise ValueError(f"{run.where}: a trace needs one target, not vectors of {sized.outputs}")
+    if AUXILIARY[run.auxiliary].head and sized.outputs:
+        raise ValueError(f"{run.where}: auxiliary {run.auxiliary!r} needs one target, not vectors of {sized.outputs}")
     if run.mixup and sized.weighted:
         raise ValueError(f"{run.where}: mixup makes new samples, for which {run.data.name} has no weights")
     if sized.weighted and not run.regression_weighted:
@@ -190,7 +188,8 @@ def _shared(run: Run, sized: Sized) -> dict[str, Any]:
 
 def chunk_size(shape: Shape, platform: str) -> int:
     """Runs per chunk: as many as keep the widest activation in cache on CPU; on an accelerator, as many as fill it."""
-    run_bytes = 4 * shape.batch_size * max(shape.classes, *shape.hidden)
+    pairs = shape.batch_size if AUXILIARY[shape.auxiliary].compares else 0
+    run_bytes = 4 * shape.batch_size * max(shape.classes, pairs, *shape.hidden)
     if platform == "cpu":
         # XLA:CPU runs a batch of one 40 % slower than a batch of two.
         return max(2, min(MAX_CPU_CHUNK, CACHE_BYTES // run_bytes))

@@ -37,7 +37,7 @@ class Shape(NamedTuple):
     mixup: bool
     regression: str
     reduction: str
-    weighted: bool  # the regression loss is
+    weighted: bool  # by density, or as the problem has it
     class_weighted: bool
     points: int  # components of the prior p~(y) of Balanced MSE; 0: none
     batch_size: int
@@ -80,7 +80,7 @@ class Arrays(NamedTuple, Generic[ArrayT]):
     eval_sizes: ArrayT  # [F, S], how many of these are real
     problem: ArrayT  # [T], index of the training set's problem
     labels: ArrayT  # int32 [T, n], of the training rows; [T, 0] without classes
-    weights: ArrayT  # [T, n], of the regression loss of the training rows; [T, 0] without weights
+    weights: ArrayT  # [T, n], of the training rows; [T, 0] without weights
     class_weights: ArrayT  # [T, n], of their auxiliary loss; [T, 0] where the problem has no weights
     classes: ArrayT  # [T], real classes
     keep: ArrayT  # [T, C], keep probabilities

@@ -34,8 +34,10 @@ INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL, MIXUP = 0, 1, 2, 3
 
 def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
     params = network(shape).init(jax.random.fold_in(key, INITIAL_WEIGHTS), jnp.zeros((width, 1)))["params"]
-    one_direction = AUXILIARY[shape.auxiliary].one_direction
-    if shape.balanced and shape.initializer.startswith("xavier") and not one_direction:
+    if AUXILIARY[shape.auxiliary].one_direction:
+        real = classes if shape.balanced else shape.classes
+        params["class_head"]["bias"] = jnp.maximum(1 - jnp.arange(shape.classes) / (real - 1), 0)
+    elif shape.balanced and shape.initializer.startswith("xavier"):
         # Xavier's bound depends on the number of outputs: use the real classes, not the padded head.
         fan_in = shape.hidden[-1]
         params["class_head"]["kernel"] *= jnp.sqrt((fan_in + shape.classes) / (fan_in + classes))

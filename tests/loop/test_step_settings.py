@@ -210,13 +210,22 @@ def test_evaluation_sums_equal_numpy_and_need_no_class_head(output):
     assert_same(eval_step(engine, {"model": weights["params"]}, weights["batch_stats"], batch), value)
 
 
-@pytest.mark.parametrize("auxiliary", ["uvote", "evidential"])
-@pytest.mark.parametrize("output", ["target", "standardised"])
-def test_a_head_of_its_own_is_trained_with_the_weights_and_read(auxiliary, output):
-    engine = build(auxiliary=auxiliary, reweight="sqrt_inv", output=output, decoded="head", lam=0.25)
+@pytest.mark.parametrize(
+    ("auxiliary", "output", "reweight"),
+    [
+        ("uvote", "target", "sqrt_inv"),
+        ("uvote", "standardised", "inverse"),
+        ("evidential", "target", "sqrt_inv"),
+        ("evidential", "standardised", "none"),
+    ],
+)
+def test_a_head_of_its_own_is_trained_with_the_weights_and_read(auxiliary, output, reweight):
+    engine = build(auxiliary=auxiliary, reweight=reweight, output=output, decoded="head", lam=0.25)
     first, batch = start(engine), make_batch(mask=MASK)
     state = first._replace(step=jnp.int32(4 * 45))  # half of the epochs are over
-    weights = jnp.asarray(engine.fitted.bucket_weights)[binning.assign(batch["target"], engine.fitted.bucket_edges)]
+    weights = jnp.ones(BATCH)
+    if reweight != "none":
+        weights = jnp.asarray(engine.fitted.bucket_weights)[binning.assign(batch["target"], engine.fitted.bucket_edges)]
     mean, std = (MEAN, STD) if output == "standardised" else (0.0, 1.0)
 
     def total(params):
@@ -240,7 +249,7 @@ def test_a_head_of_its_own_is_trained_with_the_weights_and_read(auxiliary, outpu
     np.testing.assert_allclose(eval_step(engine, state.params, state.batch_stats, batch), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("auxiliary", ["classification", "corn", "hl_gauss"])
+@pytest.mark.parametrize("auxiliary", ["classification", "corn", "coral", "hl_gauss"])
 @pytest.mark.parametrize("rule", binning.DECODINGS)
 def test_a_run_may_be_read_from_its_class_head(auxiliary, rule):
     engine = build(classes=5, auxiliary=auxiliary, decoded=rule)

@@ -72,6 +72,20 @@ def test_forward_pass_equals_numpy():
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("axis", [0, -1])
+def test_a_class_head_of_one_direction_has_one_weight_vector_and_falling_biases(axis):
+    rows = inputs(20, 3)
+    given = rows if axis == -1 else rows.T
+    model = MLP((6, 15), classes=5, one_direction=True, feature_axis=axis)
+    params = random_params(model, given)
+    assert params["class_head"]["kernel"].shape == (15, 1)
+    value, logits, features = model.apply({"params": params}, given)
+    found = (value, logits, features) if axis == -1 else (value, logits.T, features.T)
+    for got, expected in zip(found, slow_forward(params, rows, 2), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(initial(model, given)["class_head"]["bias"], [1, 0.75, 0.5, 0.25, 0])
+
+
 def test_activation_is_an_option():
     rows = inputs(20, 3)
     linear, tanh = MLP((4,), activation=lambda x: x), MLP((4,), activation=jnp.tanh)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from regcls_jax.report.build import TABLES as NAME
 from regcls_jax.report.own.across import Problem, Ranks, means, overall, ranks, read_problems, rows_of
-from regcls_jax.report.own.across_figures import imbalance_figure, ranks_figure
+from regcls_jax.report.own.across_figures import effects_figure, imbalance_figure, ranks_figure
 from regcls_jax.report.own.across_tables import across_tables, answer
 from regcls_jax.report.own.scores import REFERENCE, Scores
 from regcls_jax.store.rows import write_csv_atomic
@@ -82,6 +82,12 @@ def test_what_it_says():
     assert titles[0] == "Classes and weighting, table by table"
     for draw in (ranks_figure, imbalance_figure):
         assert draw(TABLES).axes
+    # Of what the errors tell: these have no many and no medium targets of their own.
+    panels = effects_figure(TABLES).axes
+    assert [axes.get_title() for axes in panels] == ["all rows", "few"]
+    change = overall(TABLES, "mae", "lds").mean
+    drawn = [line.get_xdata()[0] for line in panels[0].lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert min(abs(np.array(drawn) - change)) < 1e-9
 
 
 def export(folder, problems, **config):
@@ -134,7 +140,7 @@ def test_figures_of_less_than_usual(fewer):
             each._replace(scores=Scores(each.scores.chosen.query("arm not in ('lds', 'weighting')"), kinds))
             for each in TABLES
         ]
-    for draw in (ranks_figure, imbalance_figure):
+    for draw in (ranks_figure, imbalance_figure, effects_figure):
         assert draw(given).axes
     assert across_tables(given)
     assert "Classes change" in answer(given)

@@ -265,6 +265,20 @@ def test_published_numbers_stand_beside_ours(tmp_path):
     assert list(lines.loc[lines["arm"] == "balanced_data_reg_cls", "many, published"]) == ["–", "–"]
 
 
+def test_order_balance_and_extremes_are_those_of_the_predictions(report):
+    lines = table(report, "Order, balance and extremes")
+    assert list(lines.index) == [*ARMS, "median"]
+    assert lines.loc["median", "Pearson"] == lines.loc["median", "Spearman"] == "–"
+    arm, pearson, brmse = "lds", [], []
+    for seed in SEEDS:
+        made = predict(arm, seed, AGES).astype(float).round(1)
+        pearson.append(np.corrcoef(made, AGES)[0, 1])
+        by_age = pd.Series((made - AGES) ** 2).groupby(np.floor(AGES)).mean()
+        brmse.append(np.sqrt(by_age.mean()))
+    assert lines.loc[arm, "Pearson"] == f"{np.mean(pearson):.3f} ± {np.std(pearson, ddof=1):.3f}"
+    assert lines.loc[arm, "bRMSE"] == f"{np.mean(brmse):.2f} ± {np.std(brmse, ddof=1):.2f}"
+
+
 @pytest.mark.parametrize("dataset", PUBLISHED)
 def test_published_numbers_are_of_arms_that_a_config_has(dataset):
     config = {"imdb_wiki_dir": imdb_wiki, "agedb_dir": agedb}[dataset].get_config()

@@ -62,6 +62,22 @@ def test_measures_from_errors_by_range():
     assert one["rare_mae"] == pytest.approx(own.loc[own["group"] == "02 few", "mae"].item())
 
 
+@pytest.mark.parametrize("lost", ["every range", "one range"])
+def test_predictions_that_diverged_have_no_error_of_any_rows(lost):
+    _, groups = study({"reg": (2.0, 8.0)})
+    errors = groups.errors.copy()
+    own = errors["arm"].eq("reg") & errors["split"].eq("test")
+    if lost == "one range":
+        own &= errors["group"].str.endswith("few")
+    errors.loc[own, ["mse", "mae"]] = np.nan
+    found = measures(errors)
+    mine = found["arm"].eq("reg") & found["split"].eq("test")
+    of_rows = ["mae", "rmse", "many_mae", "rare_mae"]
+    assert found.loc[mine, of_rows].isna().all(axis=None)
+    assert np.isfinite(found.loc[~mine, ["mae", "rmse", "rare_mae"]]).all(axis=None)
+    assert (found["rare_n"] > 0).all()
+
+
 def test_the_setting_with_the_lowest_validation_error_is_tested():
     found = scores(*study({}, best=1))
     networks = found.chosen[found.chosen["run"] >= 0]

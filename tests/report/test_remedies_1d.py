@@ -58,7 +58,10 @@ def test_every_arm_has_a_line_beside_the_trivial_predictors(rows, groups):
     assert table.frame["clean: change"].tolist()[1] == ""
     assert table.frame["mean rank"].tolist()[3:] == ["–", "–"]
     assert by_shot.frame["arm"].tolist() == ["reg", "HL-Gauss"]
-    assert [axes.get_title() for axes in remedies_figure(rows, groups).axes] == ["all targets", *SHOTS]
+    sets = len(rows.drop_duplicates(DATA_SET))
+    of_sets = {"all targets": sets, **dict.fromkeys(SHOTS, sets), "medium": 0}
+    titles = [axes.get_title() for axes in remedies_figure(rows, groups).axes]
+    assert titles == [f"{where} ({count})" for where, count in of_sets.items()] == list(by_shot.frame)[1:]
 
 
 def test_changes_by_shot_are_those_of_the_picked_runs(rows, groups):
@@ -70,4 +73,4 @@ def test_changes_by_shot_are_those_of_the_picked_runs(rows, groups):
         assert mean == pytest.approx(100 * (factor * (1 + plain / 100) - 1))
     assert np.isnan(change(picked, "hl_gauss", "medium")[0])  # no data set has such targets
     _, by_shot = remedies_tables(rows, groups)
-    assert by_shot.frame["medium"].tolist() == ["–", "–"]
+    assert by_shot.frame["medium (0)"].tolist() == ["–", "–"]

@@ -152,6 +152,26 @@ def test_a_head_of_its_own_reaches_the_engine_with_the_weights_of_the_samples(na
     np.testing.assert_allclose(found.errors["test"]["mse"], np.mean((values - problem.targets)[rows] ** 2), rtol=1e-3)
 
 
+def test_the_biases_of_coral_are_those_of_the_real_classes():
+    """10 of them: a shared program has a head of 12."""
+    found = [
+        fit([run(auxiliary="coral", classes=10, epochs=0, program=program)], read_toy)[0].params["class_head"]["bias"]
+        for program in ("own", "shared")
+    ]
+    for biases in found:
+        np.testing.assert_allclose(biases[:10], np.arange(9, -1, -1) / 9, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["uvote", "evidential"])
+def test_a_head_of_its_own_refuses_vectors_and_weighted_samples(name):
+    mine, problem = run(auxiliary=name, reweight="inverse"), read_toy(ToySpec())
+    sized = measure(mine.trained_on, problem)
+    with pytest.raises(ValueError, match=f"auxiliary '{name}' needs one target, not vectors of 2"):
+        shape_of(mine, dataclasses.replace(sized, outputs=2))
+    with pytest.raises(ValueError, match=f"auxiliary '{name}' weighs samples by density, not as "):
+        shape_of(mine, dataclasses.replace(sized, weighted=True))
+
+
 @pytest.mark.parametrize("name", ["ordinal_entropy", "ranksim", "conr", "rank_n_contrast"])
 def test_a_loss_that_shapes_the_features_reaches_the_engine(name):
     settings = {"ranksim_gamma": 3.0, "ranksim_strength": 1.5, "conr_distance": 0.4, "conr_temperature": 0.5}

@@ -67,6 +67,22 @@ def test_a_wide_network_has_short_parts(runs):
     assert longest(6) > longest(128) >= 1
 
 
+def test_a_loss_that_compares_examples_has_short_parts_and_small_chunks():
+    def first_part(auxiliary, batch_size=250):
+        runs = expand(
+            small(
+                data={"functions": 5, "repetitions": 3},
+                arms={"reg": {"auxiliary": auxiliary}},
+                run={"epochs": 20, "batch_size": batch_size},
+            )
+        )
+        return plan(runs, sizes_of(runs), platform="cpu", devices=1, chunk=2)[0][0]
+
+    compares, plain = first_part("ranksim"), first_part("classification")
+    assert plain.length > compares.length >= 1
+    assert chunk_size(compares.shape, "cpu") < chunk_size(plain.shape, "cpu")
+
+
 def test_parts_are_bounded_in_bytes_and_cost(runs, monkeypatch):
     sizes = sizes_of(runs)
     whole = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))

@@ -145,34 +145,35 @@ def published_table(study: ImageStudy) -> Table:
 
 
 def rank_table(study: ImageStudy) -> Table:
-    """How the order of the predictions is that of the targets, and the errors of extreme and of balanced targets."""
-    centres = (study.target.limits[:-1] + study.target.limits[1:]) / 2
+    """How the order of the predictions is that of the targets, and the errors of balanced and of extreme targets."""
+    target, values = study.target, study.values
+    centres = (target.limits[:-1] + target.limits[1:]) / 2
     try:
-        weights = phi(relevance(np.repeat(centres, study.target.counts.astype(int))), study.values)
-    except ValueError:  # no training target is an outlier, so none is more relevant
-        weights = None
+        weights, without = phi(relevance(np.repeat(centres, target.counts.astype(int))), values), ""
+    except ValueError as error:  # of some targets a box plot tells no extremes apart
+        weights, without = None, f" No SERA: {error}."
+    median = np.full(len(values), target.median)
     lines = []
-    for arm in study.configs:
-        every = list(study.predictions(arm).values())
-        found = {
-            "Pearson": [pearson(values, study.values) for values in every],
-            "Spearman": [spearman(values, study.values) for values in every],
-            "bRMSE": [balanced_errors(values, study.values, study.target.edges).rmse for values in every],
-            "SERA": [] if weights is None else [sera_per_row(values, study.values, weights) for values in every],
+    for arm in (*study.configs, "median"):
+        every = [median] if arm == "median" else list(study.predictions(arm).values())
+        found: dict[str, list[float]] = {
+            "Pearson": [float(pearson(one, values)) for one in every],
+            "Spearman": [float(spearman(one, values)) for one in every],
+            "bRMSE": [float(balanced_errors(one, values, target.edges).rmse) for one in every],
+            "SERA": [] if weights is None else [sera_per_row(one, values, weights) for one in every],
         }
-        decimals = study.target.decimals + 1
-        lines.append(
-            {"arm": arm}
-            | {
-                name: spread(pd.Series(several), 3 if name in ("Pearson", "Spearman") else decimals) if several else "–"
-                for name, several in found.items()
-            }
-        )
-    name = study.target.name
+        decimals = {"Pearson": 3, "Spearman": 3, "bRMSE": target.decimals + 1, "SERA": target.decimals + 1}
+        cells = {
+            name: spread(pd.Series(several), decimals[name]) if np.isfinite(several).any() else "–"
+            for name, several in found.items()
+        }
+        lines.append({"arm": arm, **cells})
+    name, unit = target.name, target.unit
     note = (
-        f"Mean ± standard deviation over seeds, on the test images. bRMSE: root of the mean over {name}s of the MSE at "
-        f"that {name}. SERA: mean squared error, weighted by how extreme the {name} is (0 at the training median, 1 "
-        "beyond the whiskers of the box plot; a dash: nothing is)."
+        "Mean ± standard deviation over seeds, on the test images; a constant has no correlation. "
+        f"bRMSE{f' ({unit})' if unit else ''}: root of the mean over {name}s of the MSE at that {name}. "
+        f"SERA{f' ({unit}²)' if unit else ''}: mean squared error, weighted by how extreme the {name} is: 0 at the "
+        f"training median, 1 beyond the whiskers of the box plot of the training {name}s, in buckets.{without}"
     )
     frame = pd.DataFrame(lines)
     return Table("Order, balance and extremes", note, frame, None)

@@ -24,7 +24,6 @@ from regcls_jax.store.groups import GROUPS_FILE, GroupResults
 from regcls_jax.store.rows import AGAIN, read_file
 
 COLUMNS = ("problem", "imbalance", "target", "repetition", "fold", "arm", "kind", "mae", "rare_mae")
-
 BESIDES = ("rmse", "balanced_mae", *(name for name in OF_SHOTS if name != "rare_mae"), "rare_n", "of_family")
 
 

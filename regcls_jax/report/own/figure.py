@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.metrics.shots import SHOTS
-from regcls_jax.report.drawing import FONTS, effect_rows
+from regcls_jax.report.drawing import FONTS, WIDEST, effect_rows
 from regcls_jax.report.own.scores import (
     CLASSES,
     FEATURES,
@@ -30,8 +30,6 @@ COLORS = {
 }
 RANGES = {"many": "0.55", "medium": "#e69f00", "few": "#d55e00"}
 PANELS = {"mae": "all rows", "rare_mae": "rare targets"}
-# A model that changes an error by more than this (per cent) would hide all others; it is drawn here, with its number.
-WIDEST = 60.0
 
 
 def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:

@@ -82,8 +82,11 @@ def measures(errors: pd.DataFrame) -> pd.DataFrame:
             **of_shots,
         }
     )
+    sums["lost"] = errors["mae"].isna()
     found = sums.groupby(EVALUATION, sort=False, observed=True)
     total, of_range = found[["n", "absolute", "squared", *of_shots]].sum(min_count=1), found["of_range"]
+    # A range whose predictions diverged must not count as one without errors.
+    total = total.mask(found["lost"].any())
     with np.errstate(invalid="ignore", divide="ignore"):
         return pd.DataFrame(
             {
@@ -91,7 +94,7 @@ def measures(errors: pd.DataFrame) -> pd.DataFrame:
                 "rmse": np.sqrt(total["squared"] / total["n"]),
                 "balanced_mae": of_range.mean(),
                 **{name: total[f"{shot}_absolute"] / total[f"{shot}_n"] for name, shot in OF_SHOTS.items()},
-                "rare_n": total["few_n"],
+                "rare_n": found["few_n"].sum(),
             }
         ).reset_index()
 

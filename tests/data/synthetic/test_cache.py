@@ -72,7 +72,9 @@ def test_names_differ_by_everything_that_matters_and_nothing_else(tmp_path, monk
         {"scenario": "clean"}, {"scenario": "ood"}, {"sampling": "severe"}, {"function": 1},
         {"repetition": 1}, {"noise": 0.2}, {"noise_kind": "uniform"}, {"total": 30_000}, {"peak_share": 0.75},
     ]  # fmt: skip
-    assert {key for change in changes for key in change} == {f.name for f in dataclasses.fields(base)}
+    fields = {f.name for f in dataclasses.fields(base)}
+    assert {key for change in changes for key in change} == fields - {"by_shots"}  # the same data
+    assert cache.path_of(dataclasses.replace(base, by_shots=True), tmp_path) == cache.path_of(base, tmp_path)
     names = {cache.path_of(spec, tmp_path) for spec in (dataclasses.replace(base, **c) for c in changes)}
     names.add(cache.path_of(base, tmp_path))
     assert len(names) == len(changes) + 1
