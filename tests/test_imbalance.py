@@ -1,6 +1,5 @@
 """Re-weighting, LDS and mixtures: published numbers, golden weights, a naive oracle, bad input."""
 
-import sys
 
 import numpy as np
 import pytest
@@ -135,12 +134,6 @@ def test_fit_mixture():
     again = priors.fit_mixture(targets, 2)
     for first, second in zip(prior, again, strict=True):
         np.testing.assert_array_equal(first, second)
-
-
-def test_fit_mixture_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
-    with pytest.raises(ImportError, match="fit_mixture needs scikit-learn"):
-        priors.fit_mixture(np.arange(10.0), 2)
 
 
 @pytest.mark.parametrize(
