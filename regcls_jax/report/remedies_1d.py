@@ -8,7 +8,7 @@ from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.own.scores import family_of
 from regcls_jax.report.paper.fair import DATA_SET, select
 from regcls_jax.report.shots_figure import shots_figure
-from regcls_jax.report.statistics import Interval, finite_mean, interval
+from regcls_jax.report.statistics import Interval, finite_mean, interval, of_log_ratios
 from regcls_jax.report.tables import TRIVIAL, Table, arm_place, label, percent_change
 from regcls_jax.store.groups import GroupResults
 
@@ -46,7 +46,7 @@ def change(picked: pd.DataFrame, arm: str, measure: str = ALL) -> tuple[float, I
     if not len(ratios) or not np.isfinite(ratios).all():
         return float("nan"), Interval(float("nan"), float("nan"))
     ends = interval(ratios.to_numpy(), [ratios.index.get_level_values("function").to_numpy()])
-    return 100 * float(np.expm1(ratios.mean())), Interval(*(100 * float(np.expm1(end)) for end in ends))
+    return of_log_ratios(float(ratios.mean()), ends)
 
 
 def titled(picked: pd.DataFrame) -> dict[str, str]:
