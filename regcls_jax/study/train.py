@@ -21,14 +21,12 @@ from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY, REGRESSION
 from regcls_jax.models.dense import falling
 from regcls_jax.objectives import keep_mask, objective
+from regcls_jax.study.chunks import EPOCH_BYTES
 from regcls_jax.study.evaluation import Own, evaluate, split_errors
 from regcls_jax.study.program import Arrays, RunArrays, Shape, Trained, network
 from regcls_jax.study.step import State, init_state, train_step
 from regcls_jax.study.trace import Trace, watch
 
-# A whole epoch is gathered at once where it takes no more memory than this per run, else every step gathers its batch:
-# with one input that is a third slower, with 64 inputs nothing.
-EPOCH_BYTES = 1 << 24
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL, MIXUP = 0, 1, 2, 3
 
