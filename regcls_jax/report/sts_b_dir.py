@@ -11,8 +11,9 @@ from scipy import stats
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.drawing import FONTS, effect_rows
 from regcls_jax.report.statistics import Interval, interval
-from regcls_jax.report.tables import Table, arm_place, label
+from regcls_jax.report.tables import TRIVIAL, Table, arm_place, label
 from regcls_jax.report.tables import interval as said
+from regcls_jax.report.verdicts import Against, best_verdict, verdict
 from regcls_jax.store.groups import GroupResults
 from regcls_jax.trivial import TRIVIAL_PREDICTORS
 
@@ -90,6 +91,20 @@ def sts_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
     found = chosen_runs(rows, groups)
     against = [_differences(found, baseline) for baseline in BASELINES if baseline in set(found.errors["arm"])]
     return [_errors(found), _correlations(found), *against]
+
+
+def sts_verdict(rows: pd.DataFrame, groups: GroupResults) -> str:
+    """What reg+cls is worth against reg as it is and with standardised targets; beside it the lowest error there is."""
+    found = chosen_runs(rows, groups)
+    means = found.errors[found.errors["group"] == "all"].groupby("arm")["mse"].mean().sort_values()
+    baselines = [name for name in BASELINES if name in means]
+    if "reg_cls" not in means or not baselines:
+        return best_verdict(rows[rows["split"] == "test"])
+    against = [Against(label(name), *difference(found, "reg_cls", "all", name), means[name]) for name in baselines]
+    lowest = next(arm for arm in means.index if arm not in TRIVIAL)
+    beside = {label(arm): float(means[arm]) for arm in dict.fromkeys([lowest, "reg_cls", "constant"]) if arm in means}
+    note = "settings picked on the dev set; in brackets 95 % intervals over seeds and pairs"
+    return verdict(label("reg_cls"), against, error="test MSE", note=note, beside=beside)
 
 
 def _errors(found: Tested) -> Table:

@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 
 from regcls_jax.report import tables
 from regcls_jax.report.drawing import FONTS, STYLES, finish_figure
+from regcls_jax.report.effects import Question, effects
 from regcls_jax.report.paper.fig4 import COMPARISONS
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
 from regcls_jax.report.statistics import KEYS, compare, finite_mean, paired
 from regcls_jax.report.tables import Table, label, number
+from regcls_jax.report.verdicts import best_verdict, effects_verdict, widest
 from regcls_jax.store.traces import ARM, TRAINING, TraceResults, summarise
 
 SPLITS = {
@@ -154,6 +156,25 @@ def theory_tables(rows: pd.DataFrame, results: TraceResults) -> list[Table]:
     """
     made = [_means_table(rows, results.final, split) for split in SPLITS]
     return made + [table for split in SPLITS for table in _comparisons_table(rows, results.final, split)]
+
+
+def theory_verdict(rows: pd.DataFrame, results: TraceResults) -> str:
+    """Whether classes make the gap of Eq. 8 smaller than reg, and than reg×λ, on balanced data: the imbalanced cells.
+
+    Args:
+      rows: as `theory_tables`.
+      results: likewise.
+    """
+    final = results.final[results.final["split"] == "val_balanced"]
+    sizes = final.assign(mse=final["l_extra_gaussian"].abs())
+    group = widest(sizes)
+    question = Question(keys=(*KEYS, "trace"))
+    pairs = [("reg_cls", baseline) for baseline in ("reg", "reg_x_lambda")]
+    found = effects(question, [group], pairs) if group else []
+    where = " in the size of the gap between balanced and imbalanced NLL (Eq. 8)"
+    return effects_verdict(found, error="|gap| (nats)", where=where) or best_verdict(
+        rows[rows["split"] == "val_balanced"], title="MSE on val_balanced"
+    )
 
 
 def _curve(axes: Axes, part: pd.DataFrame, quantity: str, arm: str, classes: int) -> None:
