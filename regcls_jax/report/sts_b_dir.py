@@ -10,6 +10,7 @@ from scipy import stats
 
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.drawing import FONTS, effect_rows
+from regcls_jax.report.palette import BLUE
 from regcls_jax.report.statistics import Interval, interval
 from regcls_jax.report.tables import TRIVIAL, Table, arm_place, label
 from regcls_jax.report.tables import interval as said
@@ -173,7 +174,7 @@ def sts_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
         figure = Figure(figsize=(13, 0.32 * len(arms) + 1.4), layout="constrained")
         grid = figure.subplots(1, len(GROUPS), sharey=True)
         for axes, name in zip(grid, GROUPS, strict=True):
-            effect_rows(axes, {arm: difference(found, arm, name) for arm in arms}, ["#0072b2"] * len(arms))
+            effect_rows(axes, {arm: difference(found, arm, name) for arm in arms}, [BLUE] * len(arms))
             axes.set_title(f"{name} pairs" if name == "all" else f"{name}-shot pairs", fontsize=11)
         figure.supxlabel("test squared error less that of reg, with 95 % interval (left of 0: better)", fontsize=11)
     return figure

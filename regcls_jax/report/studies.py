@@ -15,6 +15,7 @@ from regcls_jax.report.paper.baselines import baseline_figure, baseline_tables
 from regcls_jax.report.paper.capacity import capacity_tables, capacity_verdict
 from regcls_jax.report.paper.capacity_figure import heat_figure, size_figure
 from regcls_jax.report.paper.coarsening import coarsening_figure, coarsening_table
+from regcls_jax.report.paper.difference_figures import answer_figure, fig3_differences, fig5_differences
 from regcls_jax.report.paper.fair_figure import budget_figure, differences_figure
 from regcls_jax.report.paper.fair_tables import fair_tables, fair_verdict
 from regcls_jax.report.paper.fig3 import fig3_tables
@@ -73,10 +74,16 @@ class Study(NamedTuple):
 
 # A further study registers here under the `name` of its config.
 REPORTS: dict[str, Study] = {
-    "fig3": Study(fig3_tables, {"figure": fig3_figure}, verdict=loss_verdict),
+    "fig3": Study(
+        fig3_tables,
+        {"answer": answer_figure, "figure": fig3_figure, "differences": fig3_differences},
+        verdict=loss_verdict,
+    ),
     "fig4": Study(fig4_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",), verdict=lambda_verdict),
     "tab1": Study(tab1_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",), verdict=lambda_verdict),
-    "fig5": Study(fig5_tables, {"figure": fig5_figure}, settings=("noise",), verdict=loss_verdict),
+    "fig5": Study(
+        fig5_tables, {"figure": fig5_figure, "differences": fig5_differences}, settings=("noise",), verdict=loss_verdict
+    ),
     "fair": Study(
         fair_tables,
         {"figure": budget_figure, "differences": differences_figure},

@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.report import tables
-from regcls_jax.report.drawing import FONTS, STYLES, finish_figure
+from regcls_jax.report.drawing import BANDS, FONTS, finish_figure
 from regcls_jax.report.effects import Question, effects
+from regcls_jax.report.palette import GREY, STYLES
 from regcls_jax.report.paper.fig4 import COMPARISONS
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
 from regcls_jax.report.statistics import KEYS, compare, finite_mean, paired
@@ -217,10 +218,12 @@ def theory_figure(results: TraceResults, split: str = "val_balanced") -> Figure:
                     if part[quantity].notna().any():
                         _curve(axes, part, quantity, part["arm"].iloc[0], int(part["classes"].iloc[0]))
                 if quantity.startswith("l_extra"):
-                    axes.axhline(0, color="#737373", linewidth=0.8)
+                    axes.axhline(0, color=GREY, linewidth=0.8)
                 axes.set_title(f"{scenario} · {sampling}" if quantity == CURVES[0] else "")
                 axes.grid(axis="y", alpha=0.25)
                 axes.spines[["top", "right"]].set_visible(False)
         order = [_name(arm, c) for arm in SHOWN for c in sorted(summary.loc[summary["arm"] == arm, "classes"].unique())]
-        finish_figure(figure, grid.flat, order, "epoch", f"on {split} (in nats, but for MSE and share)")
+        finish_figure(
+            figure, grid.flat, order, "epoch", f"on {split} (in nats, but for MSE and share)", bands=BANDS["std"]
+        )
     return figure
