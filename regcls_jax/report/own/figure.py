@@ -23,14 +23,14 @@ from regcls_jax.report.own.scores import (
 )
 from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
 from regcls_jax.report.own.verdict import change
+from regcls_jax.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 from regcls_jax.store.groups import GroupResults
 
-# Of Okabe and Ito: told apart by colour-blind readers.
 COLORS = {
-    **{PLAIN: "0.35", CLASSES: "#0072b2", SOFT: "#56b4e9", ORDINAL: "#cc79a7", FEATURES: "#e69f00"},
-    **{SPREAD: "#f0e442", WEIGHTING: "#d55e00", TRAINING: "#000000", REFERENCE: "#009e73"},
+    **{PLAIN: GREY, CLASSES: BLUE, SOFT: SKY, ORDINAL: PURPLE, FEATURES: ORANGE},
+    **{SPREAD: YELLOW, WEIGHTING: VERMILION, TRAINING: BLACK, REFERENCE: GREEN},
 }
-RANGES = {"many": "0.55", "medium": "#e69f00", "few": "#d55e00"}
+RANGES = {"many": GREY, "medium": ORANGE, "few": VERMILION}
 PANELS = {"mae": "all rows", "rare_mae": "rare targets"}
 
 
