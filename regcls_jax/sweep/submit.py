@@ -154,6 +154,7 @@ def stay(jobs: Sequence[Any], watcher: Watcher) -> Progress:
             job.cancel()
         raise
     if failed := [job for job in jobs if job.exception() is not None]:
-        last = (str(failed[0].exception()).strip().splitlines() or [""])[-1]
+        said = (failed[0].stderr() or "").split("\n")
+        last = next((line for line in reversed(said) if line.strip()), "it was killed")
         raise ChildProcessError(f"{len(failed)} of {len(jobs)} tasks failed: {last} (more in {failed[0].paths.stderr})")
     return watcher.look()

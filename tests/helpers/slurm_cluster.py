@@ -1,4 +1,7 @@
-"""A Slurm of this machine alone, in a temporary folder: two nodes of one core each, which are two daemons here."""
+"""A Slurm of this machine alone, in a temporary folder: two nodes of one core each, which are two daemons here.
+
+The first node by name has the name of this machine, because processes of several nodes meet at the first one.
+"""
 
 import contextlib
 import os
@@ -10,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "sinfo")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "sinfo", "squeue")
 CONFIG = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -19,7 +22,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/%n
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -34,8 +37,8 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 MpiDefault=none
 KillWait=5
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1
+NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1
+NodeName={host}-2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1
 PartitionName=main Nodes=ALL Default=YES State=UP
 """
 
@@ -52,13 +55,15 @@ def missing():
 @contextlib.contextmanager
 def running(folder: Path):
     """Starts it; yields the environment in which its commands, such as sbatch, find it."""
-    key, pids = folder / "munge.key", [folder / name for name in ("n1.pid", "n2.pid", "slurmctld.pid", "munged.pid")]
+    host = platform.node().partition(".")[0]
+    nodes, key = (host, f"{host}-2"), folder / "munge.key"
+    pids = [folder / f"{name}.pid" for name in (*nodes, "slurmctld", "munged")]
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
-    for name in ("state", "n1", "n2"):
+    for name in ("state", *(f"spool-{node}" for node in nodes)):
         (folder / name).mkdir()
     config = folder / "slurm.conf"
-    config.write_text(CONFIG.format(folder=folder, host=platform.node().partition(".")[0], ports=_free_ports(3)))
+    config.write_text(CONFIG.format(folder=folder, host=host, ports=_free_ports(3)))
     environment = {**os.environ, "SLURM_CONF": str(config), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
 
     def run(*command):
@@ -71,11 +76,14 @@ def running(folder: Path):
     try:
         run("munged", "--force", *files)
         run("slurmctld", "-c")
-        for name in ("n1", "n2"):
-            run("slurmd", "-N", name)
+        for node in nodes:
+            run("slurmd", "-N", node)
         wait_for(lambda: run("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == "2", 60)
-        yield environment
-        run("scancel", "--user=root", "--signal=KILL", "--full")
+        try:
+            yield environment
+        finally:
+            run("scancel", "--user=root")
+            wait_for(lambda: not run("squeue", "-h"), 60)
     finally:
         for path in pids:
             if path.exists():
