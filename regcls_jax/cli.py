@@ -31,8 +31,8 @@ INTERRUPTED = "interrupted; run the same command again to continue"
 COMMAND = "regcls-"
 
 
-class ConfigFlag(flags.Flag):
-    """The flag --config, a file, and --config.<section>.<field>, which sets any field of it."""
+class ChangesFlag(flags.Flag):
+    """A flag --config, and --config.<section>.<field>, which sets any field of it: `changes`, as typed."""
 
     def __init__(self, help_text: str, default: str | None) -> None:
         super().__init__(
@@ -43,19 +43,6 @@ class ConfigFlag(flags.Flag):
             f"{help_text} --config.run.<field>=<value> and --config.arms.<arm>.<field>=<value> set fields of it.",
         )
         self.changes: dict[str, str | None] = {}
-
-    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The config as the file and the command line have it, as plain dictionaries.
-
-        Args:
-          fields: what a run may set -> declared type.
-
-        Raises:
-          ValueError: see `config_file.load` and `config_file.change`.
-        """
-        from regcls_jax import config_file  # not needed by --help
-
-        return config_file.change(config_file.load(str(self.value)), self.changes, fields)
 
     def take_changes(self, argv: Sequence[str]) -> list[str]:
         """Notes the arguments that set a field of the config; returns the others. Raises flags.Error for one twice."""
@@ -74,9 +61,37 @@ class ConfigFlag(flags.Flag):
         return left + rest
 
 
+class ConfigFlag(ChangesFlag):
+    """The flag --config, a file, whose fields can be set."""
+
+    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The config as the file and the command line have it, as plain dictionaries.
+
+        Args:
+          fields: what a run may set -> declared type.
+
+        Raises:
+          ValueError: see `config_file.load` and `config_file.change`.
+        """
+        from regcls_jax import config_file  # not needed by --help
+
+        return config_file.change(config_file.load(str(self.value)), self.changes, fields)
+
+
+class ConfigsFlag(ChangesFlag, flags.MultiFlag):
+    """As `ConfigFlag`, of a list of files that grows every time the flag is given; fields are set in all of them."""
+
+
 def define_config(help_text: str, default: str | None = None) -> ConfigFlag:
     """Defines --config and --config.<section>.<field>."""
     flag = ConfigFlag(help_text, default)
+    flags.DEFINE_flag(flag)
+    return flag
+
+
+def define_configs(help_text: str) -> ConfigsFlag:
+    """As `define_config`, of several configs."""
+    flag = ConfigsFlag(help_text, None)
     flags.DEFINE_flag(flag)
     return flag
 
@@ -148,7 +163,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
     config = flags.FLAGS["config"] if "config" in flags.FLAGS else None
     try:
         argv = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
-        if not isinstance(config, ConfigFlag):
+        if not isinstance(config, ChangesFlag):
             return flags.FLAGS(argv)
         left = flags.FLAGS(config.take_changes(argv))
         if config.changes and config.value is None:

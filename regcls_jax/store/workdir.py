@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from regcls_jax.store.claims import ABANDONED, any_owner, is_claimed, open_claims
+from regcls_jax.store.claims import ABANDONED, count_owners, is_claimed, open_claims
 from regcls_jax.store.files import from_json, read_json, refresh, to_json, write_atomic, write_new
 from regcls_jax.store.rows import TRIVIAL_FILE
 
@@ -45,7 +45,7 @@ def share_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Path:
         now = refresh(workdir)
     if next(workdir.glob("*/seed*/config.json"), None):
         raise ValueError(f"workdir {workdir} holds trainings of launch/train.py; choose another workdir for a study")
-    _settle(workdir, config, others=lambda: any_owner(workdir / CLAIMS))
+    _settle(workdir, config, others=lambda: count_owners(workdir / CLAIMS) > 0)
     # Left by processes that were killed while writing: no write takes this long.
     _remove_leftovers(workdir, before=now - ABANDONED)
     return workdir

@@ -146,7 +146,7 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         raise ValueError(f"{run.where}: auxiliary {run.auxiliary!r} needs one target, not vectors of {sized.outputs}")
     if run.mixup and sized.weighted:
         raise ValueError(f"{run.where}: mixup makes new samples, for which {run.data.name} has no weights")
-    if sized.weighted and not run.regression_weighted:
+    if sized.weighted and AUXILIARY[run.auxiliary].takes_weights:
         raise ValueError(f"{run.where}: auxiliary {run.auxiliary!r} weighs samples by density, not as {run.data.name}")
     if run.best_on and run.best_on not in sized.splits:
         raise ValueError(f"{run.where}: unknown best_on {run.best_on!r}; the splits are {', '.join(sized.splits)}")
@@ -156,7 +156,6 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         "weighted": run.reweight != "none" or sized.weighted,
         "class_weighted": sized.weighted,
         "points": {"mixture": run.components, "points": run.buckets}.get(run.loss.prior, 0),
-        "head": head.outputs if (head := AUXILIARY[run.auxiliary].head) else 0,
         "best_on": list(sized.splits).index(run.best_on) if run.best_on else -1,
         "sam": run.sam_rho > 0,
         "mixup": run.mixup > 0,
