@@ -168,10 +168,9 @@ Stages = dict[str, tuple[str, Callable[[], Iterable[Record]]]]
 
 def stages(effort: Effort, folder: Path, devices: int) -> Stages:
     """What is done in turn; `folder` is for the studies."""
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return {
         "steps against the CPU": ("checks", lambda: checks.step_checks(checks.device_worker, devices)),
-        "study against the CPU": ("checks", lambda: checks.study_checks(folder, STUDY, environment)),
+        "study against the CPU": ("checks", lambda: checks.study_checks(folder, STUDY, dict(os.environ))),
         "trainings a minute": ("rates", lambda: study_rates(effort)),
         "images a second": ("rates", lambda: step_rates(effort, devices)),
         "input": ("rates", lambda: input_rates(effort)),
