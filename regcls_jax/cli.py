@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from regcls_jax import shipped
 from regcls_jax.devices import PLATFORMS
 
 # Flags defined here belong to the program that imports this, which shows them in its --help.
@@ -25,6 +27,8 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show where in the code an error comes
 # --config.run.lam=2, --config.run.lam 2, --config.run.lds, --noconfig.run.lds
 CHANGE = re.compile(r"--?(?P<no>no)?config\.(?P<path>[^=]+)(=(?P<typed>.*))?", re.DOTALL)
 INTERRUPTED = "interrupted; run the same command again to continue"
+# What the commands of an installed package are called: regcls-study is launch/study.py.
+COMMAND = "regcls-"
 
 
 class ChangesFlag(flags.Flag):
@@ -129,8 +133,6 @@ def run(main: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    # A config may start from another one: `from configs import fig3`.
-    sys.path.append(str(Path(sys.argv[0]).resolve().parent.parent))
     try:
         app.run(guarded, flags_parser=_parse)
     except KeyboardInterrupt as stopped:
@@ -142,6 +144,19 @@ def run(main: Callable[[], None]) -> None:
         number = received[0]
     print(INTERRUPTED, file=sys.stderr)
     sys.exit(128 + number)
+
+
+def console() -> None:
+    """What an installed command runs: launch/<program>.py as a program, whose name the command has."""
+    program = Path(sys.argv[0]).stem.removeprefix(COMMAND)
+    runpy.run_path(str(shipped.folder("launch") / f"{program}.py"), run_name="__main__")
+
+
+def command() -> str:
+    """The command line of this program, to be noted beside what it makes."""
+    program = Path(sys.argv[0])
+    name = f"{COMMAND}{program.stem}" if program.is_relative_to(shipped.PACKAGE) else f"python {program}"
+    return " ".join([name, *sys.argv[1:]])
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

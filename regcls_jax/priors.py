@@ -186,6 +186,7 @@ def discretised_posterior(mean: npt.ArrayLike, variance: ArrayLike, edges: npt.A
       x and c (q_k = 1 / C makes Eq. 9 zero whatever the imbalance), unless log(q_k / w_k) is the class log prior.
       A density for one p~ and a mass for the other would leave +-log w_c. Z < 1 where the outer edges cut the Gaussian
       off; with outer edges -inf and +inf, as `binning.assign` reads them, Z = 1.
+
     A smooth p~ with I = exp(log_evidence(mean)) and equal widths w adds w^2 (p~'' / 24 p~ - I'' / 12 I) + O(w^4) at a
     bin's centre; elsewhere in the bin the first-order term (log p~)' (centre - y) dominates.
     """

@@ -49,6 +49,7 @@ LONGEST = (
     "loop/test_step_settings.py",
     "benchmarks/test_study.py",
     "study/test_fit.py",
+    "study/test_auxiliary_losses.py",
 )
 
 

@@ -1,9 +1,11 @@
-"""docs/recipes.md against what cites it: every reference resolves, every section is cited."""
+"""docs/recipes.md against what cites it: every reference resolves, every section is cited. And links lead to files."""
 
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from documents import PAGES, relative
+from paths import ROOT
+
 RECIPES = ROOT / "docs" / "recipes.md"
 FOLDERS = ("regcls_jax", "configs", "launch", "benchmarks", "tests", "notebooks")
 SUFFIXES = (".py", ".ipynb", ".csv", ".md")
@@ -40,8 +42,8 @@ def references(text):
 def cited():
     """(file, reference) of everything that cites the recipes; this file has examples only."""
     files = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.suffix in SUFFIXES]
-    for path in [*files, ROOT / "README.md"]:
-        if path != Path(__file__):
+    for path in [*files, *PAGES]:
+        if path not in (Path(__file__), RECIPES):
             for reference in references(path.read_text(encoding="utf-8")):
                 yield path.relative_to(ROOT).as_posix(), reference
 
@@ -67,3 +69,10 @@ def test_references_inside_the_document_resolve():
 def test_every_section_is_cited():
     sections = {name for name in headings_and_items(RECIPES.read_text(encoding="utf-8")) if "-" not in name}
     assert sections - {reference.split("-")[0] for _, reference in cited()} == set()
+
+
+def test_links_lead_to_files():
+    """Those within a page and to its headings are checked where the site is built, tests/test_site.py."""
+    for path in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{relative(path)}: {target}"

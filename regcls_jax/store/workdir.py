@@ -18,7 +18,9 @@ RESULTS = ("rows", "trace", "checkpoints")
 TRIVIAL = f"rows/{TRIVIAL_FILE}"
 # Digests of the data that a study is trained on.
 DATA_FILE = "data.json"
-BEFORE_RESULTS = {"config.json", DATA_FILE, CLAIMS, "metrics.jsonl", "tensorboard", *RESULTS}
+# What the chunks of a study are chosen by.
+CHUNKS_FILE = "chunks.json"
+BEFORE_RESULTS = {"config.json", DATA_FILE, CHUNKS_FILE, CLAIMS, "metrics.jsonl", "tensorboard", *RESULTS}
 
 
 class WorkdirInUse(OSError):
@@ -114,7 +116,7 @@ def _settle(
         return
     ours = "arms" in content or "arm" in content  # other programs have files of this name, too
     if ours and _is_bare(workdir) and not others():
-        for name in (TRIVIAL, DATA_FILE):
+        for name in (TRIVIAL, DATA_FILE, CHUNKS_FILE):
             (workdir / name).unlink(missing_ok=True)
         write_atomic(path, text)
         return

@@ -29,7 +29,6 @@ class Record:
       pieces: what is trained.
       commands: of every piece, the program and its arguments.
       cwd: the folder that paths are relative to.
-      root: the folder of launch/, where configs find the others.
       versions: of Python and the packages that decide numbers.
       environment: variables that decide what JAX does.
     """
@@ -37,15 +36,14 @@ class Record:
     pieces: tuple[Piece, ...]
     commands: tuple[tuple[str, ...], ...]
     cwd: str
-    root: str
     versions: dict[str, str]
     environment: dict[str, str]
 
 
-def make_record(pieces: Sequence[Piece], commands: Sequence[Sequence[str]], root: Path) -> Record:
+def make_record(pieces: Sequence[Piece], commands: Sequence[Sequence[str]]) -> Record:
     """The record of a sweep that is submitted here and now."""
     given = tuple(map(tuple, commands))
-    return Record(tuple(pieces), given, os.getcwd(), str(root), versions(), settings(os.environ))
+    return Record(tuple(pieces), given, os.getcwd(), versions(), settings(os.environ))
 
 
 def versions() -> dict[str, str]:

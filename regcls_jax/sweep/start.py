@@ -36,7 +36,7 @@ def start(
     if (now := watcher.look()).done == now.total:
         return _done(workdir, planned, now)
     commands = [submit.command(piece, workdir, request, programs) for piece in planned]
-    path = record.write_record(workdir, record.make_record(planned, commands, programs.parent))
+    path = record.write_record(workdir, record.make_record(planned, commands))
     tasks = [Task(str(path.resolve()), number) for number in range(request.tasks)]
     logs = workdir / record.FOLDER / record.LOGS
     jobs = submit.submit(request, logs, tasks, name=workdir.resolve().name)

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,6 @@ class Task:
         """Trains what is left. Raises RuntimeError for a program that failed, after all others have run."""
         record = read_record(Path(self.record))
         os.chdir(record.cwd)
-        sys.path.append(record.root)  # a config may start from another one
         check_versions(record)
         failed = []
         for index in order(len(record.pieces), self.number):

@@ -110,7 +110,7 @@ def test_every_task_does_all_and_begins_elsewhere():
 
 def test_a_record_is_read_as_it_was_written(planned, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_ENABLE_X64", "0")
-    made = record.make_record(planned, [["python", "a"], ["python", "b"]], ROOT)
+    made = record.make_record(planned, [["python", "a"], ["python", "b"]])
     assert made.environment["JAX_ENABLE_X64"] == "0"
     path = record.write_record(tmp_path, made)
     read = record.read_record(path)
@@ -128,7 +128,7 @@ def test_what_changed_since_the_submission_is_refused(tmp_path):
     config = tmp_path / "mine.py"
     text = "def get_config():\n    return {'arms': {'reg': {}}, 'run': {'epochs': 2}}\n"
     config.write_text(text)
-    made = record.make_record(pieces.plan([str(config)], {}, tmp_path / "work"), [["true"]], ROOT)
+    made = record.make_record(pieces.plan([str(config)], {}, tmp_path / "work"), [["true"]])
     config.write_text(text + "\n")
     record.check_config(made.pieces[0])
     config.write_text(text.replace("2", "3"))
