@@ -35,6 +35,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 LONGEST = (
     "launch/test_train.py",
     "study/test_engine.py",
+    "test_documents.py",
     "test_notebook.py",
     "study/test_claims.py",
     "launch/test_own_images.py",
