@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pandas as pd
 from absl import flags
+from generated import picture, pipeline_rate
 from measure import cpu_times, others_share
 from PIL import Image
 
@@ -50,7 +51,7 @@ def generated() -> DepthSplit:
     generator, pairs = np.random.default_rng(0), Generated()
     for _ in range(PICTURES):
         files = io.BytesIO(), io.BytesIO()
-        pixels = image_pipeline.picture(generator, *SOURCE)
+        pixels = picture(generator, *SOURCE)
         Image.fromarray(pixels).save(files[0], "JPEG", quality=90)
         depth = Image.fromarray(pixels[::8, ::8, 0]).resize(SOURCE[::-1], Image.Resampling.BILINEAR)
         depth.point(lambda level: max(level, 18)).save(files[1], "PNG")
@@ -130,7 +131,7 @@ def rates(split: DepthSplit, view: View, workers: int) -> dict[str, float]:
     batches = train_batches(split, **options, workers=workers)
     warm = 3 * READY * max(workers, 1)
     try:
-        turns = [image_pipeline.pipeline_rate(batches, warm, 4) for _ in range(3)]
+        turns = [pipeline_rate(batches, warm, 4) for _ in range(3)]
     finally:
         batches.close()
     return {"workers": workers, "pictures/s": statistics.median(turns)}

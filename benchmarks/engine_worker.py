@@ -10,11 +10,13 @@ from worker import Answer, serve
 from regcls_jax.data.source import Problem
 from regcls_jax.data.synthetic.generator import functions
 from regcls_jax.data.synthetic.spec import DataSpec
-from regcls_jax.devices import configure_cpu
-from regcls_jax.study.plan import chunk_size, measure, plan, shape_of
+from regcls_jax.devices import configure_cpu, memory
+from regcls_jax.study.chunks import chunk_size, cost_of
+from regcls_jax.study.plan import measure, plan, shape_of
 from regcls_jax.study.runs import Run
 
-REPETITIONS = 5
+# As many data sets as Fig. 3 has of a sampling; further runs, which fill a large device, repeat them.
+REPETITIONS, PROBLEMS = 5, 50
 SPLITS = ("train", "val", "val_balanced", "test")
 
 
@@ -39,16 +41,18 @@ def compiled(
         return problem(spec, samples)
 
     def run(number: int) -> Run:
-        function, repetition = divmod(number, REPETITIONS)
+        function, repetition = divmod(number % PROBLEMS, REPETITIONS)
         data = DataSpec("clean", "mild", function, repetition)
         settings = {"classes": classes, "lam": 100.0, "hidden": hidden, "optimizer": optimizer}
         return Run(arm="benchmark", data=data, seed=data.seed, **settings)
 
     first = run(0)
-    chunk = chunk_size(shape_of(first, measure(first.trained_on, read(first.data))), "cpu")
+    sized = measure(first.trained_on, read(first.data))
+    room = memory(jax.devices())
+    chunk = chunk_size(cost_of(shape_of(first, sized), sized.samples, sized.width), room)
     runs = [run(number) for number in range(chunks * chunk * jax.device_count())]
     sizes = {run.trained_on: measure(run.trained_on, read(run.data)) for run in runs}
-    (parts,) = plan(runs, sizes, platform="cpu", devices=jax.device_count())
+    (parts,) = plan(runs, sizes, devices=jax.device_count(), memory=room)
     part = parts[0]
     padding = arrays.padding(parts, runs, sizes)
 

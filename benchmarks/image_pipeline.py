@@ -4,25 +4,23 @@ python benchmarks/image_pipeline.py [--data_dir=... --dataset=utkface] [--output
 """
 
 import concurrent.futures
+import contextlib
 import io
 import multiprocessing
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from absl import flags
+from generated import generated_split, pipeline_rate
 from measure import cpu_times, others_share
 from PIL import Image
 
 from regcls_jax import cli
-from regcls_jax.data.batches import READY, Batch
+from regcls_jax.data.batches import READY
 from regcls_jax.data.images import decoding as image_decoding
 from regcls_jax.data.images import pipeline as image_pipeline
-from regcls_jax.data.images.prepare import prepare
 from regcls_jax.data.images.splits import ImageSplit, load_images
 from regcls_jax.report.tables import markdown
 from regcls_jax.store.files import write_atomic
@@ -40,21 +38,6 @@ OUTPUT = flags.DEFINE_string("output", None, "Markdown file to write.")
 
 SETTLE_SECONDS = 1.5
 _encoded: list[bytes] = []
-
-
-def picture(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A picture uint8 [height, width, 3] with coarse structure and some noise."""
-    coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
-    return (smooth + generator.normal(0, 4, smooth.shape)).clip(0, 255).astype(np.uint8)
-
-
-def generate(folder: Path, images: int, pixels: int) -> None:
-    """Writes JPEGs of quality 90, named as UTKFace's images are."""
-    folder.mkdir()
-    generator = np.random.default_rng(0)
-    for number in range(images):
-        Image.fromarray(picture(generator, pixels, pixels)).save(folder / f"30_0_0_{number:06}.jpg", quality=90)
 
 
 def remember(encoded: list[bytes]) -> None:
@@ -76,15 +59,6 @@ def bare_seconds(pool: concurrent.futures.Executor | None, processes: int, count
     else:
         list(pool.map(bare_loop, [count // processes] * processes, [size] * processes))
     return time.perf_counter() - clock
-
-
-def pipeline_rate(batches: Iterator[Batch], warm: int, count: int) -> float:
-    """Images per second of `count` batches, after `warm` that empty the queues; padding does not count."""
-    for _ in range(warm):
-        next(batches)
-    clock = time.perf_counter()
-    images = sum(next(batches)["mask"].sum() for _ in range(count))
-    return images / (time.perf_counter() - clock)
 
 
 def compare(split: ImageSplit, workers: int) -> dict[str, float]:
@@ -117,13 +91,11 @@ def compare(split: ImageSplit, workers: int) -> dict[str, float]:
 
 def main() -> None:
     before = cpu_times()
-    with tempfile.TemporaryDirectory() as folder:
-        dataset, data_dir = DATASET.value, DATA_DIR.value
-        if dataset is None:
-            generate(Path(folder) / "images", IMAGES.value, PIXELS.value)
-            dataset, data_dir = "utkface", f"{folder}/tfds"
-            prepare(dataset, f"{folder}/images", data_dir)
-        split = load_images(dataset, data_dir).splits["train"]
+    with contextlib.ExitStack() as stack:
+        if DATASET.value is None:
+            split = stack.enter_context(generated_split(IMAGES.value, PIXELS.value))
+        else:
+            split = load_images(DATASET.value, DATA_DIR.value).splits["train"]
         with Image.open(io.BytesIO(split.images[0])) as first:
             source = f"{first.width} x {first.height}"
         frame = pd.DataFrame([compare(split, workers) for workers in WORKERS.value])

@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from worker import Answer, Worker, ask_together
@@ -41,6 +42,14 @@ class Effort:
     compared: tuple[int, ...] = (4, 1024)
     functions: int = 2
     repetitions: int = 2
+
+
+def output_file(given: str | None) -> Path | None:
+    """The file of --output. Raises OSError, before anything is measured, where its folder is missing."""
+    path = Path(given) if given else None
+    if path and not path.parent.is_dir():
+        raise OSError(f"--output={path}: there is no folder {path.parent}")
+    return path
 
 
 def engine(cores: int = len(CPUS), **environment: str) -> Worker:

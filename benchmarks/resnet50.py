@@ -10,8 +10,6 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import platform
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +19,13 @@ import measure
 import pandas as pd
 import resnet_cost
 from absl import flags
+from generated import generated_split
 from measure import Record
 from resnet_cost import Accelerator, Network
 from sections import on_cores, spread_cell
 from worker import Answer, Worker
 
 from regcls_jax import cli
-from regcls_jax.data.images.prepare import prepare
-from regcls_jax.data.images.splits import load_images
 from regcls_jax.data.imdb_wiki import train_counts
 from regcls_jax.loop.age import AgeRun
 from regcls_jax.loop.tasks import every_field, expand
@@ -59,11 +56,7 @@ LAYOUTS = ("NCHW", "channels_last")
 def input_rates(image_size: int) -> list[dict[str, float]]:
     """The records of image_pipeline.py on images that it generates."""
     flags.set_default(image_pipeline.IMAGE_SIZE, image_size)
-    with tempfile.TemporaryDirectory() as folder:
-        image_pipeline.generate(Path(folder) / "images", image_pipeline.IMAGES.value, image_pipeline.PIXELS.value)
-        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints where it writes
-            prepare("utkface", f"{folder}/images", f"{folder}/tfds")
-        split = load_images("utkface", f"{folder}/tfds").splits["train"]
+    with generated_split(image_pipeline.IMAGES.value, image_pipeline.PIXELS.value) as split:
         return [image_pipeline.compare(split, workers) for workers in image_pipeline.WORKERS.value]
 
 
@@ -202,9 +195,7 @@ def time_section(run: AgeRun, flop: float, accelerators: Sequence[Accelerator], 
 def main() -> None:
     if TORCH.value and importlib.util.find_spec("torch") is None:
         raise ValueError("--torch: PyTorch is not installed; pip install -e '.[bench]'")
-    output = image_pipeline.OUTPUT.value and Path(image_pipeline.OUTPUT.value)
-    if output and not output.parent.is_dir():
-        raise OSError(f"--output={output}: there is no folder {output.parent}")
+    output = measure.output_file(image_pipeline.OUTPUT.value)
     accelerators = [resnet_cost.parse_accelerator(text) for text in ACCELERATORS.value]
     run = expand(CONFIG.read(every_field()))[0]
     net = resnet_cost.network(run)

@@ -65,8 +65,8 @@ class Training:
         self.advance()
 
     def advance(self) -> None:
-        self.state, terms = self.program.step(self.state, self.program.batch)
-        jax.block_until_ready((self.state, terms))
+        self.state, self.terms = self.program.step(self.state, self.program.batch)
+        jax.block_until_ready((self.state, self.terms))
 
 
 # One at a time: a state and the activations of a step fill gigabytes.

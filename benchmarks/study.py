@@ -43,9 +43,7 @@ def processor() -> str:
 
 def main() -> None:
     effort = TINY_EFFORT if TINY.value else QUICK_EFFORT if QUICK.value else Effort()
-    output = OUTPUT.value and Path(OUTPUT.value)
-    if output and not output.parent.is_dir():
-        raise OSError(f"--output={output}: there is no folder {output.parent}")
+    output = measure.output_file(OUTPUT.value)
     versions = {name: importlib.metadata.version(name) for name in VERSIONS}
     machine = f"{processor()}, {len(measure.CPUS)} cores"
     pages = ["# Speed of the study engine", f"{machine}; jax {versions['jax']}, NumPy {versions['numpy']}."]

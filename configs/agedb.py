@@ -19,7 +19,8 @@ reg_cls_100, reg_cls_bal_100, sqrt_inv, lds, fds and lds_fds, and (recipes 2.5 t
 - bsam: ResNet-18, sqrt_inv, radius .2, 400 epochs; published weights are not scaled to mean 1.
 - hl_gauss and corn: 100 classes, lambda and scale of reg_cls_100; nothing is published for them.
 Expected (MAE, all images; numbers of the authors, results/ has none of ours): LDS 7.67, FDS 7.69, LDS+FDS 7.47,
-RankSim 6.91, VIR 7.12 (whole), Rank-N-Contrast 6.14. Not run here: needs the images and a GPU.
+RankSim 6.91, VIR 7.12 (whole), Rank-N-Contrast 6.14 (second hand).
+Not run here: needs the images and a GPU.
 """
 
 from typing import Any
@@ -70,16 +71,9 @@ def get_config(variant: str = "full") -> ConfigDict:
     config = imdb_wiki.get_config()
     config.name = "agedb"
     config.run.update({"dataset": "agedb_dir", "batch_size": 256, "select": "mae"})
-    config.arms = METHODS
-    if variant in METHODS:
-        config.arms = {variant: METHODS[variant]}
-    elif variant == "quick":
-        config.seeds = (0,)
-        config.run.epochs = 1
-        config.arms = {arm: METHODS[arm] for arm in ("reg", "reg_cls_100")}
-    elif variant == "runlocal":
+    imdb_wiki.take_arms(config, variant, METHODS)
+    if variant == "runlocal":
         imdb_wiki.shrink(config)
-        config.run.batch_size = 64
-        small = {"epochs": 2, "batch_size": 64, "depth": 18}
+        small = {"epochs": 2, "batch_size": 64}
         config.arms = {arm: {**METHODS[arm], **small} for arm in LOCAL}
     return config

@@ -76,16 +76,19 @@ def get_config(variant: str = "full") -> ConfigDict:
         **{"optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "boundaries": (60, 80)},
         **{"batch_size": 128, "accumulate": 1, "epochs": 90, "select": "mse"},
     }
-    config.arms = METHODS
-    if variant in METHODS:
-        config.arms = {variant: METHODS[variant]}
-    elif variant == "quick":
-        config.seeds = (0,)
-        config.run.epochs = 1
-        config.arms = {arm: METHODS[arm] for arm in ("reg", "reg_cls_100")}
-    elif variant == "runlocal":
+    take_arms(config, variant, METHODS)
+    if variant == "runlocal":
         shrink(config)
     return config
+
+
+def take_arms(config: ConfigDict, variant: str, methods: dict[str, dict[str, Any]]) -> None:
+    """Gives a config the arms of its variant: all methods, one by its name, or for `quick` two, one epoch, one seed."""
+    config.arms = {variant: methods[variant]} if variant in methods else methods
+    if variant == "quick":
+        config.seeds = (0,)
+        config.run.epochs = 1
+        config.arms = {arm: methods[arm] for arm in ("reg", "reg_cls_100")}
 
 
 def shrink(config: ConfigDict) -> None:

@@ -6,7 +6,6 @@ python launch/advise.py --data=features.npz --workdir=runs/features        # arr
 A killed run continues with the same command; started several times, it shares the work.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -45,7 +44,7 @@ def main() -> None:
     from regcls_jax.study.engine import run_study
 
     print(devices.start(PLATFORM.value, DEVICES.value), flush=True)
-    run_study(config, WORKDIR.value, cli.CACHE_DIR, command=" ".join(["python", *sys.argv]))
+    run_study(config, WORKDIR.value, cli.CACHE_DIR, command=cli.command())
 
     from regcls_jax.report.build import build, publish  # here, because figures take memory that the trainings may need
     from regcls_jax.report.page import page

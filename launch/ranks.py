@@ -7,8 +7,6 @@ python launch/ranks.py --workdir=runs/tables/a --workdir=runs/tables/b --out=run
 An exported folder (results/tabular) serves as a workdir, too.
 """
 
-import sys
-
 from absl import flags
 
 from regcls_jax import cli
@@ -26,7 +24,7 @@ def main() -> None:
     from regcls_jax.report.page import page
     from regcls_jax.store.files import write_atomic  # slow imports: --help must not wait for them
 
-    report = across_report(WORKDIR.value, command=" ".join(["python", *sys.argv]))
+    report = across_report(WORKDIR.value, command=cli.command())
     print(publish(report, OUT.value, export=OUT.value))
     if HTML.value:
         write_atomic(HTML.value, page([(OUT.value, report)], title="Does a classification loss help on real tables?"))

@@ -6,8 +6,6 @@ Started several times, on one machine or on many that share the workdir (an arra
 work; each ends when all of it is done.
 """
 
-import sys
-
 from absl import flags
 
 from regcls_jax import cli
@@ -34,8 +32,7 @@ def main() -> None:
     config = CONFIG.read(ARM_FIELDS)
     expand(config)  # a mistake in it ends here, before JAX starts
     print(devices.start(PLATFORM.value, DEVICES.value), flush=True)
-    command = " ".join(["python", *sys.argv])
-    trained = run_study(config, WORKDIR.value, CACHE_DIR.value, command=command)
+    trained = run_study(config, WORKDIR.value, CACHE_DIR.value, command=cli.command())
     print(f"{trained} trainings done now." if trained else "All trainings were done before.")
 
     from regcls_jax.report.build import report  # here, because figures take memory that the trainings may need

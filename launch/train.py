@@ -3,8 +3,6 @@
 python launch/train.py --config=configs/utkface.py:quick --workdir=runs/utkface-quick
 """
 
-import sys
-
 from absl import flags
 
 from regcls_jax import cli
@@ -40,8 +38,7 @@ def main() -> None:
         jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
 
     print(devices.start(PLATFORM.value, DEVICES.value, connect if DISTRIBUTED.value else None), flush=True)
-    command = " ".join(["python", *sys.argv])
-    print(train_all(config, WORKDIR.value, DATA_DIR.value, command=command, save_minutes=SAVE_MINUTES.value))
+    print(train_all(config, WORKDIR.value, DATA_DIR.value, command=cli.command(), save_minutes=SAVE_MINUTES.value))
 
 
 if __name__ == "__main__":

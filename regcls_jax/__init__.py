@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from regcls_jax.prediction import Prediction
     from regcls_jax.weighting import ImbalanceWeights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ImbalanceWeights",
     "Prediction",

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from regcls_jax import shipped
 from regcls_jax.devices import PLATFORMS
 
 # Flags defined here belong to the program that imports this, which shows them in its --help.
@@ -25,10 +27,12 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show where in the code an error comes
 # --config.run.lam=2, --config.run.lam 2, --config.run.lds, --noconfig.run.lds
 CHANGE = re.compile(r"--?(?P<no>no)?config\.(?P<path>[^=]+)(=(?P<typed>.*))?", re.DOTALL)
 INTERRUPTED = "interrupted; run the same command again to continue"
+# What the commands of an installed package are called: regcls-study is launch/study.py.
+COMMAND = "regcls-"
 
 
-class ConfigFlag(flags.Flag):
-    """The flag --config, a file, and --config.<section>.<field>, which sets any field of it."""
+class ChangesFlag(flags.Flag):
+    """A flag --config, and --config.<section>.<field>, which sets any field of it: `changes`, as typed."""
 
     def __init__(self, help_text: str, default: str | None) -> None:
         super().__init__(
@@ -39,19 +43,6 @@ class ConfigFlag(flags.Flag):
             f"{help_text} --config.run.<field>=<value> and --config.arms.<arm>.<field>=<value> set fields of it.",
         )
         self.changes: dict[str, str | None] = {}
-
-    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The config as the file and the command line have it, as plain dictionaries.
-
-        Args:
-          fields: what a run may set -> declared type.
-
-        Raises:
-          ValueError: see `config_file.load` and `config_file.change`.
-        """
-        from regcls_jax import config_file  # not needed by --help
-
-        return config_file.change(config_file.load(str(self.value)), self.changes, fields)
 
     def take_changes(self, argv: Sequence[str]) -> list[str]:
         """Notes the arguments that set a field of the config; returns the others. Raises flags.Error for one twice."""
@@ -70,9 +61,37 @@ class ConfigFlag(flags.Flag):
         return left + rest
 
 
+class ConfigFlag(ChangesFlag):
+    """The flag --config, a file, whose fields can be set."""
+
+    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The config as the file and the command line have it, as plain dictionaries.
+
+        Args:
+          fields: what a run may set -> declared type.
+
+        Raises:
+          ValueError: see `config_file.load` and `config_file.change`.
+        """
+        from regcls_jax import config_file  # not needed by --help
+
+        return config_file.change(config_file.load(str(self.value)), self.changes, fields)
+
+
+class ConfigsFlag(ChangesFlag, flags.MultiFlag):
+    """As `ConfigFlag`, of a list of files that grows every time the flag is given; fields are set in all of them."""
+
+
 def define_config(help_text: str, default: str | None = None) -> ConfigFlag:
     """Defines --config and --config.<section>.<field>."""
     flag = ConfigFlag(help_text, default)
+    flags.DEFINE_flag(flag)
+    return flag
+
+
+def define_configs(help_text: str) -> ConfigsFlag:
+    """As `define_config`, of several configs."""
+    flag = ConfigsFlag(help_text, None)
     flags.DEFINE_flag(flag)
     return flag
 
@@ -114,8 +133,6 @@ def run(main: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    # A config may start from another one: `from configs import fig3`.
-    sys.path.append(str(Path(sys.argv[0]).resolve().parent.parent))
     try:
         app.run(guarded, flags_parser=_parse)
     except KeyboardInterrupt as stopped:
@@ -129,11 +146,24 @@ def run(main: Callable[[], None]) -> None:
     sys.exit(128 + number)
 
 
+def console() -> None:
+    """What an installed command runs: launch/<program>.py as a program, whose name the command has."""
+    program = Path(sys.argv[0]).stem.removeprefix(COMMAND)
+    runpy.run_path(str(shipped.folder("launch") / f"{program}.py"), run_name="__main__")
+
+
+def command() -> str:
+    """The command line of this program, to be noted beside what it makes."""
+    program = Path(sys.argv[0])
+    name = f"{COMMAND}{program.stem}" if program.is_relative_to(shipped.PACKAGE) else f"python {program}"
+    return " ".join([name, *sys.argv[1:]])
+
+
 def _parse(argv: Sequence[str]) -> list[str]:
     config = flags.FLAGS["config"] if "config" in flags.FLAGS else None
     try:
         argv = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
-        if not isinstance(config, ConfigFlag):
+        if not isinstance(config, ChangesFlag):
             return flags.FLAGS(argv)
         left = flags.FLAGS(config.take_changes(argv))
         if config.changes and config.value is None:

@@ -3,15 +3,19 @@
 import ast
 import importlib.machinery
 import importlib.util
+import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from regcls_jax import shipped
 from regcls_jax.config import UnknownVariant, check_keys
 
+CONFIGS = shipped.folder("configs")
 # Sections of sections of fields; every other one holds fields.
 NESTED = ("arms", "scenario")
 BOOLS = {"true": True, "1": True, "false": False, "0": False}
@@ -20,12 +24,15 @@ BOOLS = {"true": True, "1": True, "false": False, "0": False}
 def load(given: str) -> dict[str, Any]:
     """What `get_config(variant)` of the file `<path>.py[:variant]` returns, as plain dictionaries.
 
+    Where there is no file configs/<name>.py, that of the package counts.
+
     Raises:
       ValueError: one line with the file and, where it fails, the line in it.
     """
     path, _, variant = given.partition(":")
-    if not Path(path).is_file():
-        raise ValueError(f"config file {path} does not exist; --config is <path>.py or <path>.py:<variant>")
+    path = _found(path)
+    # A config may start from another one: `from configs import fig3`.
+    sys.modules.setdefault(CONFIGS.name, _package(CONFIGS))
     loader = importlib.machinery.SourceFileLoader("config_file", path)
     # A spec made of a name alone is never None.
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("config_file", loader))  # type: ignore[arg-type]
@@ -42,6 +49,26 @@ def load(given: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"config file {path}: get_config() returns no ConfigDict but {config!r}")
     return content
+
+
+def _found(path: str) -> str:
+    """The file of a path as it is given. Raises ValueError, with the configs that there are, where there is none."""
+    if Path(path).is_file():
+        return path
+    of_package = CONFIGS / Path(path).name
+    if Path(path).parent == Path(CONFIGS.name) and of_package.is_file():
+        return str(of_package)
+    known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.py")))
+    raise ValueError(
+        f"config file {path} does not exist; --config is <path>.py or <path>.py:<variant>, and configs/ has {known}"
+    )
+
+
+def _package(folder: Path) -> ModuleType:
+    """A package of the modules in a folder, called as that is, wherever it lies."""
+    spec = importlib.machinery.ModuleSpec(folder.name, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    return importlib.util.module_from_spec(spec)
 
 
 def _plain(value: Any) -> Any:

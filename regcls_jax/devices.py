@@ -9,6 +9,8 @@ from typing import Any
 PLATFORMS = ("any", "cpu", "gpu", "tpu")
 # Up to so many cores none is free to compile a piece of a program.
 FEW_CORES = 4
+# Bytes of an accelerator that does not say how many it has.
+LEAST_MEMORY = 4 << 30
 
 
 def cores() -> int:
@@ -82,6 +84,16 @@ def start(platform: str = "any", cpu_devices: int | None = None, connect: Callab
     if platform not in ("any", found):
         raise ValueError(f"--platform={platform}: JAX finds only {line}")
     return f"Running on {line}"
+
+
+def memory(devices: Sequence[Any]) -> int | None:
+    """Bytes that JAX may take on the smallest of some devices of one platform; None on CPUs.
+
+    JAX takes three quarters of a GPU unless XLA_CLIENT_MEM_FRACTION says otherwise.
+    """
+    if devices[0].platform == "cpu":
+        return None
+    return min((device.memory_stats() or {}).get("bytes_limit", LEAST_MEMORY) for device in devices)
 
 
 def described(devices: Sequence[Any], platform: str, told: str) -> str:

@@ -112,11 +112,6 @@ class Method(_Hyperparameters):
         loss = AUXILIARY[self.auxiliary]
         return loss if self.classes or not loss.classes else None
 
-    @property
-    def regression_weighted(self) -> bool:
-        """Whether the weights are those of the regression loss; otherwise the auxiliary loss takes them."""
-        return AUXILIARY[self.auxiliary].weights == "none"
-
     def hyperparameters(self) -> dict[str, float]:
         """The hyperparameters of the losses in use: field -> value."""
         known = [*self.loss.hyperparameters]

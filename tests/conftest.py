@@ -34,6 +34,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # them. (xdist itself starts with the files of most tests, and they are among the fastest.)
 LONGEST = (
     "launch/test_train.py",
+    "launch/test_sweep.py",
     "study/test_engine.py",
     "test_documents.py",
     "test_notebook.py",
@@ -49,6 +50,7 @@ LONGEST = (
     "loop/test_step_settings.py",
     "benchmarks/test_study.py",
     "study/test_fit.py",
+    "study/test_auxiliary_losses.py",
 )
 
 

@@ -59,6 +59,19 @@ def test_an_accelerator_is_named_by_its_kind():
     assert described([Device()], "cpu", "") == "1 CPU device (no GPU or TPU was found)"
 
 
+def test_the_memory_is_that_of_the_smallest_device():
+    from types import SimpleNamespace
+
+    from regcls_jax.devices import LEAST_MEMORY, memory
+
+    def device(platform, stats):
+        return SimpleNamespace(platform=platform, memory_stats=lambda: stats)
+
+    assert memory([device("gpu", {"bytes_limit": 7 << 33}), device("gpu", {"bytes_limit": 1 << 34})]) == 1 << 34
+    assert memory([device("tpu", None)]) == LEAST_MEMORY
+    assert memory([device("cpu", {"bytes_limit": 5})]) is None
+
+
 def test_processes_that_cannot_be_joined_are_one_line():
     done = subprocess.run([sys.executable, "-c", SAY, "alone"], capture_output=True, text=True)
     assert done.stdout == "error: the processes cannot be joined: DEADLINE_EXCEEDED: no answer\n"

@@ -1,6 +1,5 @@
 """Re-weighting, LDS and mixtures: published numbers, golden weights, a naive oracle, bad input."""
 
-
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view

@@ -18,6 +18,7 @@ from regcls_jax.data.prepared import Prepared
 from regcls_jax.loop.fitted import other_classes
 from regcls_jax.loop.runs import ImageRun
 from regcls_jax.loop.task import Batch, Batches, Buckets, Evaluation, Heads, Measure, Task
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.metrics.shots import ClassErrorSums, class_error_sums, shot_metrics
 from regcls_jax.models.resnet import ResNet, resnet
 from regcls_jax.prediction import Prediction
@@ -57,7 +58,7 @@ def _eval_batches(run: ImageRun, split: ImageSplit, process: tuple[int, int]) ->
 
 
 def _network(run: ImageRun, classes: int) -> ResNet:
-    one_direction = run.auxiliary_loss is not None and run.auxiliary_loss.one_direction
+    one_direction = AUXILIARY[run.auxiliary].one_direction
     dtype = jnp.dtype(run.dtype)
     return resnet(run.depth, width=run.width, classes=classes, one_direction=one_direction, dtype=dtype)
 

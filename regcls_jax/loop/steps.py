@@ -99,9 +99,9 @@ def make_engine(run: LoopRun, data: Prepared) -> Engine:
     """Network and optimiser of a run; the class head has an output per (equalised) class, another head its own."""
     task = task_of(run)
     fitted = fit(run, task.targets(run, data), f"{data.name} training targets")
-    head = run.auxiliary_loss.head if run.auxiliary_loss else None
-    outputs = head.outputs if head else 0 if fitted.edges is None else len(fitted.edges) - 1
-    model = task.network(run, outputs)
+    head = AUXILIARY[run.auxiliary].head
+    classes = 0 if fitted.edges is None else len(fitted.edges) - 1
+    model = task.network(run, head.outputs if head else classes)
     buckets = task.buckets(run, data) if run.fds != "none" else None
     steps_per_epoch = -(-len(data.splits["train"].names) * run.rows_per_sample // run.batch_size)
     key = jax.random.key_data(jax.random.key(run.seed))
@@ -219,7 +219,7 @@ def _loss(
             # The key of the data's draw: where both are balanced alike, both losses see the same samples (Table 4).
             class_mask = class_mask & keep_mask(key, labels, jnp.asarray(fitted.keep))
         given = given._replace(labels=labels, edges=jnp.asarray(fitted.edges))
-    hyperparameters = run.hyperparameters()
+    hyperparameters, auxiliary = run.hyperparameters(), AUXILIARY[run.auxiliary]
     regression = run.loss.bind(
         hyperparameters,
         prior=fitted.prior,
@@ -235,8 +235,8 @@ def _loss(
         scale=engine.numbers.scale,
         reduction=run.reduction,
         regression=regression,
-        auxiliary=AUXILIARY[run.auxiliary].bind(hyperparameters),
-        weights=weights if run.regression_weighted else None,
+        auxiliary=auxiliary.bind(hyperparameters),
+        weights=None if auxiliary.takes_weights else weights,
         mask=mask,
         class_mask=class_mask if given else None,
     )

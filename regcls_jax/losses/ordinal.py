@@ -76,8 +76,7 @@ def soft_squared_emd(
     index, count = _index(logits, axis), _count(logits, classes, axis)
     probabilities = jax.nn.softmax(jnp.where(index < count, logits, -jnp.inf), axis)
     apart = jnp.cumsum(probabilities - jnp.where(index < count, memberships, 0), axis)
-    terms = jnp.square(apart)
-    terms = terms * _between(gaps, logits, axis, "gaps")
+    terms = jnp.square(apart) * _between(gaps, logits, axis, "gaps")
     # Both sums are 1 from the last class on; what is left there is rounding.
     return jnp.sum(jnp.where(index < count - 1, terms, 0), axis)
 

@@ -82,13 +82,18 @@ class AuxiliaryLoss(NamedTuple):
     edges: bool = False  # needs the edges of the classes
     one_direction: bool = False  # its class head has one weight vector, and a bias per class
     head: ValueHead | None = None  # instead of classes; decoded "head" predicts with it
-    weights: str = "none"  # of the examples: "optional" or "needed" where it takes them, and the regression does not
+    weights: str = "none"  # of the examples: "optional" or "needed" where it takes them
     probabilities: Callable[..., Array] = classification.softmax
 
     @property
     def compares(self) -> bool:
         """Whether it compares the examples of a batch: it has no head of its own and reads features."""
         return not self.classes and self.head is None
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether the weights of the examples are its own; those of other losses are the regression loss's."""
+        return self.weights != "none"
 
     def bind(self, hyperparameters: Mapping[str, Array | float]) -> auxiliary.Auxiliary:
         """The loss as a function of the prediction and what it is given alone."""

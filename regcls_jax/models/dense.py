@@ -7,9 +7,9 @@ from jax import Array
 Initializer = nn.initializers.Initializer
 
 
-def falling(_: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
-    """Biases [C] from 1 to 0, as published for CORAL, whose C - 1 tasks use all but the last (recipes 2.12)."""
-    return jnp.linspace(1, 0, shape[0], dtype=dtype)
+def falling(size: int, classes: Array | int) -> Array:
+    """Biases [size] from 1 to 0 at the last of `classes`, and 0 beyond, as published for CORAL (recipes 2.12)."""
+    return jnp.maximum(1 - jnp.arange(size) / (classes - 1), 0)
 
 
 class Dense(nn.Module):
@@ -34,7 +34,9 @@ class Dense(nn.Module):
         axis = self.feature_axis
         width = 1 if self.one_direction else self.features
         kernel = self.param("kernel", self.kernel_init, (x.shape[axis], width), self.param_dtype)
-        bias_init = falling if self.one_direction else nn.initializers.zeros
+        bias_init = nn.initializers.zeros
+        if self.one_direction:
+            bias_init = nn.initializers.constant(falling(self.features, self.features))
         bias = self.param("bias", bias_init, (self.features,), self.param_dtype)
         if self.fold_bias:
             kernel = jnp.concatenate([kernel, bias[None]])

@@ -135,7 +135,6 @@ def build(
     given = (counted,) if besides is None else (counted, besides)
     made = study.tables(*given)
     drawn = study.figures if figures else {}
-    verdict = study.verdict(*given) if study.verdict else ""
     return Report(
         name=config.get("name", "study"),
         config=config,
@@ -151,7 +150,7 @@ def build(
             for stem, draw in drawn.items()
             for kind, data in render(draw(*given, shading)).items()
         },
-        verdict=verdict,
+        verdict=study.verdict(*given),
     )
 
 
@@ -160,7 +159,7 @@ def text(report: Report) -> str:
     facts = [f"- {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in report.meta.items()]
     head = [
         f"# {report.name}",
-        *([report.verdict] if report.verdict else []),
+        report.verdict,
         f"{report.models} trained models and trivial predictors. {report.signs}",
         report.remarks,
         "\n".join(facts),
@@ -207,8 +206,9 @@ def publish(report: Report, workdir: str | os.PathLike, *, export: str | os.Path
         for part, content in (("config.json", report.config), ("meta.json", report.meta)):
             write_atomic(export / part, to_json(content))
         where += f"; exported to {export}"
-    said = [f"{report.verdict}\n"] if report.verdict else []
-    return "\n".join([*said, report.signs, report.remarks, *filter(None, map(_console, report.tables)), where])
+    return "\n".join(
+        [f"{report.verdict}\n", report.signs, report.remarks, *filter(None, map(_console, report.tables)), where]
+    )
 
 
 def report(workdir: str | os.PathLike, *, shading: str = "std", export: str | os.PathLike | None = None) -> str:

@@ -10,27 +10,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from regcls_jax.report.palette import STYLES
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
 from regcls_jax.report.statistics import Interval, finite_mean, gap, shading
 from regcls_jax.report.tables import label
 
-# Red and green as in the paper, but a dark red against a light bluish green: they differ in lightness, for
-# grey print and red-green blindness, and reg+cls has markers. Lime (Fig. 5) is lighter still, with other markers.
-STYLES: Mapping[str, dict[str, Any]] = {
-    "reg": {"color": "#a50f15", "linewidth": 2.0},
-    "reg_cls": {"color": "#2ca07a", "linewidth": 2.0, "marker": "o", "markersize": 5},
-    "reg_cls_bal": {"color": "#a8c61c", "linewidth": 2.0, "marker": "s", "markersize": 5},
-    "reg_x_lambda": {"color": "#08519c", "linewidth": 1.2, "linestyle": (0, (5, 2))},
-    "reg_fine": {"color": "#e6550d", "linewidth": 1.2, "linestyle": (0, (5, 2)), "marker": "^", "markersize": 4},
-    "reg_no_decay": {"color": "#6a3d9a", "linewidth": 1.2, "linestyle": (0, (5, 2, 1, 2))},
-    "constant": {"color": "#737373", "linewidth": 1.2, "linestyle": ":"},
-}
 TICKS = (4, 16, 64, 256, 1024)
 PAPER = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 FONTS: dict[Any, Any] = {"font.size": 11, "axes.titlesize": 12, "axes.labelsize": 11, "svg.fonttype": "none"}
 
 
+# What a legend says of the bands, by shading (`statistics.shading`).
+BANDS = {
+    "std": "band: ± 1 standard deviation over functions × repetitions",
+    "paper": "band: ± standard deviation over functions of that over repetitions",
+}
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 
@@ -125,16 +121,32 @@ def finish_panel(axes: Axes, cell: pd.DataFrame, title: str, notes: list[str]) -
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def finish_figure(figure: Figure, grid: Iterable[Axes], order: Iterable[str], x: str, y: str) -> None:
-    """Adds one legend for all panels, its entries in the given order, and the names of the axes."""
+def finish_figure(
+    figure: Figure, grid: Iterable[Axes], order: Iterable[str], x: str, y: str, *, bands: str = ""
+) -> None:
+    """Adds one legend for all panels, its entries in order and last what `bands` are, and the names of the axes."""
     entries = {name: line for axes in grid for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     shown = [name for name in order if name in entries]
     lines = [entries[name] for name in shown]
-    # More than eight in a row would be cut off at both sides.
-    columns = -(-len(shown) // -(-len(shown) // 8))
+    if bands:
+        lines.append(Patch(color="0.5", alpha=0.3, linewidth=0))
+        shown.append(bands)
+    # More would be cut off at both sides: a row has room for so many words.
+    most = 4 if bands else 8
+    columns = -(-len(shown) // -(-len(shown) // most))
     figure.legend(lines, shown, loc="outside upper center", ncols=columns, frameon=False)
     figure.supxlabel(x)
     figure.supylabel(y)
+
+
+def class_axis(axes: Axes, rows: pd.DataFrame) -> None:
+    """An axis of the class counts that the rows have."""
+    counts = sorted(rows.loc[rows["arm"].isin(("reg_cls", "reg_cls_bal")), "classes"].unique()) or TICKS
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+
+
+CLASSES = "number of classes\ngap: mean |reg − reg+cls| over class counts (in brackets the mean of reg+cls − reg)"
 
 
 def _class_panel(axes: Axes, cell: pd.DataFrame, kind: str) -> list[str]:
@@ -181,10 +193,9 @@ def class_count_figure(rows: pd.DataFrame, kind: str = "std", *, down: str, titl
             notes = [_class_panel(axes, part, kind) for axes, part in zip(row, parts, strict=True)]
             row[0].set_ylim(0.0, 1.3 * row[0].get_ylim()[1])  # the print stands above the bands
             for sampling, axes, part, lines in zip(across, row, parts, notes, strict=True):
-                axes.set_xscale("log", base=2)
-                axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
+                class_axis(axes, rows)
                 finish_panel(axes, part, f"{title.format(value)} · {sampling}", lines)
-        finish_figure(figure, grid.flat, map(label, STYLES), "number of classes", "test MSE")
+        finish_figure(figure, grid.flat, map(label, STYLES), CLASSES, "test MSE", bands=BANDS[kind])
     return figure
 
 

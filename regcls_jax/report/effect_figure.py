@@ -8,15 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from regcls_jax.report.drawing import FONTS, STYLES
+from regcls_jax.report.drawing import FONTS
 from regcls_jax.report.effects import Effect
+from regcls_jax.report.palette import STYLES
 from regcls_jax.report.tables import label
 
 BETWEEN = 0.18  # lines of one place
 
 
 def _style(effect: Effect) -> dict[str, Any]:
-    return {"color": STYLES.get(effect.arm, STYLES["reg_x_lambda"])["color"], "marker": "o"}
+    return {"color": STYLES.get(effect.arm, STYLES["reg"])["color"], "marker": "o"}
 
 
 def effect_figure(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -21,6 +22,7 @@ from regcls_jax.report.effects import (
 )
 from regcls_jax.report.statistics import FOLD
 from regcls_jax.report.tables import TRIVIAL, Table, label
+from regcls_jax.report.verdicts import best_verdict, effects_verdict
 from regcls_jax.store.rows import COLUMNS, MEASURED
 
 # Of the columns of a source: draws of the data that a mean is taken over. Any other one tells data sets apart.
@@ -145,6 +147,23 @@ def generic_tables(rows: pd.DataFrame) -> list[Table]:
     )
     shown = first_lines(lines) if found else None
     return [means, *effects_table(f"Against {label(_reference(rows))}{of}", note, lines, shown)]
+
+
+def generic_verdict(rows: pd.DataFrame) -> str:
+    """The arm with the lowest test error against the baseline, where the data are of one kind; else `best_verdict`."""
+    found = generic_effects(rows)
+    pooled: dict[str, Effect] = {}
+    for effect in found:
+        pooled.setdefault(effect.arm, effect)  # the one that pools the class counts comes first
+    known = [effect for effect in pooled.values() if np.isfinite(effect.difference[0])]
+    if design(rows).groups or not known:
+        return best_verdict(rows)
+    best = min(known, key=lambda effect: effect.difference[0])
+    of, unit = named(rows)
+    note = f"of {len(pooled)} arms the one with the lowest, which the test set itself shows" if len(pooled) > 1 else ""
+    return effects_verdict(
+        [best], error=f"test MSE{f' ({unit}²)' if unit else ''}", where=of.replace(":", ",", 1), note=note
+    )
 
 
 def generic_figure(rows: pd.DataFrame) -> Figure:

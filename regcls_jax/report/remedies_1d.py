@@ -8,8 +8,9 @@ from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.own.scores import family_of
 from regcls_jax.report.paper.fair import DATA_SET, select
 from regcls_jax.report.shots_figure import shots_figure
-from regcls_jax.report.statistics import Interval, finite_mean, interval
+from regcls_jax.report.statistics import Interval, finite_mean, interval, of_log_ratios
 from regcls_jax.report.tables import TRIVIAL, Table, arm_place, label, percent_change
+from regcls_jax.report.verdicts import Against, best_verdict, headline
 from regcls_jax.store.groups import GroupResults
 
 SIGNS = "Changes are arm − reg, standardised, in per cent of its test MSE: negative means that the arm is better."
@@ -46,7 +47,7 @@ def change(picked: pd.DataFrame, arm: str, measure: str = ALL) -> tuple[float, I
     if not len(ratios) or not np.isfinite(ratios).all():
         return float("nan"), Interval(float("nan"), float("nan"))
     ends = interval(ratios.to_numpy(), [ratios.index.get_level_values("function").to_numpy()])
-    return 100 * float(np.expm1(ratios.mean())), Interval(*(100 * float(np.expm1(end)) for end in ends))
+    return of_log_ratios(float(ratios.mean()), ends)
 
 
 def titled(picked: pd.DataFrame) -> dict[str, str]:
@@ -63,6 +64,25 @@ def remedies_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
     """Test MSE and change of every arm by scenario and by shot, and mean ranks over data sets."""
     picked = picked_runs(rows, groups)
     return [_by_scenario(rows, picked), _by_shot(picked)]
+
+
+def remedies_verdict(rows: pd.DataFrame, groups: GroupResults) -> str:
+    """What reg+cls changes, and which remedy changes most."""
+    picked = picked_runs(rows, groups)
+    changes = {arm: change(picked, arm) for arm in _arms(picked) if arm != BASELINE}
+    known = {arm: found for arm, found in changes.items() if np.isfinite(found[0])}
+    if not known:
+        return best_verdict(rows[rows["split"] == "test"])
+    best = min(known, key=lambda arm: known[arm][0])
+    judged = "reg_cls" if "reg_cls" in known else best
+    trivial = rows[(rows["split"] == "test") & rows["arm"].isin(TRIVIAL)].groupby("arm")[ALL].agg(finite_mean)
+    levels = ", ".join(f"{label(str(arm))} {mean:.3f}" for arm, mean in trivial.items())
+    return (
+        f"**{headline(label(judged), [Against(label(BASELINE), *known[judged])])}** Change of the test MSE by "
+        f"{label(judged)}: {percent_change(*known[judged])}; the largest gain of {len(known)} arms: {label(best)} "
+        f"{percent_change(*known[best])} (95 % t intervals over functions, not corrected for the number of arms). "
+        f"Mean test MSE: {label(BASELINE)} {finite_mean(picked.loc[picked['arm'] == BASELINE, ALL]):.3f}, {levels}."
+    )
 
 
 def _note(picked: pd.DataFrame) -> str:

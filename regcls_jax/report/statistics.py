@@ -101,6 +101,12 @@ def mean_interval(values: np.ndarray) -> Interval:
     return _independent(values).interval()
 
 
+def of_log_ratios(mean: float, ends: Interval) -> tuple[float, Interval]:
+    """A mean of log ratios of errors and its interval as changes in per cent: of the geometric mean, less 1."""
+    low, high = (100 * float(np.expm1(end)) for end in ends)
+    return 100 * float(np.expm1(mean)), Interval(low, high)
+
+
 class _Crossed(NamedTuple):
     """Means `[I, J]` of the cells of two crossed factors, those of empty cells filled in; how many were empty."""
 

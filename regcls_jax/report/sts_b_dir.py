@@ -10,9 +10,11 @@ from scipy import stats
 
 from regcls_jax.metrics.shots import SHOTS
 from regcls_jax.report.drawing import FONTS, effect_rows
+from regcls_jax.report.palette import BLUE
 from regcls_jax.report.statistics import Interval, interval
-from regcls_jax.report.tables import Table, arm_place, label
+from regcls_jax.report.tables import TRIVIAL, Table, arm_place, label
 from regcls_jax.report.tables import interval as said
+from regcls_jax.report.verdicts import Against, best_verdict, verdict
 from regcls_jax.store.groups import GroupResults
 from regcls_jax.trivial import TRIVIAL_PREDICTORS
 
@@ -92,6 +94,20 @@ def sts_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
     return [_errors(found), _correlations(found), *against]
 
 
+def sts_verdict(rows: pd.DataFrame, groups: GroupResults) -> str:
+    """What reg+cls is worth against reg as it is and with standardised targets; beside it the lowest error there is."""
+    found = chosen_runs(rows, groups)
+    means = found.errors[found.errors["group"] == "all"].groupby("arm")["mse"].mean().sort_values()
+    baselines = [name for name in BASELINES if name in means]
+    if "reg_cls" not in means or not baselines:
+        return best_verdict(rows[rows["split"] == "test"])
+    against = [Against(label(name), *difference(found, "reg_cls", "all", name), means[name]) for name in baselines]
+    lowest = next(arm for arm in means.index if arm not in TRIVIAL)
+    beside = {label(arm): float(means[arm]) for arm in dict.fromkeys([lowest, "reg_cls", "constant"]) if arm in means}
+    note = "settings picked on the dev set; in brackets 95 % intervals over seeds and pairs"
+    return verdict(label("reg_cls"), against, error="test MSE", note=note, beside=beside)
+
+
 def _errors(found: Tested) -> Table:
     lines, seeds = [], found.errors["repetition"].nunique()
     for arm in _arms(found):
@@ -158,7 +174,7 @@ def sts_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
         figure = Figure(figsize=(13, 0.32 * len(arms) + 1.4), layout="constrained")
         grid = figure.subplots(1, len(GROUPS), sharey=True)
         for axes, name in zip(grid, GROUPS, strict=True):
-            effect_rows(axes, {arm: difference(found, arm, name) for arm in arms}, ["#0072b2"] * len(arms))
+            effect_rows(axes, {arm: difference(found, arm, name) for arm in arms}, [BLUE] * len(arms))
             axes.set_title(f"{name} pairs" if name == "all" else f"{name}-shot pairs", fontsize=11)
         figure.supxlabel("test squared error less that of reg, with 95 % interval (left of 0: better)", fontsize=11)
     return figure

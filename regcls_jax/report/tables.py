@@ -32,6 +32,7 @@ LABELS = {
     "lds": "LDS",
     "lds_x_lambda": "LDS×λ",
     "reg_std": "reg, standardised",
+    "reg_member": "reg+soft memberships",
     "cls_head": "reg+cls, read from the class head",
     "hl_gauss": "HL-Gauss",
     "two_hot": "two-hot",
@@ -64,6 +65,13 @@ _ORDER = {
 }
 
 
+class Slider(NamedTuple):
+    """The `columns` of a table of which a page can show one at a time, and the `name` of what they differ in."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
 class Table(NamedTuple):
     """A titled table whose cells are text, and the part of it short enough to print (None: nothing)."""
 
@@ -71,6 +79,7 @@ class Table(NamedTuple):
     note: str
     frame: pd.DataFrame
     console: pd.DataFrame | None
+    slider: Slider | None = None
 
 
 class Report(NamedTuple):
@@ -78,7 +87,7 @@ class Report(NamedTuple):
 
     `besides` are the files of a study that has more than rows, `signs` is how to read a difference, `models` counts
     trained models and trivial predictors; `remarks` is Markdown: what is missing, which runs diverged; so is the
-    `verdict` of a study that has one.
+    `verdict`, what came out in a sentence or two.
     """
 
     name: str
@@ -91,12 +100,28 @@ class Report(NamedTuple):
     remarks: str
     tables: list[Table]
     figures: dict[str, bytes]
-    verdict: str = ""
+    verdict: str
 
 
 def label(arm: str) -> str:
-    """What a reader sees for an arm; an arm without a label of its own keeps its name."""
-    return LABELS.get(arm, arm)
+    """What a reader sees for an arm; one that is no variant of an arm with a label keeps its name."""
+    if arm in LABELS:
+        return LABELS[arm]
+    # Trainings of the loop are named after an arm and what they set: reg_cls_100_std.
+    parts = arm.split("_")
+    for end in range(len(parts) - 1, 0, -1):
+        if (name := "_".join(parts[:end])) in LABELS:
+            return f"{LABELS[name]} ({', '.join(_settings(parts[end:]))})"
+    return arm
+
+
+def _settings(parts: Sequence[str]) -> list[str]:
+    """What follows the name of an arm, in words."""
+    if parts and parts[0].isdigit():
+        return [f"{parts[0]} classes", *_settings(parts[1:])]
+    if len(parts) > 1 and parts[0] == "lam":
+        return [f"λ {parts[1]}", *_settings(parts[2:])]
+    return [{"std": "standardised"}.get(part, part) for part in parts]
 
 
 def arm_place(arm: str) -> tuple[bool, int]:
@@ -162,10 +187,16 @@ def comparison_cells(result: Comparison) -> dict[str, str]:
     }
 
 
+def cells(table: pd.DataFrame) -> list[list[str]]:
+    """The lines of a table as text; a dash for what is missing."""
+    # Since pandas 3, astype(str) leaves NaN a number.
+    lines: list[list[str]] = table.astype(object).where(table.notna(), "–").astype(str).to_numpy().tolist()
+    return lines
+
+
 def markdown(table: pd.DataFrame) -> str:
     """A frame as a Markdown table, padded so that the source reads as well as the page; a dash for what is missing."""
-    # Since pandas 3, astype(str) leaves NaN a number.
-    lines = [list(table.columns), *table.astype(object).where(table.notna(), "–").astype(str).to_numpy().tolist()]
+    lines = [list(table.columns), *cells(table)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)

@@ -247,3 +247,20 @@ def control_of(arm: str, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         if own["auxiliary"] == "classification" and other["auxiliary"] != own["auxiliary"] and differs <= TARGETS:
             found.setdefault("memberships", name)
     return found
+
+
+def judged_arm(configs: Mapping[str, Mapping[str, Any]], validation: pd.Series) -> str:
+    """The arm that a verdict is about: of those with classes, else all but reg, that of the lowest `validation` error.
+
+    The first of these where none has a finite one.
+    """
+    classes = [arm for arm, config in configs.items() if config["classes"]]
+    among = classes or [arm for arm in configs if arm != "reg"] or list(configs)
+    known = validation.reindex(among).dropna()
+    return str(known.idxmin()) if len(known) else among[0]
+
+
+def judged_baselines(arm: str, configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What an arm is judged against, as far as it is there: reg, and the same training without the auxiliary head."""
+    control = control_of(arm, configs).get("no head", "reg")
+    return [name for name in dict.fromkeys(("reg", control)) if name in configs and name != arm]

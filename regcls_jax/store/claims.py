@@ -5,8 +5,9 @@ where locks are unreliable. All claims of a process are links to one file that i
 is its heartbeat, so a single touch renews all of them.
 
 A process that finds a claim of a dead owner takes it over. An owner is dead if its process has ended (same machine), or
-if its last heartbeat is more than `ABANDONED` seconds ago by the clock of the file system (another machine). An owner
-that was only suspended for that long must check with `holds` before it publishes, and drop results of lost claims.
+if its last heartbeat is more than `ABANDONED` seconds ago by the clock of the file system (another machine), or at once
+if it was an earlier start of this very Slurm job: Slurm starts a job again once all of it has ended. An owner that was
+only suspended, or cut off, must check with `holds` before it publishes, and drop results of lost claims.
 """
 
 import contextlib
@@ -29,17 +30,25 @@ HIDDEN = "hidden"
 
 
 class Owner(NamedTuple):
-    """The owner of a claim; `renewed` is its last heartbeat (`st_mtime`)."""
+    """The owner of a claim; `renewed` is its last heartbeat (`st_mtime`).
+
+    `job` and `restart`: of Slurm, which job it belongs to and how often that had been requeued; "" and 0 elsewhere.
+    """
 
     id: str
     host: str
     pid: int
     started: str
     renewed: float
+    job: str = ""
+    restart: int = 0
 
     @property
     def gone(self) -> bool | None:
         """Whether its process has ended; None where that cannot be seen from here."""
+        job, restart = _slurm_job()
+        if job and self.job == job and self.restart < restart:
+            return True
         if not self.started or self.host != _host():
             return None
         return _started(self.pid) not in (self.started, HIDDEN)
@@ -104,7 +113,9 @@ class Claims:
         self._clear_dead_owners()
 
     def _write_owner(self) -> None:
+        job, restart = _slurm_job()
         content = {"id": self.id, "host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
+        content |= {"job": job, "restart": restart}
         self._owner.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     def _close(self) -> None:
@@ -164,10 +175,10 @@ def is_claimed(folder: Path, name: str) -> bool:
     return owner is not None and not _abandoned(owner, folder)
 
 
-def any_owner(folder: Path) -> bool:
-    """Whether a live process has its claims in a folder, be it that it holds none at the moment."""
+def count_owners(folder: Path) -> int:
+    """How many live processes have their claims in a folder, be it that they hold none at the moment."""
     owners = filter(None, (_read(path) for path in folder.glob(".*") if path.is_file()))
-    return any(owner.id and not _abandoned(owner, folder) for owner in owners)
+    return len({owner.id for owner in owners if owner.id and not _abandoned(owner, folder)})
 
 
 def _abandoned(owner: Owner, folder: Path) -> bool:
@@ -195,6 +206,12 @@ def _host() -> str:
         return f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return platform.node()
+
+
+def _slurm_job() -> tuple[str, int]:
+    """Which Slurm job this process belongs to ("" for none), and how often that was requeued."""
+    number, cluster = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_CLUSTER_NAME", "")
+    return f"{cluster} {number}" if number else "", int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
 
 def _started(pid: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from regcls_jax.store.claims import ABANDONED, any_owner, is_claimed, open_claims
+from regcls_jax.store.claims import ABANDONED, count_owners, is_claimed, open_claims
 from regcls_jax.store.files import from_json, read_json, refresh, to_json, write_atomic, write_new
 from regcls_jax.store.rows import TRIVIAL_FILE
 
@@ -18,7 +18,9 @@ RESULTS = ("rows", "trace", "checkpoints")
 TRIVIAL = f"rows/{TRIVIAL_FILE}"
 # Digests of the data that a study is trained on.
 DATA_FILE = "data.json"
-BEFORE_RESULTS = {"config.json", DATA_FILE, CLAIMS, "metrics.jsonl", "tensorboard", *RESULTS}
+# What the chunks of a study are chosen by.
+CHUNKS_FILE = "chunks.json"
+BEFORE_RESULTS = {"config.json", DATA_FILE, CHUNKS_FILE, CLAIMS, "metrics.jsonl", "tensorboard", *RESULTS}
 
 
 class WorkdirInUse(OSError):
@@ -43,7 +45,7 @@ def share_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Path:
         now = refresh(workdir)
     if next(workdir.glob("*/seed*/config.json"), None):
         raise ValueError(f"workdir {workdir} holds trainings of launch/train.py; choose another workdir for a study")
-    _settle(workdir, config, others=lambda: any_owner(workdir / CLAIMS))
+    _settle(workdir, config, others=lambda: count_owners(workdir / CLAIMS) > 0)
     # Left by processes that were killed while writing: no write takes this long.
     _remove_leftovers(workdir, before=now - ABANDONED)
     return workdir
@@ -114,7 +116,7 @@ def _settle(
         return
     ours = "arms" in content or "arm" in content  # other programs have files of this name, too
     if ours and _is_bare(workdir) and not others():
-        for name in (TRIVIAL, DATA_FILE):
+        for name in (TRIVIAL, DATA_FILE, CHUNKS_FILE):
             (workdir / name).unlink(missing_ok=True)
         write_atomic(path, text)
         return

@@ -16,11 +16,12 @@ import tqdm
 
 from regcls_jax.data.source import Problem, Source, Spec
 from regcls_jax.data.sources import source_of
+from regcls_jax.devices import memory
 from regcls_jax.store.claims import Claims, open_claims
 from regcls_jax.store.files import digest, read_json, to_json, write_new
 from regcls_jax.store.meta import note_time
 from regcls_jax.store.rows import TRIVIAL_FILE, write_csv_atomic
-from regcls_jax.store.workdir import CLAIMS, DATA_FILE, share_workdir
+from regcls_jax.store.workdir import CHUNKS_FILE, CLAIMS, DATA_FILE, share_workdir
 from regcls_jax.study import parts
 from regcls_jax.study.arrays import Read, Sizes
 from regcls_jax.study.pipeline import trained_parts
@@ -72,9 +73,8 @@ def run_study(
             source, _ = source_of(config.get("data", {}))
             sizes, read = _prepare(runs, source, folder, Path(cache_dir), progress, predictions=predictions)
             devices = jax.devices()
-            planned = plan(
-                runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=config.get("chunk", 0)
-            )
+            room = _memory(folder, memory(devices), begun=bool(finished.runs), progress=progress)
+            planned = plan(runs, sizes, devices=len(devices), memory=room, chunk=config.get("chunk", 0))
             with tqdm.tqdm(total=len(runs), initial=len(finished.runs), unit="run", disable=not progress) as bar:
 
                 def wait(missing: int) -> None:
@@ -101,6 +101,19 @@ def run_study(
                     check_stop()
     _remove_unfinished(folder)
     return trained
+
+
+def _memory(folder: Path, here: int | None, begun: bool, progress: bool) -> int | None:
+    """The memory that a study's chunks are chosen by: that of its first process, whatever the others run on.
+
+    `here` is that of this process. Earlier versions, which did not note it, ran on CPUs.
+    """
+    path = folder / CHUNKS_FILE
+    write_new(path, to_json({"memory": None if begun else here}))
+    there = read_json(path)["memory"]
+    if progress and there is None and here is not None:
+        tqdm.tqdm.write("Note: this study was begun on a CPU: few trainings at a time, as there", file=sys.stderr)
+    return there
 
 
 def _publish(

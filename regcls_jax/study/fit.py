@@ -9,6 +9,7 @@ import optax
 
 from regcls_jax import targets
 from regcls_jax.binning import Bins
+from regcls_jax.devices import memory
 from regcls_jax.prediction import Prediction
 from regcls_jax.study.arrays import Read, input_scale
 from regcls_jax.study.pipeline import trained_parts
@@ -49,7 +50,7 @@ def fit(runs: Sequence[Run], read: Read, *, chunk: int = 0) -> list[Fitted]:
         check(spec.name, read(spec))
     sizes = {run.trained_on: measure(run.trained_on, read(run.data)) for run in runs}
     devices = jax.devices()
-    planned = plan(runs, sizes, platform=devices[0].platform, devices=len(devices), chunk=chunk)
+    planned = plan(runs, sizes, devices=len(devices), memory=memory(devices), chunk=chunk)
     parts = [(shape, part) for shape, of_shape in enumerate(planned) for part in of_shape]
     found: dict[int, Fitted] = {}
     for made in trained_parts(parts, planned, runs, sizes, read, keep_params=True, multiple=ROWS):

@@ -16,15 +16,10 @@ import numpy as np
 from regcls_jax import binning, targets
 from regcls_jax.data.source import Problem
 from regcls_jax.losses.registry import AUXILIARY
+from regcls_jax.study.chunks import chunk_size, cost_of
 from regcls_jax.study.program import Shape
 from regcls_jax.study.runs import Run, TrainingSet
 
-# Activations of a chunk that a core's cache holds; measured best with 1 MB of second-level cache.
-CACHE_BYTES = 1 << 20
-MAX_CPU_CHUNK = 8
-# Likewise on an accelerator.
-ACCELERATOR_BYTES = 1 << 30
-MAX_ACCELERATOR_CHUNK = 1024
 # About five seconds of one CPU core: short enough to lose little when killed, long enough to hide work between parts.
 PART_COST = 6e9
 # Apart from its weights, a training step costs about as much as this many classes (with Fig. 3's trunk, 40).
@@ -151,7 +146,7 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         raise ValueError(f"{run.where}: auxiliary {run.auxiliary!r} needs one target, not vectors of {sized.outputs}")
     if run.mixup and sized.weighted:
         raise ValueError(f"{run.where}: mixup makes new samples, for which {run.data.name} has no weights")
-    if sized.weighted and not run.regression_weighted:
+    if sized.weighted and AUXILIARY[run.auxiliary].takes_weights:
         raise ValueError(f"{run.where}: auxiliary {run.auxiliary!r} weighs samples by density, not as {run.data.name}")
     if run.best_on and run.best_on not in sized.splits:
         raise ValueError(f"{run.where}: unknown best_on {run.best_on!r}; the splits are {', '.join(sized.splits)}")
@@ -161,7 +156,6 @@ def shape_of(run: Run, sized: Sized) -> Shape:
         "weighted": run.reweight != "none" or sized.weighted,
         "class_weighted": sized.weighted,
         "points": {"mixture": run.components, "points": run.buckets}.get(run.loss.prior, 0),
-        "head": head.outputs if (head := AUXILIARY[run.auxiliary].head) else 0,
         "best_on": list(sized.splits).index(run.best_on) if run.best_on else -1,
         "sam": run.sam_rho > 0,
         "mixup": run.mixup > 0,
@@ -186,16 +180,6 @@ def _shared(run: Run, sized: Sized) -> dict[str, Any]:
     return found
 
 
-def chunk_size(shape: Shape, platform: str) -> int:
-    """Runs per chunk: as many as keep the widest activation in cache on CPU; on an accelerator, as many as fill it."""
-    pairs = shape.batch_size if AUXILIARY[shape.auxiliary].compares else 0
-    run_bytes = 4 * shape.batch_size * max(shape.classes, pairs, *shape.hidden)
-    if platform == "cpu":
-        # XLA:CPU runs a batch of one 40 % slower than a batch of two.
-        return max(2, min(MAX_CPU_CHUNK, CACHE_BYTES // run_bytes))
-    return max(1, min(MAX_ACCELERATOR_CHUNK, ACCELERATOR_BYTES // run_bytes))
-
-
 def batches_per_epoch(run: Run, sized: Sized) -> int:
     """Full batches per epoch (the remainder is dropped). Raises ValueError where there is none."""
     if sized.samples < run.batch_size:
@@ -218,17 +202,22 @@ def orders_of(numbers: Iterable[int], runs: Sequence[Run], sizes: Mapping[Traini
 
 
 def plan(
-    runs: Sequence[Run], sizes: Mapping[TrainingSet, Sized], *, platform: str, devices: int, chunk: int = 0
+    runs: Sequence[Run],
+    sizes: Mapping[TrainingSet, Sized],
+    *,
+    devices: int,
+    memory: int | None = None,
+    chunk: int = 0,
 ) -> list[list[Part]]:
-    """The parts of a study, one list per shape, small programs first. `chunk` 0 chooses the chunk size.
+    """The parts of a study, one list per shape, small programs first. `chunk` 0 chooses by `memory` (`chunk_size`).
 
-    Chunks depend on the runs and the platform only, never on the number of devices or on which runs are finished.
+    Chunks depend on the runs and the memory only, never on the number of devices or on which runs are finished.
     """
     by_shape: dict[Shape, list[int]] = {}
     for number, run in enumerate(runs):
         by_shape.setdefault(shape_of(run, sizes[run.trained_on]), []).append(number)
     return [
-        _plan_shape(shape, by_shape[shape], runs, sizes, chunk or chunk_size(shape, platform), devices)
+        _plan_shape(shape, by_shape[shape], runs, sizes, devices, memory, chunk)
         for shape in sorted(by_shape, key=lambda shape: (shape.classes, repr(shape)))
     ]
 
@@ -238,9 +227,13 @@ def _plan_shape(
     numbers: list[int],
     runs: Sequence[Run],
     sizes: Mapping[TrainingSet, Sized],
-    chunk: int,
     devices: int,
+    memory: int | None,
+    chunk: int,
 ) -> list[Part]:
+    samples = max(sizes[runs[n].trained_on].samples for n in numbers)
+    width = max(sizes[runs[n].trained_on].width for n in numbers)
+    chunk = chunk or chunk_size(cost_of(shape, samples, width), memory)
     batches = {n: batches_per_epoch(runs[n], sizes[runs[n].trained_on]) for n in numbers}
     # Large data sets one after another: neither a chunk nor a part is of two.
     large = max(sizes[runs[n].trained_on].data_bytes for n in numbers) > LARGE_BYTES
@@ -254,9 +247,7 @@ def _plan_shape(
     for _, group in itertools.groupby(in_order, key=alike):
         same = tuple(group)
         chunks.extend(same[start : start + chunk] for start in range(0, len(same), chunk))
-    samples = max(sizes[runs[n].trained_on].samples for n in numbers)
     traced = 1 if shape.trace == "none" else TRACE_COST
-    width = max(sizes[runs[n].trained_on].width for n in numbers)
     trunk = sum(a * b for a, b in itertools.pairwise((width, *shape.hidden))) / CLASS_WEIGHTS
     pairs = PAIR_COST * shape.batch_size if AUXILIARY[shape.auxiliary].compares else 0
     run_cost = max(shape.epochs, 1) * samples * (shape.classes + STEP_COST + trunk + pairs) * traced

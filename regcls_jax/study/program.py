@@ -25,7 +25,6 @@ class Shape(NamedTuple):
     noise_in: str
     outputs: int  # components of vector targets; 0: scalar targets
     classes: int  # with padding
-    head: int  # outputs of the auxiliary loss's own head; 0: it has none
     auxiliary: str
     balanced: bool
     optimizer: str
@@ -105,11 +104,12 @@ class Trained(NamedTuple):
 
 def network(shape: Shape, classes: bool = True) -> MLP:
     """The network of a run, features first; without its second head where only the value is asked for."""
+    auxiliary = AUXILIARY[shape.auxiliary]
     return MLP(
         shape.hidden,
-        (shape.classes or shape.head) if classes else 0,
+        (auxiliary.head.outputs if auxiliary.head else shape.classes) if classes else 0,
         shape.outputs,
-        AUXILIARY[shape.auxiliary].one_direction,
+        auxiliary.one_direction,
         activation=ACTIVATIONS[shape.activation],
         kernel_init=INITIALIZERS[shape.initializer],
         feature_axis=0,

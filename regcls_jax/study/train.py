@@ -19,25 +19,25 @@ from jax.sharding import Mesh, PartitionSpec
 from regcls_jax import optimizer as optimizers
 from regcls_jax.losses.auxiliary import Given
 from regcls_jax.losses.registry import AUXILIARY, REGRESSION
+from regcls_jax.models.dense import falling
 from regcls_jax.objectives import keep_mask, objective
+from regcls_jax.study.chunks import EPOCH_BYTES
 from regcls_jax.study.evaluation import Own, evaluate, split_errors
 from regcls_jax.study.program import Arrays, RunArrays, Shape, Trained, network
 from regcls_jax.study.step import State, init_state, train_step
 from regcls_jax.study.trace import Trace, watch
 
-# A whole epoch is gathered at once where it takes no more memory than this per run, else every step gathers its batch:
-# with one input that is a third slower, with 64 inputs nothing.
-EPOCH_BYTES = 1 << 24
 # What a run's key is folded with, by purpose.
 INITIAL_WEIGHTS, CLASS_MASKS, SEPARATE_MODEL, MIXUP = 0, 1, 2, 3
 
 
 def _initial_params(shape: Shape, key: Array, width: int, classes: Array) -> optax.Params:
     params = network(shape).init(jax.random.fold_in(key, INITIAL_WEIGHTS), jnp.zeros((width, 1)))["params"]
+    if not shape.balanced:
+        return params
     if AUXILIARY[shape.auxiliary].one_direction:
-        real = classes if shape.balanced else shape.classes
-        params["class_head"]["bias"] = jnp.maximum(1 - jnp.arange(shape.classes) / (real - 1), 0)
-    elif shape.balanced and shape.initializer.startswith("xavier"):
+        params["class_head"]["bias"] = falling(shape.classes, classes)
+    elif shape.initializer.startswith("xavier"):
         # Xavier's bound depends on the number of outputs: use the real classes, not the padded head.
         fan_in = shape.hidden[-1]
         params["class_head"]["kernel"] *= jnp.sqrt((fan_in + shape.classes) / (fan_in + classes))
@@ -169,7 +169,7 @@ def _loss(
             unit=unit,
         ),
         auxiliary=auxiliary.bind(run.numbers),
-        weights=batch.weights if auxiliary.weights == "none" else None,
+        weights=None if auxiliary.takes_weights else batch.weights,
         class_weights=batch.class_weights if given is not None else None,
         class_mask=class_mask,
     )

@@ -72,7 +72,7 @@ def test_predictions_that_diverged_have_no_error_of_any_rows(lost):
     errors.loc[own, ["mse", "mae"]] = np.nan
     found = measures(errors)
     mine = found["arm"].eq("reg") & found["split"].eq("test")
-    of_rows = ["mae", "rmse", "many_mae", "rare_mae"]
+    of_rows = ["mae", "rmse", "balanced_mae", "many_mae", "rare_mae"]
     assert found.loc[mine, of_rows].isna().all(axis=None)
     assert np.isfinite(found.loc[~mine, ["mae", "rmse", "rare_mae"]]).all(axis=None)
     assert (found["rare_n"] > 0).all()

@@ -1,16 +1,18 @@
-"""The HTML page: every study, table and figure on it, nothing loaded from elsewhere, nothing of a user's names run."""
+"""The HTML page: the verdict first, every table and figure, nothing loaded from elsewhere, no name of a user's run."""
 
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from fig3_study import study, write_study
 from paths import LAUNCH
 
 from regcls_jax.report.build import build
 from regcls_jax.report.page import page
+from regcls_jax.report.tables import Slider, Table
 
 VOID = {"meta", "img", "br", "hr", "link"}
 
@@ -21,7 +23,9 @@ class Reader(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.words, self.sources, self.links, self.ids = [], [], [], [], []
+        self.scripts, self.alts, self.scopes = 0, [], []
         self.feed(text)
+        assert self.scripts == 1
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
@@ -31,7 +35,12 @@ class Reader(HTMLParser):
         self.sources += [attributes[name] for name in ("src", "srcset", "data") if name in attributes]
         self.links += [attributes["href"]] if "href" in attributes else []
         self.ids += [attributes["id"]] if "id" in attributes else []
-        assert tag not in ("script", "iframe", "object", "link")
+        # The one script is the page's own, inline, and last.
+        assert tag not in ("iframe", "object", "link")
+        self.scripts += tag == "script"
+        assert tag != "script" or attributes == {}
+        self.alts += [attributes["alt"]] if tag == "img" else []
+        self.scopes += [attributes["scope"]] if tag == "th" else []
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -50,7 +59,9 @@ def test_a_page_of_two_studies(tmp_path):
     assert len(reader.sources) == 2
     assert all(source.startswith("data:image/svg+xml;base64,") for source in reader.sources)
     assert set(reader.links) == {f"#{name}" for name in reader.ids}
-    assert len(set(reader.ids)) == len(reader.ids) == 2
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert all("test MSE" in alt for alt in reader.alts)
+    assert set(reader.scopes) == {"col", "row"}
     assert "url(" not in text
     assert "@import" not in text
     words = " ".join(reader.words)
@@ -59,17 +70,38 @@ def test_a_page_of_two_studies(tmp_path):
         assert words.count(folder.name) >= 3  # overview, navigation, heading
     assert words.count("study --x") >= 2  # the command
     for table in made[0][1].tables:
-        assert words.count(table.title) == 2
-        cells = re.findall(r"<td[^>]*>([^<]*)</td>", text)
+        assert words.count(table.title) >= 2 * 3  # contents, heading, caption
+        cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", text)
         assert set(table.frame.iloc[0].astype(str)) <= set(cells)
     assert text == page(made), "equal reports give equal pages"
+
+
+def test_the_verdict_comes_first(tmp_path):
+    folder = write_study(tmp_path / "run", study(("clean",), ("mild", "severe")))
+    report = build(folder)
+    words = " ".join(Reader(page([(str(folder), report)])).words)
+    headline = "reg+cls beats reg and reg×λ (the same λ without classes) on imbalanced data (clean)."
+    assert headline in report.verdict
+    # On its card and above its tables, before anything else of the study.
+    assert words.index(headline) < words.index("Made by")
+    assert words.count(headline) == 2
+
+
+def test_a_slider_is_for_the_columns_that_a_table_has(tmp_path):
+    report = build(write_study(tmp_path / "run", study(("clean",), ("mild",))), figures=False)
+    frame = pd.DataFrame({"arm": ["reg"], "1 runs": ["a"], "2 runs": ["b"], "constant": ["c"]})
+    table = Table("Over the budget", "", frame, None, Slider("budget", ("1 runs", "2 runs")))
+    text = page([("run", report._replace(tables=[table]))])
+    assert text.count('data-slider="budget"') == 1
+    steps = re.findall(r'<t[hd][^>]* data-step="(\d)">([^<]*)<', text)
+    assert steps == [("0", "1 runs"), ("1", "2 runs"), ("0", "a"), ("1", "b")]
 
 
 def test_names_are_text_not_html(tmp_path):
     folder = write_study(tmp_path / "run", study(("clean",), ("mild",)))
     report = build(folder)._replace(name="<b>mine</b>", remarks="<img src=x onerror=y> of `arm`")
     text = page([("<script>folder</script>", report)])
-    for tag in ("<script", "<b>mine", "<img src=x"):
+    for tag in ("<script>folder", "<b>mine", "<img src=x"):
         assert tag not in text
     assert "<code>arm</code>" in text
 

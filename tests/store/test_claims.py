@@ -95,6 +95,20 @@ def test_what_cannot_be_seen_lives_as_long_as_it_gives_signs_of_life(tmp_path, d
         assert mine.take("a")
 
 
+def test_an_earlier_start_of_the_same_slurm_job_is_dead_wherever_it_ran(tmp_path, dead, monkeypatch):
+    """A requeued job may start on another node, at once; others wait for signs of life."""
+    away = {**dead, "host": "another", "job": "cluster 7", "restart": 1}
+    for name, value in {"JOB_ID": "7", "CLUSTER_NAME": "cluster", "RESTART_COUNT": "2"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    leave(tmp_path, away)
+    with open_claims(tmp_path) as mine:
+        assert mine.take("a")
+        assert json.loads((tmp_path / "a").read_text())["restart"] == 2
+        for lives in ({"restart": 2}, {"restart": 3}, {"job": "cluster 8"}, {"job": ""}):
+            leave(tmp_path, away | lives, name="b")
+            assert not mine.take("b"), lives
+
+
 def test_age_is_by_the_clock_of_the_file_system(tmp_path, dead, monkeypatch):
     leave(tmp_path, {**dead, "host": "another"})
     monkeypatch.setattr(time, "time", lambda: 0.0)

@@ -79,7 +79,12 @@ def attempt(folder, *files):
 
 @pytest.mark.parametrize(
     "files",
-    [(), ("rows/trivial.csv.gz", "data.json"), ("rows/.0.csv.gz.tmp",), ("metrics.jsonl", "tensorboard/events.1")],
+    [
+        (),
+        ("rows/trivial.csv.gz", "data.json", "chunks.json"),
+        ("rows/.0.csv.gz.tmp",),
+        ("metrics.jsonl", "tensorboard/events.1"),
+    ],
 )
 def test_an_attempt_without_results_makes_way_for_another_config(tmp_path, files):
     for name, take in (("shared", share_workdir), ("alone", open_workdir)):

@@ -56,7 +56,14 @@ def rows_of(workdir):
 def assert_whole(workdir, rows):
     """Every row once, bit for bit, and nothing beside them but what a finished study has."""
     pd.testing.assert_frame_equal(rows_of(workdir), rows, check_exact=True)
-    assert {path.name for path in workdir.iterdir()} == {"config.json", "data.json", "meta", "report", "rows"}
+    assert {path.name for path in workdir.iterdir()} == {
+        "chunks.json",
+        "config.json",
+        "data.json",
+        "meta",
+        "report",
+        "rows",
+    }
     assert all(path.name.endswith(".csv.gz") for path in (workdir / "rows").iterdir())
 
 
@@ -229,6 +236,24 @@ def test_processes_that_cut_parts_otherwise_divide_the_chunks(small_study, tmp_p
     pd.testing.assert_frame_equal(rows_of(work), rows_of(whole), check_exact=True)
     for mine, wanted in zip(read_trace(work), read_trace(whole), strict=True):
         pd.testing.assert_frame_equal(mine, wanted, check_exact=True)
+
+
+def test_a_process_on_another_device_keeps_the_chunks_that_a_study_was_begun_with(small_study, tmp_path, monkeypatch):
+    """Those of an accelerator on which one run fits: one by one, as `CONFIG` asks for."""
+    whole, cache_dir = small_study
+    config = {key: value for key, value in CONFIG.items() if key != "chunk"}
+    monkeypatch.setattr(plan, "PART_COST", 1.0)
+    begun = tmp_path / "chunks.json"
+    engine._memory(tmp_path, 1, begun=False, progress=False)
+    noted = begun.read_bytes()
+    assert run_study(config, tmp_path, cache_dir, progress=False) == 8
+    assert len(list((tmp_path / "rows").glob("0*"))) == 2, "four devices, eight chunks"
+    pd.testing.assert_frame_equal(rows_of(tmp_path), rows_of(whole), check_exact=True)
+    assert begun.read_bytes() == noted
+
+
+def test_a_study_of_an_earlier_version_was_begun_on_a_cpu(tmp_path):
+    assert engine._memory(tmp_path, 1 << 34, begun=True, progress=False) is None
 
 
 def test_a_sigterm_inside_a_callback_of_the_garbage_collector_is_not_lost():

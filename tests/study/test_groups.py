@@ -148,7 +148,7 @@ def test_sum_is_the_mean_with_lambda_times_the_batch_size():
 def built(last=None):
     runs = [Run(arm="a", data=ToySpec(), seed=0, **BASE)]
     sizes = {run.trained_on: plan.measure(run.trained_on, read_toy(run.data)) for run in runs}
-    ((part,),) = plan.plan(runs, sizes, platform="cpu", devices=1)
+    ((part,),) = plan.plan(runs, sizes, devices=1)
     return arrays.build(part, arrays.padding([part], runs, sizes), runs, sizes, read_toy, 1, last)[2]
 
 
@@ -179,7 +179,7 @@ def test_large_data_sets_are_trained_on_one_after_another(monkeypatch):
     sizes = {run.trained_on: plan.measure(run.trained_on, read_toy(run.data)) for run in runs}
 
     def chunks():
-        (parts,) = plan.plan(runs, sizes, platform="cpu", devices=2, chunk=2)
+        (parts,) = plan.plan(runs, sizes, devices=2, chunk=2)
         return [chunk for part in parts for chunk in part.chunks]
 
     before = chunks()

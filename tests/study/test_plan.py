@@ -13,7 +13,7 @@ from regcls_jax import binning
 from regcls_jax.data.source import Problem
 from regcls_jax.study import arrays
 from regcls_jax.study import plan as planning
-from regcls_jax.study.plan import Sized, check, chunk_size, measure, padded_classes, plan, shape_of
+from regcls_jax.study.plan import Sized, check, measure, padded_classes, plan, shape_of
 from regcls_jax.study.runs import expand
 
 
@@ -34,9 +34,9 @@ def runs():
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_every_run_is_in_exactly_one_part_and_chunks_are_the_same_on_any_number_of_devices(runs, devices):
     sizes = sizes_of(runs)
-    parts = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=devices)))
+    parts = list(itertools.chain.from_iterable(plan(runs, sizes, devices=devices)))
     assert sorted(itertools.chain.from_iterable(part.runs for part in parts)) == list(range(len(runs)))
-    alone = itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=1))
+    alone = itertools.chain.from_iterable(plan(runs, sizes, devices=1))
     assert {chunk for part in parts for chunk in part.chunks} == {chunk for part in alone for chunk in part.chunks}
     for part in parts:
         assert part.length % devices == 0
@@ -61,13 +61,13 @@ def test_a_wide_network_has_short_parts(runs):
                 data={"functions": 5, "repetitions": 3}, arms={"reg": {}}, run={"hidden": (width, width), "epochs": 400}
             )
         )
-        parts = itertools.chain.from_iterable(plan(runs, sizes_of(runs), platform="cpu", devices=1, chunk=2))
+        parts = itertools.chain.from_iterable(plan(runs, sizes_of(runs), devices=1, chunk=2))
         return max(part.length for part in parts)
 
     assert longest(6) > longest(128) >= 1
 
 
-def test_a_loss_that_compares_examples_has_short_parts_and_small_chunks():
+def test_a_loss_that_compares_examples_has_short_parts():
     def first_part(auxiliary, batch_size=250):
         runs = expand(
             small(
@@ -76,19 +76,18 @@ def test_a_loss_that_compares_examples_has_short_parts_and_small_chunks():
                 run={"epochs": 20, "batch_size": batch_size},
             )
         )
-        return plan(runs, sizes_of(runs), platform="cpu", devices=1, chunk=2)[0][0]
+        return plan(runs, sizes_of(runs), devices=1, chunk=2)[0][0]
 
     compares, plain = first_part("ranksim"), first_part("classification")
     assert plain.length > compares.length >= 1
-    assert chunk_size(compares.shape, "cpu") < chunk_size(plain.shape, "cpu")
 
 
 def test_parts_are_bounded_in_bytes_and_cost(runs, monkeypatch):
     sizes = sizes_of(runs)
-    whole = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))
+    whole = list(itertools.chain.from_iterable(plan(runs, sizes, devices=2)))
     assert max(len(part.chunks) for part in whole) > 1
     monkeypatch.setattr(planning, "PART_BYTES", 1 << 17)
-    parts = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))
+    parts = list(itertools.chain.from_iterable(plan(runs, sizes, devices=2)))
     assert len(parts) > len(whole)
     for part in parts:
         members = [runs[n] for n in part.runs]
@@ -101,13 +100,13 @@ def test_parts_are_bounded_in_bytes_and_cost(runs, monkeypatch):
         numbers += samples * members[0].epochs * len(planning.orders_of(part.runs, runs, sizes))
         assert 4 * numbers <= 1 << 17 or len(part.chunks) == 1
     monkeypatch.setattr(planning, "PART_COST", 1.0)
-    parts = list(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=2)))
+    parts = list(itertools.chain.from_iterable(plan(runs, sizes, devices=2)))
     assert max(part.length for part in parts) == 2
 
 
 def test_finished_chunks_leave_a_part_and_unfinished_ones_stay_whole(runs):
     sizes = sizes_of(runs)
-    part = max(itertools.chain.from_iterable(plan(runs, sizes, platform="cpu", devices=1)), key=lambda p: len(p.chunks))
+    part = max(itertools.chain.from_iterable(plan(runs, sizes, devices=1)), key=lambda p: len(p.chunks))
     first = set(part.chunks[0])
     left = part.without(first)
     assert left.chunks == part.chunks[1:]
@@ -126,10 +125,14 @@ def test_padded_classes_hold_all_and_waste_at_most_a_third():
         assert padded_classes(padded) == padded
 
 
-def test_chunks_shrink_with_the_classes_on_cpu_and_are_wide_on_accelerators(runs):
-    shape = shape_of(runs[0], Sized(1000, "", 1010, 2, 0, {"test": 10}, None))
-    assert [chunk_size(shape._replace(classes=c), "cpu") for c in (0, 64, 256, 1024, 65536)] == [8, 8, 4, 2, 2]
-    assert chunk_size(shape._replace(classes=64), "gpu") == 1024
+def test_chunks_are_those_of_the_memory_on_any_number_of_devices(runs):
+    def chunks(memory, devices):
+        planned = plan(runs, sizes_of(runs), memory=memory, devices=devices)
+        return {chunk for part in itertools.chain.from_iterable(planned) for chunk in part.chunks}
+
+    large = chunks(16 << 30, 1)
+    assert large == chunks(16 << 30, 4) == chunks(17 << 30, 1)
+    assert max(map(len, large)) > max(map(len, chunks(None, 1)))
 
 
 def problem(*sizes, targets=None, inputs=None):
@@ -181,7 +184,7 @@ def test_best_on_must_be_a_split(runs):
 
 def test_too_few_samples_for_a_batch_is_an_error(runs):
     with pytest.raises(ValueError, match="200 training samples do not fill one batch of 256"):
-        plan(runs, sizes_of(runs, lambda data: 200), platform="cpu", devices=1)
+        plan(runs, sizes_of(runs, lambda data: 200), devices=1)
 
 
 def test_orders_are_permutations_that_differ_between_epochs_seeds_and_sizes():
@@ -219,7 +222,7 @@ def test_arrays_hold_every_run_s_own_data_once(runs):
         return found._replace(targets=found.targets + 10 * data.function + data.repetition)
 
     sizes = {run.trained_on: measure(run.trained_on, read(run.data)) for run in runs}
-    for parts in plan(runs, sizes, platform="cpu", devices=2):
+    for parts in plan(runs, sizes, devices=2):
         padding = arrays.padding(parts, runs, sizes)
         for part in parts:
             run_arrays, batches, made = arrays.build(part, padding, runs, sizes, read, 2)

@@ -53,7 +53,7 @@ def built(arm):
     settings = {"batch_size": 64, "epochs": EPOCHS, "components": 3, **ARMS[arm]}
     runs = [Run(arm=arm, data=DataSpec("clean", "mild", f, 0), seed=7, **settings) for f in (0, 1)]
     sizes = {run.trained_on: plan.measure(run.trained_on, problem(run.data)) for run in runs}
-    ((part, *more),) = plan.plan(runs, sizes, platform="cpu", devices=1)
+    ((part, *more),) = plan.plan(runs, sizes, devices=1)
     assert not more
     padding = arrays.padding([part], runs, sizes)
     return part, *arrays.build(part, padding, runs, sizes, problem, 1), [sizes[run.trained_on] for run in runs]
@@ -200,7 +200,7 @@ def test_parts_with_a_trace_are_shorter_by_its_cost():
         runs = [run for run in expand(small(data=data, run={"trace": trace})) if run.arm == "reg"]
         assert len(runs) == 100
         sizes = {run.trained_on: plan.Sized(1_000_000, "", 1_000_010, 2, 0, {"test": 10}, None) for run in runs}
-        ((part, *_),) = plan.plan(runs, sizes, platform="cpu", devices=1, chunk=1)
+        ((part, *_),) = plan.plan(runs, sizes, devices=1, chunk=1)
         lengths[trace] = part.length
     assert lengths == {"none": 75, "mse": 75 // plan.TRACE_COST}
 

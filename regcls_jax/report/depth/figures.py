@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from regcls_jax.report.depth.study import Depths
-from regcls_jax.report.drawing import FONTS, STYLES
-from regcls_jax.report.images.figures import COLORS
+from regcls_jax.report.drawing import FONTS
+from regcls_jax.report.palette import SERIES, STYLES
 
 # Near is bright; grey is what was not measured.
 MAP = "viridis_r"
 UNMEASURED = "0.75"
 WIDE = 2.1  # inches per map
-PIXEL_MEAN: dict[str, Any] = {**STYLES["constant"], "color": "black"}
+PIXEL_MEAN: dict[str, Any] = {**STYLES["constant"], "linewidth": 1.6}
 
 
 def map_figure(columns: Mapping[str, np.ndarray], pictures: np.ndarray | None = None) -> Figure:
@@ -65,7 +65,7 @@ def error_figure(errors: Mapping[str, np.ndarray], trivial: np.ndarray | None, d
       depths: the training histogram.
     """
     arms = list(errors)
-    panels = [arms[start : start + len(COLORS)] for start in range(0, len(arms), len(COLORS))]
+    panels = [arms[start : start + len(SERIES)] for start in range(0, len(arms), len(SERIES))]
     centres = (depths.edges[:-1] + depths.edges[1:]) / 2
 
     def rmse(sums: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def error_figure(errors: Mapping[str, np.ndarray], trivial: np.ndarray | None, d
         ratios = [3] * len(panels) + [1.4]
         grid = figure.subplots(len(panels) + 1, 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
         for axes, shown in zip(grid, panels, strict=False):
-            for color, arm in zip(COLORS, shown, strict=False):
+            for color, arm in zip(SERIES, shown, strict=False):
                 axes.plot(centres, rmse(errors[arm]), color=color, linewidth=1.6, label=arm)
             if trivial is not None:
                 axes.plot(centres, rmse(trivial), label="mean of every pixel", **PIXEL_MEAN)

@@ -18,6 +18,7 @@ from regcls_jax.report.depth.figures import error_figure, map_figure, picture_of
 from regcls_jax.report.depth.rows import read_depth_trainings
 from regcls_jax.report.depth.study import Depths, DepthStudy
 from regcls_jax.report.depth.tables import SIGNS, depth_tables
+from regcls_jax.report.depth.verdict import depth_verdict
 from regcls_jax.report.drawing import render
 from regcls_jax.report.tables import Report
 from regcls_jax.report.trainings import TRIVIAL_SEED, unfinished_remark
@@ -59,6 +60,7 @@ def depth_report(workdir: str | os.PathLike, *, unfinished: bool = False, figure
         remarks=remark,
         tables=depth_tables(study),
         figures=_figures(study) if figures else {},
+        verdict=depth_verdict(study),
     )
 
 

@@ -14,17 +14,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from regcls_jax.metrics.shots import SHOTS, shot_groups
-from regcls_jax.report.drawing import FONTS, PAPER, STYLES, render
+from regcls_jax.report.drawing import FONTS, PAPER, render
 from regcls_jax.report.images.study import Target
+from regcls_jax.report.palette import SERIES, STYLES
 from regcls_jax.store.files import write_atomic
 
 HALF_WINDOW = 2  # buckets (years of age) to each side: the test sets hold few images of one age
-# Those of the other studies first: the first arm is reg.
-_NAMED = ("reg", "reg_cls", "reg_cls_bal", "reg_x_lambda", "reg_fine", "reg_no_decay")
-COLORS = (*(STYLES[arm]["color"] for arm in _NAMED), "#56b4e9", "#8c510a")
-TOGETHER = len(COLORS) - 1  # arms beside the first that one panel shows
+TOGETHER = len(SERIES) - 1  # arms beside the first that one panel shows
 SHADES = {"many": "white", "medium": "0.93", "few": "0.84"}
-MEDIAN: dict[str, Any] = {**STYLES["constant"], "color": "black"}
+MEDIAN: dict[str, Any] = {**STYLES["constant"], "linewidth": 1.6}
 
 
 def over_buckets(buckets: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +104,7 @@ def prediction_figure(values: np.ndarray, predictions: Mapping[str, np.ndarray],
         for axes in grid.flat[len(predictions) :]:
             axes.set_visible(False)
         for axes, (arm, found) in zip(grid.flat, predictions.items(), strict=False):
-            color = COLORS[1]
+            color = SERIES[1]
             axes.scatter(values + jitter, found[0], s=4, color="0.55", alpha=0.35, linewidths=0, rasterized=True)
             mean, std = over_buckets(buckets, found)
             seen = np.isfinite(mean)
@@ -152,7 +150,7 @@ def error_figure(values: np.ndarray, predictions: Mapping[str, np.ndarray], targ
         ratios = [3] * len(groups) + [1.4]
         panels = figure.subplots(len(groups) + 1, 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
         for axes, arms in zip(panels, groups, strict=False):
-            for color, arm in zip(COLORS, arms, strict=False):
+            for color, arm in zip(SERIES, arms, strict=False):
                 mean, _ = over_buckets(buckets, np.abs(predictions[arm] - values))
                 axes.plot(places, mean, color=color, linewidth=1.8, label=arm)
             highest = axes.get_ylim()[1]
@@ -192,7 +190,7 @@ def curve_figure(curves: Mapping[str, Sequence[pd.DataFrame]], median: float, ta
         lowest = min(curve["val_mae"].min() for found in curves.values() for curve in found)
         last = max(curve["val_mae"].iloc[-1] for found in curves.values() for curve in found)
         for axes, arms in zip(panels, groups, strict=True):
-            for color, arm in zip(COLORS, arms, strict=False):
+            for color, arm in zip(SERIES, arms, strict=False):
                 for curve in curves[arm]:
                     axes.plot(curve["epoch"], curve["val_mae"], color=color, linewidth=0.6, alpha=0.45)
                 mean = pd.concat(curves[arm]).groupby("epoch")["val_mae"].mean()

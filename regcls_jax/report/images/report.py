@@ -12,6 +12,7 @@ from regcls_jax.report.images.figures import curve_figure, error_figure, predict
 from regcls_jax.report.images.rows import read_trainings
 from regcls_jax.report.images.study import ImageStudy
 from regcls_jax.report.images.tables import image_tables, signs
+from regcls_jax.report.images.verdict import image_verdict
 from regcls_jax.report.tables import Report
 from regcls_jax.report.trainings import TRIVIAL_SEED, unfinished_remark
 
@@ -66,4 +67,5 @@ def image_report(workdir: str | os.PathLike, *, unfinished: bool = False, figure
             for stem, figure in (_figures(study) if figures else {}).items()
             for kind, data in render(figure).items()
         },
+        verdict=image_verdict(study),
     )

@@ -36,6 +36,11 @@ class Target(NamedTuple):
         return self.edges - 0.5 if self.whole else self.edges
 
     @property
+    def centres(self) -> np.ndarray:
+        """The middle of each bucket [K], as drawn."""
+        return (self.limits[:-1] + self.limits[1:]) / 2
+
+    @property
     def title(self) -> str:
         """Name and unit as an axis says them."""
         return self.name + self.in_unit
@@ -87,8 +92,7 @@ def target_of(
         edges = np.arange(len(counts) + 1)
     made = Target(np.asarray(edges, float), counts, float("nan"), **named)
     if median is None:
-        centres = (made.limits[:-1] + made.limits[1:]) / 2
-        median = float(np.median(np.repeat(centres, counts)))
+        median = float(np.median(np.repeat(made.centres, counts)))
     return made._replace(median=float(median))
 
 

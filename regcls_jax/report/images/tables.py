@@ -147,9 +147,8 @@ def published_table(study: ImageStudy) -> Table:
 def rank_table(study: ImageStudy) -> Table:
     """How the order of the predictions is that of the targets, and the errors of balanced and of extreme targets."""
     target, values = study.target, study.values
-    centres = (target.limits[:-1] + target.limits[1:]) / 2
     try:
-        weights, without = phi(relevance(np.repeat(centres, target.counts.astype(int))), values), ""
+        weights, without = phi(relevance(np.repeat(target.centres, target.counts.astype(int))), values), ""
     except ValueError as error:  # of some targets a box plot tells no extremes apart
         weights, without = None, f" No SERA: {error}."
     median = np.full(len(values), target.median)

@@ -17,7 +17,7 @@ from regcls_jax.imbalance import unevenness
 from regcls_jax.report.build import TABLES, build
 from regcls_jax.report.own.scores import NETWORKS, OF_SHOTS, PLAIN, Scores
 from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
-from regcls_jax.report.statistics import LEVEL, Interval, mean_interval
+from regcls_jax.report.statistics import LEVEL, Interval, mean_interval, of_log_ratios
 from regcls_jax.report.tables import TRIVIAL, Report
 from regcls_jax.store.files import read_json
 from regcls_jax.store.groups import GROUPS_FILE, GroupResults
@@ -164,11 +164,11 @@ class Overall(NamedTuple):
     problems: int
 
 
-def overall(problems: Sequence[Problem], measure: str, arm: str, baseline: str = PLAIN) -> Overall:
-    """An arm, or a kind of arms, against a baseline over the problems on which both have an error."""
-    errors = means(problems, measure).reindex(columns=[arm, baseline]).dropna()
-    ratios = np.log(errors[arm] / errors[baseline]).to_numpy()
+def overall(errors: pd.DataFrame, arm: str, baseline: str = PLAIN) -> Overall:
+    """An arm, or a kind of arms, against a baseline over the problems on which both have an error, see `means`."""
+    both = errors.reindex(columns=[arm, baseline]).dropna()
+    ratios = np.log(both[arm] / both[baseline]).to_numpy()
     if not len(ratios):
         return Overall(np.nan, Interval(np.nan, np.nan), 0, 0)
-    ends = Interval(*(100 * np.expm1(end) for end in mean_interval(ratios)))
-    return Overall(100 * float(np.expm1(ratios.mean())), ends, int((ratios < 0).sum()), len(ratios))
+    change = of_log_ratios(float(ratios.mean()), mean_interval(ratios))
+    return Overall(*change, int((ratios < 0).sum()), len(ratios))

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.report.drawing import FONTS
-from regcls_jax.report.own.across import Problem, overall, ranks
+from regcls_jax.report.own.across import Problem, means, overall, ranks
 from regcls_jax.report.own.across_tables import MEASURES, changes, kinds
-from regcls_jax.report.own.figure import COLORS
+from regcls_jax.report.own.figure import COLORS, kinds_legend
 from regcls_jax.report.own.scores import OF_SHOTS
 from regcls_jax.report.own.tables import shown_arms
 from regcls_jax.report.shots_figure import shots_figure
@@ -44,16 +44,7 @@ def ranks_figure(problems: Sequence[Problem]) -> Figure:
             axes.set_title(f"{where}: {found.problems} targets, {critical}", fontsize=11)
             axes.spines[["top", "right"]].set_visible(False)
         figure.supxlabel("mean rank of the test MAE (1: best); a bar joins arms that do not differ", fontsize=11)
-        for kind, color in COLORS.items():
-            if kind not in families.values():
-                continue
-            axes.plot([], [], "o", color=color, label=kind)
-        figure.legend(
-            *axes.get_legend_handles_labels(),
-            loc="outside upper center",
-            ncols=min(5, len(set(families.values()))),
-            frameon=False,
-        )
+        kinds_legend(figure, axes, families.values())
     return figure
 
 
@@ -63,7 +54,8 @@ def effects_figure(problems: Sequence[Problem]) -> Figure:
     arms = [arm for arm in shown_arms(problems[0].scores) if arm not in TRIVIAL]
     panels = {}
     for measure, where in {"mae": "all rows", **OF_SHOTS}.items():
-        found = {arm: overall(problems, measure, arm) for arm in arms}
+        errors = means(problems, measure)
+        found = {arm: overall(errors, arm) for arm in arms}
         if max(one.problems for one in found.values()):
             panels[where] = {arm: (one.mean, one.interval) for arm, one in found.items()}
     return shots_figure(panels, families, "test MAE against plain regression")

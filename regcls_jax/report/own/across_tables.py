@@ -38,13 +38,14 @@ def changes(problems: Sequence[Problem], kind: str, measure: str) -> list[Change
 def answer(problems: Sequence[Problem]) -> str:
     """What came out, as Markdown."""
     parts = []
+    errors = {measure: means(problems, measure) for measure in MEASURES}
     for kind in kinds(problems):
-        found = [f"{_overall(overall(problems, measure, kind))} on {where}" for measure, where in MEASURES.items()]
+        found = [f"{_overall(overall(errors[measure], kind))} on {where}" for measure, where in MEASURES.items()]
         parts.append(
             f"**{NAMES[kind]} the MAE of plain regression by {' and '.join(found)}.** {_beyond_doubt(problems, kind)}"
         )
-    best = overall(problems, "mae", "boosting") if "boosting" in problems[0].scores.families else None
-    if best is not None:
+    if "boosting" in problems[0].scores.families:
+        best = overall(errors["mae"], "boosting")
         parts.append(f"Gradient boosting against plain regression: {_overall(best)} on all rows.")
     return "\n\n".join(parts)
 
@@ -100,11 +101,12 @@ def _by_problem(problems: Sequence[Problem]) -> Table:
 
 def _over_all(problems: Sequence[Problem]) -> Table:
     lines = []
+    errors = {measure: means(problems, measure) for measure in MEASURES}
     for arm in (*shown_arms(problems[0].scores), *kinds(problems)):
         kind = problems[0].scores.families.get(arm, "as validation chose")
         cells = {"arm": label(arm), "kind": kind}
         for measure, where in MEASURES.items():
-            cells[where] = _overall(overall(problems, measure, arm))
+            cells[where] = _overall(overall(errors[measure], arm))
         lines.append(cells)
     frame = pd.DataFrame(lines)
     note = (

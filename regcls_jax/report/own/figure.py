@@ -1,5 +1,7 @@
 """The figure of a table of the user's own: what every arm changes, overall and on rare targets, and where these are."""
 
+from collections.abc import Collection
+
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,14 +23,14 @@ from regcls_jax.report.own.scores import (
 )
 from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
 from regcls_jax.report.own.verdict import change
+from regcls_jax.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 from regcls_jax.store.groups import GroupResults
 
-# Of Okabe and Ito: told apart by colour-blind readers.
 COLORS = {
-    **{PLAIN: "0.35", CLASSES: "#0072b2", SOFT: "#56b4e9", ORDINAL: "#cc79a7", FEATURES: "#e69f00"},
-    **{SPREAD: "#f0e442", WEIGHTING: "#d55e00", TRAINING: "#000000", REFERENCE: "#009e73"},
+    **{PLAIN: GREY, CLASSES: BLUE, SOFT: SKY, ORDINAL: PURPLE, FEATURES: ORANGE},
+    **{SPREAD: YELLOW, WEIGHTING: VERMILION, TRAINING: BLACK, REFERENCE: GREEN},
 }
-RANGES = {"many": "0.55", "medium": "#e69f00", "few": "#d55e00"}
+RANGES = {"many": GREY, "medium": ORANGE, "few": VERMILION}
 PANELS = {"mae": "all rows", "rare_mae": "rare targets"}
 
 
@@ -46,12 +48,17 @@ def own_figure(rows: pd.DataFrame, groups: GroupResults) -> Figure:
                 axes.set_title(f"{target}, {title}\nagainst plain regression", fontsize=11)
             line[1].tick_params(labelleft=False)
             _histogram(line[2], groups.errors[groups.errors["target"] == target])
-        shown = [kind for kind in COLORS if kind in found.families.values()]
-        for kind in shown:
-            grid[0, 0].plot([], [], "o", color=COLORS[kind], label=kind)
-        handles = grid[0, 0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper center", ncols=min(5, len(shown)), frameon=False)
+        kinds_legend(figure, grid[0, 0], found.families.values())
     return figure
+
+
+def kinds_legend(figure: Figure, axes: Axes, kinds: Collection[str], columns: int = 5) -> None:
+    """Adds above all panels which colour stands for which of the `kinds` of arms; `axes` has no labels of its own."""
+    shown = [kind for kind in COLORS if kind in kinds]
+    for kind in shown:
+        axes.plot([], [], "o", color=COLORS[kind], label=kind)
+    handles = axes.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=min(columns, len(shown)), frameon=False)
 
 
 def _changes(axes: Axes, found: Scores, target: str, measure: str, arms: list[str]) -> None:

@@ -86,13 +86,14 @@ def measures(errors: pd.DataFrame) -> pd.DataFrame:
     found = sums.groupby(EVALUATION, sort=False, observed=True)
     total, of_range = found[["n", "absolute", "squared", *of_shots]].sum(min_count=1), found["of_range"]
     # A range whose predictions diverged must not count as one without errors.
-    total = total.mask(found["lost"].any())
+    lost = found["lost"].any()
+    total = total.mask(lost)
     with np.errstate(invalid="ignore", divide="ignore"):
         return pd.DataFrame(
             {
                 "mae": total["absolute"] / total["n"],
                 "rmse": np.sqrt(total["squared"] / total["n"]),
-                "balanced_mae": of_range.mean(),
+                "balanced_mae": of_range.mean().mask(lost),
                 **{name: total[f"{shot}_absolute"] / total[f"{shot}_n"] for name, shot in OF_SHOTS.items()},
                 "rare_n": found["few_n"].sum(),
             }

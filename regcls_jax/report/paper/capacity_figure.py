@@ -10,7 +10,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from regcls_jax.report.drawing import FONTS, STYLES, band, finish_figure, finish_panel, over
+from regcls_jax.report.drawing import BANDS, FONTS, band, finish_figure, finish_panel, over
+from regcls_jax.report.palette import STYLES
 from regcls_jax.report.paper.capacity import ARMS, OPTIMIZERS, at_best, best_settings, setting_means, trained_rows
 from regcls_jax.report.paper.lambda_figure import PANEL_NAMES
 from regcls_jax.report.paper.published import CELL, sort_cells
@@ -41,20 +42,23 @@ def size_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
     sizes = sorted(trained["units"].unique())
     with matplotlib.rc_context(FONTS):
         figure = Figure(figsize=(4.2 * len(across) + 0.8, 2.5 * len(down) + 1.2), layout="constrained")
-        grid = figure.subplots(len(down), len(across), sharex=True, sharey="row", squeeze=False)
+        grid = figure.subplots(len(down), len(across), sharex=True, sharey=True, squeeze=False)
         for ((scenario, sampling), split), line in zip(down, grid, strict=True):
             part = chosen[split][(chosen[split][CELL] == [scenario, sampling]).all(axis=1)]
-            cell = test[(test[CELL] == [scenario, sampling]).all(axis=1)]
             for optimizer, axes in zip(across, line, strict=True):
                 for arm, runs in part[part["optimizer"] == optimizer].groupby("arm"):
                     band(axes, *over(runs, "units", kind), arm)
                 axes.set_xscale("log", base=2)
                 axes.set_xticks(sizes, [str(size) for size in sizes])
-            line[0].set_ylim(0.0, 1.15 * line[0].get_ylim()[1])
+        grid[0, 0].set_ylim(0.0, 1.15 * grid[0, 0].get_ylim()[1])
+        for ((scenario, sampling), split), line in zip(down, grid, strict=True):
+            cell = test[(test[CELL] == [scenario, sampling]).all(axis=1)]
             for optimizer, axes in zip(across, line, strict=True):
                 title = f"{OPTIMIZERS[optimizer]} · {scenario} · {sampling} · {PANEL_NAMES[split]}"
                 finish_panel(axes, cell, title, [])
-        finish_figure(figure, grid.flat, map(label, STYLES), "units of the last hidden layer", "test MSE")
+        finish_figure(
+            figure, grid.flat, map(label, STYLES), "units of the last hidden layer", "test MSE", bands=BANDS[kind]
+        )
     return figure
 
 

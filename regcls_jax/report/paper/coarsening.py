@@ -17,6 +17,7 @@ from scipy import stats
 
 from regcls_jax import binning, priors, theory
 from regcls_jax.report.drawing import FONTS
+from regcls_jax.report.palette import BLUE, GREY, ORANGE, VERMILION
 from regcls_jax.report.tables import Table
 
 WIDTHS = tuple(2.0**power for power in range(-4, 6))
@@ -34,9 +35,9 @@ PRIORS: dict[str, priors.Prior] = {
     for name, deviation in (("s", 1.0), ("s/4", 0.25))
 }
 CLASSES: Mapping[str, dict[str, Any]] = {
-    "uniform": {"color": "#2ca07a", "marker": "o"},
-    "equalised": {"color": "#a8c61c", "marker": "s"},
-    "equalised, p̃ per width": {"color": "#08519c", "linestyle": (0, (5, 2))},
+    "uniform": {"color": BLUE, "marker": "o"},
+    "equalised": {"color": ORANGE, "marker": "s"},
+    "equalised, p̃ per width": {"color": VERMILION, "linestyle": (0, (5, 2))},
 }
 
 
@@ -205,7 +206,7 @@ def coarsening_figure() -> Figure:
                 part = frame[frame["classes"] == kind]
                 axes.plot(part["width"], part["relative"], label=kind, markersize=4, **style)
             for level in LEVELS:
-                axes.axhline(level, color="#737373", linewidth=0.8, linestyle=":")
+                axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.set_ylim(1e-3, 10)

@@ -18,13 +18,14 @@ from regcls_jax.data.synthetic import cache
 from regcls_jax.data.synthetic.generator import Dataset, Function, functions
 from regcls_jax.data.synthetic.spec import SAMPLINGS, SCENARIOS, DataSpec
 from regcls_jax.report.drawing import FONTS, render
+from regcls_jax.report.palette import BLUE, VERMILION
 from regcls_jax.store.files import write_atomic
 
 BANDS = 4  # classes, as in the paper's figures
 DENSITY_BINS = 100
 TITLES = {"clean": "clean data", "noisy": "noisy data", "ood": "out of distribution"}
-# Blue and vermilion differ for every colour blindness (Okabe and Ito 2008), and size tells them apart in grey print.
-COLORS = {"training": "#0072b2", "test": "#d55e00"}
+# Size tells them apart in grey print.
+COLORS = {"training": BLUE, "test": VERMILION}
 SIZES = {"training": 20, "test": 5}
 NOISY_SIZE = 1.0  # a cloud, not a line
 CURVE: dict[str, Any] = {"color": "black", "linewidth": 0.9, "label": "f(x)"}

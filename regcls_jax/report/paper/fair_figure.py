@@ -8,14 +8,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regcls_jax.report.drawing import FONTS, STYLES, finish_figure, finish_panel
+from regcls_jax.report.drawing import FONTS, finish_figure, finish_panel
 from regcls_jax.report.effect_figure import effect_figure
 from regcls_jax.report.effects import Effect
+from regcls_jax.report.palette import STYLES
 from regcls_jax.report.paper import fair
 from regcls_jax.report.paper.fair import BASELINE, FINE, PICKED_ON, SELECTION
 from regcls_jax.report.tables import label
 
 ARMS = (BASELINE, FINE, "reg_cls", "reg_cls_bal")
+BAND = "band: two-way 95 % interval of the difference"
 # What the second figure draws, from top to bottom: (arm, baseline).
 DIFFERENCES = ((FINE, BASELINE), ("reg_cls", BASELINE), ("reg_cls_bal", BASELINE), ("reg_cls", FINE))
 
@@ -78,7 +80,7 @@ def budget_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
                 row[0].set_ylabel(f"arm − {label(BASELINE)}, two-way 95 %")
             for sampling, axes in zip(across, row, strict=True):
                 finish_panel(axes, shown[shown["sampling"] == sampling], f"{sampling} · {PICKED_ON[on]}", [])
-        finish_figure(figure, grid.flat, map(label, STYLES), "budget: trainings per arm and data set", "")
+        finish_figure(figure, grid.flat, map(label, STYLES), "budget: trainings per arm and data set", "", bands=BAND)
     return figure
 
 

@@ -9,7 +9,9 @@ from regcls_jax.report.paper import fair
 from regcls_jax.report.paper.edges import edge
 from regcls_jax.report.paper.fair import BASELINE, FINE, PICKED_ON, SELECTION
 from regcls_jax.report.statistics import finite_mean
-from regcls_jax.report.tables import Table, label, number
+from regcls_jax.report.tables import Slider, Table, label, number
+from regcls_jax.report.verdicts import TWO_WAY as INTERVALS
+from regcls_jax.report.verdicts import loss_verdict
 
 Trivial = dict[tuple[str, ...], dict[str, str]]
 LARGE_LAMBDA = 1e3  # the published λ of the noisy data
@@ -185,13 +187,13 @@ def _budget_tables(rows: pd.DataFrame, trivial: Trivial) -> list[Table]:
         "The expected test MSE of the pick had only so many of the runs been trained: exact, over all subsets of that "
         "size. The last column is the study itself. Constant and median: their test MSE."
     )
-    made = [Table("Test MSE over the budget", note, pd.DataFrame(means), None)]
+    slider = Slider("budget", tuple(f"{budget} runs" for budget in shown))
+    made = [Table("Test MSE over the budget", note, pd.DataFrame(means), None, slider)]
     if differences:
         frame = pd.DataFrame(differences)
         note = f"Arm − {label(BASELINE)} at equal budgets, with the two-way 95 % interval. {note}"
-        made.append(
-            Table(f"Difference from {label(BASELINE)} over the budget", note, frame, frame[_pooled_lines(frame)])
-        )
+        title = f"Difference from {label(BASELINE)} over the budget"
+        made.append(Table(title, note, frame, frame[_pooled_lines(frame)], slider))
     return made
 
 
@@ -210,3 +212,15 @@ def fair_tables(rows: pd.DataFrame) -> list[Table]:
     budget = len(runs) // len(picks["test"])
     made = [*_comparisons_table(picks, trivial), _means_table(picks, runs, trivial, budget)]
     return [*made, _settings_table(picks, runs, trivial), *_budget_tables(rows, trivial)]
+
+
+def fair_verdict(rows: pd.DataFrame) -> str:
+    """What reg+cls is worth where every arm was tuned with the same budget, picked on the training's own sampling.
+
+    Args:
+      rows: as `fair_tables`.
+    """
+    picks = fair.select(rows, SELECTION[0]).assign(classes=0)
+    trivial = rows[(rows["split"] == "test") & rows["arm"].isin(tables.TRIVIAL)]
+    note = f"every arm tuned with the same budget, picked on {PICKED_ON[SELECTION[0]]}; {INTERVALS}"
+    return loss_verdict(pd.concat([picks, trivial]), (BASELINE, fair.FINE), note)

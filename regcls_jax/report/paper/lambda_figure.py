@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regcls_jax.report.drawing import FONTS, STYLES, finish_figure, finish_panel, levels, lost_runs, over
+from regcls_jax.report.drawing import BANDS, FONTS, finish_figure, finish_panel, levels, lost_runs, over
+from regcls_jax.report.palette import STYLES
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
 from regcls_jax.report.tables import label
 
@@ -72,5 +73,5 @@ def fig4_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
                 title = f"{scenario} · {sampling} · {PANEL_NAMES[split]}"
                 finish_panel(axes, cell, title, lost_runs(cell))
         order = [label("reg"), *map(_name, counts), *map(label, STYLES)]
-        finish_figure(figure, grid.flat, dict.fromkeys(order), "λ", "validation MSE")
+        finish_figure(figure, grid.flat, dict.fromkeys(order), "λ", "validation MSE", bands=BANDS[kind])
     return figure

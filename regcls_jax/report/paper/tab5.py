@@ -10,6 +10,7 @@ from regcls_jax.report import statistics
 from regcls_jax.report.paper.published import published_table5
 from regcls_jax.report.statistics import LEVEL, Interval
 from regcls_jax.report.tables import Table, in_order, interval, label, number
+from regcls_jax.report.verdicts import Against, best_verdict, verdict
 from regcls_jax.store.groups import GroupResults
 from regcls_jax.store.rows import diverged
 from regcls_jax.trivial import TRIVIAL_PREDICTORS
@@ -88,11 +89,36 @@ def tab5_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
       rows: test rows.
       groups: their errors by video.
     """
-    lost = set(diverged(rows)["run"])
-    rows, errors = rows[~rows["run"].isin(lost)], groups.errors[~groups.errors["run"].isin(lost)]
-    errors = errors[errors["split"] == "test"]
+    errors = _finished(rows, groups)
+    rows = rows[~rows["run"].isin(set(diverged(rows)["run"]))]
     units = in_units(errors)
     return [_by_fold(rows, units), _all_measures(rows, units), _differences(errors, units.own)]
+
+
+def tab5_verdict(rows: pd.DataFrame, groups: GroupResults) -> str:
+    """What reg+cls is worth against reg, and whether it beats the mean of the training targets."""
+    errors = _finished(rows, groups)
+    units = in_units(errors)
+    factor, decimals = (100.0, 2) if units.own == "percent" else (1.0, 1)
+    means = units.frame.groupby("arm")[units.own].mean()
+    if "reg_cls" not in means:
+        return best_verdict(rows)
+    against = []
+    for name in (name for name in ("reg", "constant") if name in means):
+        found = difference(errors, "reg_cls", name, factor)
+        against.append(Against(name_of(name), found.value, found.interval, means[name]))
+    beside = {name_of(arm): float(means[arm]) for arm in ("reg_cls", "reg", "constant", "clock") if arm in means}
+    unit = "% of a video" if units.own == "percent" else "frames"
+    note = "in brackets 95 % intervals over persons"
+    return verdict(
+        name_of("reg_cls"), against, error=f"test RMSE ({unit})", note=note, beside=beside, decimals=decimals
+    )
+
+
+def _finished(rows: pd.DataFrame, groups: GroupResults) -> pd.DataFrame:
+    """The test errors by video of the runs that did not diverge."""
+    lost = set(diverged(rows)["run"])
+    return groups.errors[~groups.errors["run"].isin(lost) & (groups.errors["split"] == "test")]
 
 
 def _by_fold(rows: pd.DataFrame, units: Units) -> Table:

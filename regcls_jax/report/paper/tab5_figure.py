@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from regcls_jax.report.drawing import FONTS, STYLES
+from regcls_jax.report.drawing import FONTS
+from regcls_jax.report.palette import STYLES, VERMILION
 from regcls_jax.report.paper.tab5 import in_units, name_of
 from regcls_jax.store.groups import GroupResults
 from regcls_jax.trivial import TRIVIAL_PREDICTORS
@@ -16,7 +17,7 @@ from regcls_jax.trivial import TRIVIAL_PREDICTORS
 SHOWN: dict[str, dict[str, Any]] = {
     "reg": STYLES["reg"],
     "reg_cls": {**STYLES["reg_cls"], "marker": None},
-    "sigmoid": {"color": "#08519c", "linewidth": 1.6, "linestyle": (0, (5, 2))},
+    "sigmoid": {"color": VERMILION, "linewidth": 1.6, "linestyle": (0, (5, 2))},
 }
 MOST_VIDEOS = 6
 

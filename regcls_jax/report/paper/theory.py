@@ -7,11 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regcls_jax.report import tables
-from regcls_jax.report.drawing import FONTS, STYLES, finish_figure
+from regcls_jax.report.drawing import BANDS, FONTS, finish_figure
+from regcls_jax.report.effects import Question, effects
+from regcls_jax.report.palette import GREY, STYLES
 from regcls_jax.report.paper.fig4 import COMPARISONS
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
 from regcls_jax.report.statistics import KEYS, compare, finite_mean, paired
 from regcls_jax.report.tables import Table, label, number
+from regcls_jax.report.verdicts import best_verdict, effects_verdict, widest
 from regcls_jax.store.traces import ARM, TRAINING, TraceResults, summarise
 
 SPLITS = {
@@ -156,6 +159,25 @@ def theory_tables(rows: pd.DataFrame, results: TraceResults) -> list[Table]:
     return made + [table for split in SPLITS for table in _comparisons_table(rows, results.final, split)]
 
 
+def theory_verdict(rows: pd.DataFrame, results: TraceResults) -> str:
+    """Whether classes make the gap of Eq. 8 smaller than reg, and than reg×λ, on balanced data: the imbalanced cells.
+
+    Args:
+      rows: as `theory_tables`.
+      results: likewise.
+    """
+    final = results.final[results.final["split"] == "val_balanced"]
+    sizes = final.assign(mse=final["l_extra_gaussian"].abs())
+    group = widest(sizes)
+    question = Question(keys=(*KEYS, "trace"))
+    pairs = [("reg_cls", baseline) for baseline in ("reg", "reg_x_lambda")]
+    found = effects(question, [group], pairs) if group else []
+    where = " in the size of the gap between balanced and imbalanced NLL (Eq. 8)"
+    return effects_verdict(found, error="|gap| (nats)", where=where) or best_verdict(
+        rows[rows["split"] == "val_balanced"], title="MSE on val_balanced"
+    )
+
+
 def _curve(axes: Axes, part: pd.DataFrame, quantity: str, arm: str, classes: int) -> None:
     style = {key: value for key, value in STYLES[arm].items() if not key.startswith("marker")}
     if classes in LINES:
@@ -196,10 +218,12 @@ def theory_figure(results: TraceResults, split: str = "val_balanced") -> Figure:
                     if part[quantity].notna().any():
                         _curve(axes, part, quantity, part["arm"].iloc[0], int(part["classes"].iloc[0]))
                 if quantity.startswith("l_extra"):
-                    axes.axhline(0, color="#737373", linewidth=0.8)
+                    axes.axhline(0, color=GREY, linewidth=0.8)
                 axes.set_title(f"{scenario} · {sampling}" if quantity == CURVES[0] else "")
                 axes.grid(axis="y", alpha=0.25)
                 axes.spines[["top", "right"]].set_visible(False)
         order = [_name(arm, c) for arm in SHOWN for c in sorted(summary.loc[summary["arm"] == arm, "classes"].unique())]
-        finish_figure(figure, grid.flat, order, "epoch", f"on {split} (in nats, but for MSE and share)")
+        finish_figure(
+            figure, grid.flat, order, "epoch", f"on {split} (in nats, but for MSE and share)", bands=BANDS["std"]
+        )
     return figure
