@@ -7,7 +7,7 @@ import pandas as pd
 
 from regcls_jax.loop.runs import LAST
 from regcls_jax.report.effects import spread
-from regcls_jax.report.tables import Table
+from regcls_jax.report.tables import Table, label
 from regcls_jax.report.trainings import TRIVIAL_SEED
 
 Configs = Mapping[str, Mapping[str, Any]]
@@ -58,7 +58,7 @@ def candidate_table(
         if not (name := config["candidate_for"]):
             continue
         own = rows[rows["arm"] == arm].set_index("split")
-        line = {"arm": name, "candidate": arm, "lambda": f"{config['lam']:g}"}
+        line = {"arm": label(name), "candidate": label(arm), "lambda": f"{config['lam']:g}"}
         by = deciding(config)
         line[f"validation {by.upper()}"] = spread(own.loc[["val"], by], decimals)
         line[f"test {metric.upper()}"] = spread(own.loc[["test"], metric], decimals)

@@ -35,7 +35,7 @@ CAPTIONS = {
 # Names that end with what is predicted.
 BEGINNINGS = {
     "prediction_versus_": "Prediction over the true {}, arm by arm: mean and standard deviation, and the samples.",
-    "error_by_": "Test error over the true {}, above the histogram of the training targets.",
+    "error_by_": "Test error over the true {}, above the histogram of the training targets; bands span the seeds.",
 }
 
 

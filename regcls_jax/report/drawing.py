@@ -27,19 +27,22 @@ BANDS = {
     "std": "band: ± 1 standard deviation over functions × repetitions",
     "paper": "band: ± standard deviation over functions of that over repetitions",
 }
+# Pixels of a PNG: as many as a page shows.
+WIDTH = 1300
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 
 def render(figure: Figure, kinds: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
-    """The figure as {"png": …, "svg": …} (150 dpi); equal figures give equal bytes (no date, no ids).
+    """The figure as {"png": …, "svg": …}; equal figures give equal bytes (no date, no ids).
 
+    A PNG has 150 dpi, or as many as make it WIDTH pixels wide.
     Render a figure once: its layout is solved anew by every drawing and may move by a fraction of a pixel.
     """
     files = {}
     with matplotlib.rc_context(FONTS | {"svg.hashsalt": "regcls_jax"}):
         for kind in kinds:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=150, metadata=METADATA[kind])
+            figure.savefig(buffer, format=kind, dpi=min(150, WIDTH / figure.get_figwidth()), metadata=METADATA[kind])
             files[kind] = buffer.getvalue()
     return files
 
@@ -49,7 +52,7 @@ def band(axes: Axes, x: Sequence[float], means: np.ndarray, halves: np.ndarray, 
     low, high = np.maximum(means - halves, 0.0), means + halves  # an MSE below zero means nothing
     if len(x) == 1:
         axes.vlines(x, low, high, color=STYLES[arm]["color"], linewidth=0.8)  # a band of no width
-    axes.fill_between(x, low, high, color=STYLES[arm]["color"], alpha=0.12, linewidth=0)
+    axes.fill_between(x, low, high, color=STYLES[arm]["color"], alpha=0.06, linewidth=0)
     # Where two bands overlap the fills mix to one grey; their edges keep them apart.
     for edge in (low, high):
         axes.plot(x, edge, color=STYLES[arm]["color"], linewidth=0.8, alpha=0.7)

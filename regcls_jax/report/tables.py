@@ -32,7 +32,8 @@ LABELS = {
     "lds": "LDS",
     "lds_x_lambda": "LDS×λ",
     "reg_std": "reg, standardised",
-    "reg_member": "reg+soft memberships",
+    "reg_member": "memberships",
+    "membership": "memberships",
     "cls_head": "reg+cls, read from the class head",
     "hl_gauss": "HL-Gauss",
     "two_hot": "two-hot",
@@ -116,9 +117,9 @@ def label(arm: str) -> str:
 
 
 def _settings(parts: Sequence[str]) -> list[str]:
-    """What follows the name of an arm, in words."""
+    """What follows the name of an arm, in words; a number alone counts classes."""
     if parts and parts[0].isdigit():
-        return [f"{parts[0]} classes", *_settings(parts[1:])]
+        return [parts[0], *_settings(parts[1:])]
     if len(parts) > 1 and parts[0] == "lam":
         return [f"λ {parts[1]}", *_settings(parts[2:])]
     return [{"std": "standardised"}.get(part, part) for part in parts]

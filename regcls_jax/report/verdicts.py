@@ -9,7 +9,7 @@ import pandas as pd
 
 from regcls_jax.report import tables
 from regcls_jax.report.effects import Effect, Group, Question, effects
-from regcls_jax.report.paper.groups import IMBALANCED, by_balance
+from regcls_jax.report.paper.groups import by_balance
 from regcls_jax.report.statistics import Interval
 from regcls_jax.report.tables import TRIVIAL, label, number
 
@@ -122,18 +122,23 @@ def effects_verdict(found: Sequence[Effect], *, error: str = "test MSE", where: 
     return verdict(label(found[0].arm), against, error=error, where=where, note=note, beside=beside)
 
 
-def widest(rows: pd.DataFrame) -> Group | None:
+def widest(rows: pd.DataFrame) -> Group:
     """The rows that a study of 1-D data is judged by: of the clean and noisy scenarios the imbalanced samplings.
 
-    Or what there is of these; None where there are no rows.
+    Or what there is of these: out of distribution the published effect has no consistent sign, so that this scenario
+    counts only where it is alone.
 
-    Out of distribution the published effect has no consistent sign, so that scenario counts only where it is alone.
+    Args:
+      rows: at least one.
     """
     judged = rows[rows["scenario"] != "ood"]
     judged = judged if len(judged) else rows
-    scenarios = ", ".join(dict.fromkeys(judged["scenario"]))
-    found = by_balance(judged, {"scenario": scenarios})
-    return found[0] if found else None
+    return by_balance(judged, {"scenario": ", ".join(dict.fromkeys(judged["scenario"]))})[0]
+
+
+def balance_of(group: Group) -> str:
+    """Whether the data of `widest` are imbalanced or uniform."""
+    return group.names["sampling"]
 
 
 def loss_verdict(rows: pd.DataFrame, baselines: Sequence[str] = ("reg", "reg_x_lambda"), note: str = TWO_WAY) -> str:
@@ -145,11 +150,10 @@ def loss_verdict(rows: pd.DataFrame, baselines: Sequence[str] = ("reg", "reg_x_l
       note: how settings were chosen, and what the brackets are.
     """
     group = widest(rows)
-    found = effects(Question(), [group], [("reg_cls", baseline) for baseline in baselines]) if group else []
+    found = effects(Question(), [group], [("reg_cls", baseline) for baseline in baselines])
     if not found:
         return best_verdict(rows)
-    balance = "imbalanced data" if group.names["sampling"] == IMBALANCED else "uniform data"
-    return effects_verdict(found, note=note, where=f" on {balance} ({group.names['scenario']})")
+    return effects_verdict(found, note=note, where=f" on {balance_of(group)} data ({group.names['scenario']})")
 
 
 def best_verdict(rows: pd.DataFrame, error: str = "mse", title: str = "test MSE") -> str:

@@ -28,6 +28,7 @@ from regcls_jax.report.page import page
 from regcls_jax.report.paper.published import AGES as PUBLISHED
 from regcls_jax.report.paper.published import published_ages
 from regcls_jax.report.statistics import two_way_interval
+from regcls_jax.report.tables import label
 from regcls_jax.store.files import from_json
 
 SEEDS = (0, 1, 2)
@@ -105,8 +106,8 @@ def parsed(cell):
     ],
 )
 def test_differences_are_arm_minus_baseline_within_their_interval(report, title, arm, baseline):
-    line = table(report, title).loc[arm]
-    assert (line["baseline"], line["seeds"]) == (baseline, "3")
+    line = table(report, title).loc[label(arm)]
+    assert (line["baseline"], line["seeds"]) == (label(baseline), "3")
     difference = absolute_errors(arm) - absolute_errors(baseline)
     for group in ("all", "many", "medium", "few"):
         mean, low, high = parsed(line[group])
@@ -118,9 +119,9 @@ def test_differences_are_arm_minus_baseline_within_their_interval(report, title,
 
 def test_smaller_errors_are_negative_differences(report):
     # lds has the least noise of all arms; memberships less than classes.
-    assert parsed(table(report, "Against reg").loc["lds", "all"])[2] < 0
+    assert parsed(table(report, "Against reg").loc["LDS", "all"])[2] < 0
     assert parsed(table(report, "Against the median predictor").loc["reg", "all"])[2] < 0
-    soft = table(report, "Classifying against regressing soft memberships").loc["reg_cls_100", "many"]
+    soft = table(report, "Classifying against regressing soft memberships").loc["reg+cls (100)", "many"]
     assert parsed(soft)[0] > 0
 
 
@@ -132,27 +133,29 @@ def test_median_is_subtracted_from_every_seed(report):
 
 def test_only_true_controls_are_compared(report):
     lines = table(report, "Against the same training without the auxiliary head")
-    assert list(lines.index) == ["reg_cls_100_std"]  # the control of the others is reg, which has its own table
-    assert list(table(report, "Classifying against regressing soft memberships").index) == ["reg_cls_100"]
+    assert list(lines.index) == [
+        "reg+cls (100, standardised)"
+    ]  # the control of the others is reg, which has its own table
+    assert list(table(report, "Classifying against regressing soft memberships").index) == ["reg+cls (100)"]
 
 
 def test_the_interval_is_over_seeds_and_images(report):
     difference = absolute_errors("reg_cls_100") - absolute_errors("reg")
     seeds, images = (labels.ravel() for labels in np.indices(difference.shape))
     expected = two_way_interval(difference.ravel(), images, seeds)
-    assert parsed(table(report, "Against reg").loc["reg_cls_100", "all"])[1:] == pytest.approx(expected, abs=0.0051)
+    assert parsed(table(report, "Against reg").loc["reg+cls (100)", "all"])[1:] == pytest.approx(expected, abs=0.0051)
 
 
 def test_one_seed_has_neither_spread_nor_interval(tmp_path):
     made = tables_of(write_runs(tmp_path, arms=("reg", "reg_cls_100"), seeds=(4,)))
     assert "±" not in table(made, "Test errors on utkface").loc["reg", "MAE"]
-    assert table(made, "Against reg").loc["reg_cls_100", "all"].endswith(" –")
+    assert table(made, "Against reg").loc["reg+cls (100)", "all"].endswith(" –")
 
 
 def test_seeds_are_paired_by_number(tmp_path):
     write_runs(tmp_path, arms=("reg",), seeds=(0, 1))
     write_runs(tmp_path, arms=("reg_cls_100",), seeds=(1, 2))
-    line = table(tables_of(tmp_path), "Against reg").loc["reg_cls_100"]
+    line = table(tables_of(tmp_path), "Against reg").loc["reg+cls (100)"]
     difference = (absolute_errors("reg_cls_100") - absolute_errors("reg"))[1]
     assert line["seeds"] == "1"
     assert float(line["all"].split()[0]) == pytest.approx(difference.mean(), abs=0.0051)
@@ -171,7 +174,7 @@ def test_group_without_test_images_is_a_dash(tmp_path):
         rows.to_csv(path / "rows.csv.gz", index=False, na_rep="nan")
     made = tables_of(tmp_path)
     assert table(made, "Test errors on utkface").loc["reg", "MAE few"] == "–"
-    assert table(made, "Against reg").loc["reg_cls_100", "few"] == "–"
+    assert table(made, "Against reg").loc["reg+cls (100)", "few"] == "–"
 
 
 def test_unfinished_runs_are_named(tmp_path, monkeypatch):
@@ -184,8 +187,8 @@ def test_unfinished_runs_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(image_report, "_figures", lambda study: {})  # they take long and are not asked about
     made = build(tmp_path, unfinished=True)
     assert f"Unfinished: 3 trainings are still to be done: {names}." in made.remarks
-    assert list(table(made, "Test errors on utkface").index)[:2] == ["reg", "reg_cls_100"]
-    assert table(made, "Test errors on utkface").loc["reg_cls_100", "seeds"] == "1"
+    assert list(table(made, "Test errors on utkface").index)[:2] == ["reg", "reg+cls (100)"]
+    assert table(made, "Test errors on utkface").loc["reg+cls (100)", "seeds"] == "1"
 
 
 def test_nothing_finished_is_an_error(tmp_path):
@@ -261,7 +264,7 @@ def test_published_numbers_stand_beside_ours(tmp_path):
     ours = table(made, "Test errors on imdb_wiki_dir").loc["reg"]
     assert (line["few, published"], line["all, published"]) == ("26.81 ± 0.48", "8.09 ± 0.01")
     assert (line["few, here"], line["all, here"]) == (ours["MAE few"], ours["MAE"])
-    assert set(lines.loc[lines["arm"] == "gai", "all, here"]) == {"–"}
+    assert set(lines.loc[lines["arm"] == "GAI", "all, here"]) == {"–"}
     assert list(lines.loc[lines["arm"] == "balanced_data_reg_cls", "many, published"]) == ["–", "–"]
 
 

@@ -55,8 +55,8 @@ def test_a_page_of_two_studies(tmp_path):
     made = [(str(folder), build(folder)) for folder in folders]
     text = page(made)
     reader = Reader(text)
-    # Two figures, inside the page; links lead to studies that are there.
-    assert len(reader.sources) == 2
+    # Three figures each, inside the page; links lead to what is there.
+    assert len(reader.sources) == 6
     assert all(source.startswith("data:image/svg+xml;base64,") for source in reader.sources)
     assert set(reader.links) == {f"#{name}" for name in reader.ids}
     assert len(set(reader.ids)) == len(reader.ids)
@@ -127,7 +127,7 @@ def test_launcher(tmp_path):
     done = subprocess.run([sys.executable, launcher, *flags, f"--html={html}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith(f"Page: {html}")
-    assert len(Reader(html.read_text()).sources) == 2
+    assert len(Reader(html.read_text()).sources) == 6
     wrong = subprocess.run([sys.executable, launcher, *flags, "--export=x"], capture_output=True, text=True)
     assert wrong.returncode == 1
     assert wrong.stderr == "error: --export is the folder of one study, but 2 workdirs are given\n"

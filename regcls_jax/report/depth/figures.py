@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from regcls_jax.report.depth.study import Depths
 from regcls_jax.report.drawing import FONTS
 from regcls_jax.report.palette import SERIES, STYLES
+from regcls_jax.report.tables import label
 
 # Near is bright; grey is what was not measured.
 MAP = "viridis_r"
@@ -43,7 +44,7 @@ def map_figure(columns: Mapping[str, np.ndarray], pictures: np.ndarray | None = 
                 row[0].imshow(picture)
         image = None
         for place, (title, maps) in enumerate(columns.items(), before):
-            grid[0, place].set_title(title, fontsize=11)
+            grid[0, place].set_title(label(title), fontsize=11)
             for row, depths in zip(grid, maps, strict=True):
                 image = row[place].imshow(depths, cmap=colours, vmin=low, vmax=high)
         if image is not None:
@@ -77,7 +78,7 @@ def error_figure(errors: Mapping[str, np.ndarray], trivial: np.ndarray | None, d
         grid = figure.subplots(len(panels) + 1, 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
         for axes, shown in zip(grid, panels, strict=False):
             for color, arm in zip(SERIES, shown, strict=False):
-                axes.plot(centres, rmse(errors[arm]), color=color, linewidth=1.6, label=arm)
+                axes.plot(centres, rmse(errors[arm]), color=color, linewidth=1.6, label=label(arm))
             if trivial is not None:
                 axes.plot(centres, rmse(trivial), label="mean of every pixel", **PIXEL_MEAN)
             axes.set_ylabel("test RMSE (m)")

@@ -11,7 +11,7 @@ from regcls_jax.report.depth.study import GROUPS, TRIVIAL, DepthStudy, squared_e
 from regcls_jax.report.effects import Effect, Group, Question, effects, spread
 from regcls_jax.report.paper.published import published_nyud2
 from regcls_jax.report.statistics import Interval
-from regcls_jax.report.tables import Table, interval, number
+from regcls_jax.report.tables import Table, interval, label, number
 from regcls_jax.report.trainings import TRIVIAL_SEED, control_of
 
 QUESTION = Question("error", ("seed", "image"), ("image", "seed"), shared="seed")
@@ -35,7 +35,7 @@ def test_table(study: DepthStudy) -> Table:
     twice = (study.rows["selected_on"] == "test").any()
     for arm in (*study.configs, *TRIVIAL):
         shots = dict(list(_test_rows(study, arm).groupby("shot")))
-        line = {"arm": arm, "seeds": "–" if arm in TRIVIAL else str(len(study.seeds(arm)))}
+        line = {"arm": label(arm), "seeds": "–" if arm in TRIVIAL else str(len(study.seeds(arm)))}
         line |= {f"RMSE {group}": spread(shots[group]["rmse"]) for group in GROUPS}
         if twice:
             second = dict(list(_test_rows(study, arm, "test").groupby("shot")))
@@ -118,7 +118,8 @@ def difference_tables(study: DepthStudy) -> list[Table]:
         lines: dict[str, dict[str, str]] = {}
         for effect in effects(QUESTION, groups, pairs) if pairs else ():
             seeds = str(effect.pairs["seed"].nunique())
-            line = lines.setdefault(effect.arm, {"arm": effect.arm, "baseline": effect.baseline, "seeds": seeds})
+            line = {"arm": label(effect.arm), "baseline": label(effect.baseline), "seeds": seeds}
+            line = lines.setdefault(effect.arm, line)
             mean, ends = rmse_difference(effect)
             line[effect.names["group"]] = f"{number(mean, sign=True)} {interval(ends)}" if np.isfinite(mean) else "–"
         if not lines:
@@ -132,7 +133,7 @@ def published_table(study: DepthStudy) -> Table:
     """The published RMSE of NYUD2-DIR beside ours, one line per arm, source and selection."""
     lines = []
     for (source, arm, selected_on), part in published_nyud2().groupby(["source", "arm", "selected_on"], sort=False):
-        line = {"arm": arm, "source": source, "epoch by": {"val": "validation", "test": "test"}[selected_on]}
+        line = {"arm": label(arm), "source": source, "epoch by": {"val": "validation", "test": "test"}[selected_on]}
         stated, own = part.set_index("shot"), _test_rows(study, arm, selected_on)
         for shot in GROUPS:
             theirs = "–"

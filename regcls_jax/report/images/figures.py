@@ -17,6 +17,7 @@ from regcls_jax.metrics.shots import SHOTS, shot_groups
 from regcls_jax.report.drawing import FONTS, PAPER, render
 from regcls_jax.report.images.study import Target
 from regcls_jax.report.palette import SERIES, STYLES
+from regcls_jax.report.tables import label
 from regcls_jax.store.files import write_atomic
 
 HALF_WINDOW = 2  # buckets (years of age) to each side: the test sets hold few images of one age
@@ -69,7 +70,7 @@ def _finish(axes: Axes) -> None:
 
 def _legend(axes: Axes) -> None:
     """Above its panel: the lines leave no corner free in all studies."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, frameon=False, fontsize=10)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize=10)
 
 
 def _groups(arms: Sequence[str]) -> list[list[str]]:
@@ -117,9 +118,10 @@ def prediction_figure(values: np.ndarray, predictions: Mapping[str, np.ndarray],
             name = f"prediction = {target.name}"
             axes.plot([start, top], [start, top], color="black", linewidth=0.9, label=name, zorder=2)
             axes.axhline(target.median, label="median predictor", **MEDIAN)
-            mae = f"MAE {np.abs(found - values).mean():.{target.decimals + 1}f}"
+            maes, decimals = np.abs(found - values).mean(1), target.decimals + 1
+            mae = f"MAE {maes.mean():.{decimals}f}" + (f" ± {maes.std(ddof=1):.{decimals}f}" if len(maes) > 1 else "")
             axes.text(0.04, 0.96, mae, transform=axes.transAxes, ha="left", va="top", bbox=PAPER)
-            axes.set_title(arm)
+            axes.set_title(label(arm), fontsize=11)
             _finish(axes)
         grid[0, 0].set_xlim(start - margin, values.max() + margin)
         grid[0, 0].set_ylim(low - 2 * margin, top + 2 * margin)
@@ -151,8 +153,11 @@ def error_figure(values: np.ndarray, predictions: Mapping[str, np.ndarray], targ
         panels = figure.subplots(len(groups) + 1, 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
         for axes, arms in zip(panels, groups, strict=False):
             for color, arm in zip(SERIES, arms, strict=False):
-                mean, _ = over_buckets(buckets, np.abs(predictions[arm] - values))
-                axes.plot(places, mean, color=color, linewidth=1.8, label=arm)
+                errors = np.abs(predictions[arm] - values)
+                seeds = np.stack([over_buckets(buckets, one[None])[0] for one in errors])
+                if len(seeds) > 1:
+                    axes.fill_between(places, seeds.min(0), seeds.max(0), color=color, alpha=0.15, linewidth=0)
+                axes.plot(places, seeds.mean(0), color=color, linewidth=1.8, label=label(arm))
             highest = axes.get_ylim()[1]
             # The median's error grows far beyond any network's; it would flatten the rest.
             axes.plot(places, over_buckets(buckets, median)[0], label="median predictor", **MEDIAN)
@@ -166,7 +171,9 @@ def error_figure(values: np.ndarray, predictions: Mapping[str, np.ndarray], targ
         panels[-1].set_ylim(bottom=0.7)  # a single image is a bar, too
         panels[-1].set_ylabel("training images")
         window = f"{2 * HALF_WINDOW + 1} {target.unit if target.whole else 'buckets'}"
-        panels[-1].set_xlabel(f"{target.title}; errors are means over {window}")
+        several = any(len(found) > 1 for found in predictions.values())
+        bands = "; bands: the lowest to the highest seed" if several else ""
+        panels[-1].set_xlabel(f"{target.title}; errors are means over {window}{bands}")
         panels[-1].set_xlim(target.limits[0] - 0.5 * target.whole, places[-1] + widths[len(places) - 1])
         for axes in panels:
             patches = _shade(axes, target)
@@ -195,7 +202,7 @@ def curve_figure(curves: Mapping[str, Sequence[pd.DataFrame]], median: float, ta
                     axes.plot(curve["epoch"], curve["val_mae"], color=color, linewidth=0.6, alpha=0.45)
                 mean = pd.concat(curves[arm]).groupby("epoch")["val_mae"].mean()
                 dot = "o" if len(mean) == 1 else None  # a line of one point is invisible
-                axes.plot(mean.index, mean, color=color, linewidth=2.0, marker=dot, label=arm)
+                axes.plot(mean.index, mean, color=color, linewidth=2.0, marker=dot, label=label(arm))
             axes.axhline(median, label="median predictor", **MEDIAN)
             # The first epochs, from an output of 0, would flatten the rest.
             axes.set_ylim(0.95 * lowest, 1.15 * max(median, last))
@@ -203,7 +210,7 @@ def curve_figure(curves: Mapping[str, Sequence[pd.DataFrame]], median: float, ta
             _legend(axes)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _finish(axes)
-        panels[-1].set_xlabel("epoch")
+        panels[-1].set_xlabel("epoch (thin: every seed)")
     return figure
 
 

@@ -12,7 +12,7 @@ from regcls_jax.report.candidates import candidate_table, choose_candidates
 from regcls_jax.report.effects import Group, Question, difference_text, effects, spread
 from regcls_jax.report.images.study import GROUPS, ImageStudy, Target
 from regcls_jax.report.paper.published import AGES, published_ages
-from regcls_jax.report.tables import TRIVIAL, Table, number
+from regcls_jax.report.tables import TRIVIAL, Table, label, number
 from regcls_jax.report.trainings import TRIVIAL_SEED, control_of
 
 WHOLE = {"MAE": "mae", "MSE": "mse", "GM": "gm", "bMAE": "bmae"}
@@ -28,7 +28,7 @@ def test_table(study: ImageStudy) -> Table:
     lines = []
     for arm in (*study.configs, *TRIVIAL, *oracles):
         rows = test[(test["arm"] == arm) & ((test["seed"] == TRIVIAL_SEED) == (arm not in study.configs))]
-        line = {"arm": arm, "seeds": str(rows["seed"].nunique()) if arm in study.configs else "–"}
+        line = {"arm": label(arm), "seeds": str(rows["seed"].nunique()) if arm in study.configs else "–"}
         shots = dict(list(rows.groupby("shot")))
         line |= {title: spread(shots["all"][metric], decimals) for title, metric in WHOLE.items()}
         lines.append(line | {f"MAE {shot}": spread(shots[shot]["mae"], decimals) for shot in SHOTS})
@@ -86,7 +86,11 @@ def difference_frame(study: ImageStudy, pairs: Sequence[tuple[str, str]]) -> pd.
     lines: dict[tuple[str, str], dict[str, str]] = {}
     groups = error_groups(study, arms)
     for effect in effects(QUESTION, groups, pairs):
-        line = {"arm": effect.arm, "baseline": effect.baseline, "seeds": str(effect.pairs["seed"].nunique())}
+        line = {
+            "arm": label(effect.arm),
+            "baseline": label(effect.baseline),
+            "seeds": str(effect.pairs["seed"].nunique()),
+        }
         line = lines.setdefault((effect.arm, effect.baseline), line | {name["group"]: "–" for name, _ in groups})
         line[effect.names["group"]] = difference_text(effect, study.target.decimals + 1)
     return pd.DataFrame(lines.values())
@@ -125,7 +129,7 @@ def published_table(study: ImageStudy) -> Table:
     test = study.rows[(study.rows["split"] == "test") & (study.rows["seed"] != TRIVIAL_SEED)]
     lines = []
     for (source, arm, metric), part in published_ages(study.name).groupby(["source", "arm", "metric"], sort=False):
-        line = {"arm": arm, "source": source, "metric": {"mae": "MAE", "mse": "MSE", "bmae": "bMAE"}[metric]}
+        line = {"arm": label(arm), "source": source, "metric": {"mae": "MAE", "mse": "MSE", "bmae": "bMAE"}[metric]}
         stated = part.set_index("shot")
         own = test[test["arm"] == arm]
         for shot in GROUPS:
@@ -166,7 +170,7 @@ def rank_table(study: ImageStudy) -> Table:
             name: spread(pd.Series(several), decimals[name]) if np.isfinite(several).any() else "–"
             for name, several in found.items()
         }
-        lines.append({"arm": arm, **cells})
+        lines.append({"arm": label(arm), **cells})
     name, unit = target.name, target.unit
     note = (
         "Mean ± standard deviation over seeds, on the test images; a constant has no correlation. "

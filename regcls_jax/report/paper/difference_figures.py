@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regcls_jax.report.drawing import FONTS, class_axis, finish_figure
+from regcls_jax.report.drawing import FONTS, PAPER, class_axis, finish_figure
 from regcls_jax.report.effects import Effect, Group, Question, effects
 from regcls_jax.report.palette import BLACK, BLUE, GREY, ORANGE, VERMILION
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, published_fig3, sort_cells
 from regcls_jax.report.tables import ALL, label, number
-from regcls_jax.report.verdicts import headline, of_effect, widest
+from regcls_jax.report.verdicts import balance_of, headline, of_effect, widest
 
 # What is drawn: (arm, baseline), and how.
 SERIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -29,7 +29,8 @@ PUBLISHED = "published mean of reg+cls − reg"
 PUBLISHED_NOISE = {"clean": 0.0, "noisy": 0.1, "ood": 0.0}
 # Of neighbours on an axis of powers of two.
 APART = 1.09
-NAMES = {"reg": "plain regression", "reg_x_lambda": "regression × λ, no classes"}
+Y = "difference in test MSE, two-way 95 % interval"
+NAMES = {"reg": "plain regression", "reg_x_lambda": "the same λ without classes"}
 
 
 def _name(pair: tuple[str, str]) -> str:
@@ -97,8 +98,7 @@ def differences_figure(
                 axes.grid(axis="y", alpha=0.25)
                 axes.spines[["top", "right"]].set_visible(False)
         order = [*map(_name, pairs), PUBLISHED]
-        y = "difference in test MSE, two-way 95 % interval\n(below 0: the first is better)"
-        finish_figure(figure, grid.flat, order, "number of classes", y)
+        finish_figure(figure, grid.flat, order, "number of classes (below 0: the first is better)", Y)
     return figure
 
 
@@ -120,7 +120,16 @@ def _answer_line(axes: Axes, at: float, effect: Effect, named: bool) -> None:
     text = number(mean, sign=True) + (f" ({100 * mean / level:+.0f} %)" if level > 0 else "")
     if named:
         text = f"against {NAMES[effect.baseline]}: {text}"
-    axes.annotate(text, (mean, at), (0, 6), textcoords="offset points", ha="center", va="bottom", color=looks["color"])
+    axes.annotate(
+        text,
+        (mean, at),
+        (0, 6),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color=looks["color"],
+        bbox=PAPER | {"pad": 0.5},
+    )
 
 
 def answer_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
@@ -143,7 +152,7 @@ def answer_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
         effects(Question(), [Group({}, judged[judged["sampling"] == sampling])], pairs) for sampling in samplings
     ]
     group = widest(rows)
-    every = effects(Question(), [group], pairs) if group else []
+    every = effects(Question(), [group], pairs)
     scenarios = " and ".join(dict.fromkeys(sort_cells(judged[CELL].drop_duplicates())["scenario"]))
     with matplotlib.rc_context(FONTS | {"font.size": 12}):
         figure = Figure(figsize=(9.0, 1.15 * len(samplings) + 2.0), layout="constrained")
@@ -162,8 +171,9 @@ def answer_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
         axes.set_xlim(min(low, -0.02), max(high, 0.02))
         axes.set_xlabel(f"← classes help · change of the test MSE by classes ({scenarios} data) · classes harm →")
         if every:
-            said = headline(label("reg_cls"), [of_effect(each) for each in every], " on imbalanced data")
-            axes.set_title(textwrap.fill(said, 78), loc="left", fontweight="bold")
+            against = [of_effect(each)._replace(baseline=NAMES[each.baseline]) for each in every]
+            said = headline("Regression with classes", against, f" on {balance_of(group)} data")
+            figure.suptitle(textwrap.fill(said, 72), x=0.01, ha="left", fontweight="bold", fontsize=12)
         axes.grid(axis="x", alpha=0.25)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(left=False)

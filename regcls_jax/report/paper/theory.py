@@ -171,7 +171,7 @@ def theory_verdict(rows: pd.DataFrame, results: TraceResults) -> str:
     group = widest(sizes)
     question = Question(keys=(*KEYS, "trace"))
     pairs = [("reg_cls", baseline) for baseline in ("reg", "reg_x_lambda")]
-    found = effects(question, [group], pairs) if group else []
+    found = effects(question, [group], pairs)
     where = " in the size of the gap between balanced and imbalanced NLL (Eq. 8)"
     return effects_verdict(found, error="|gap| (nats)", where=where) or best_verdict(
         rows[rows["split"] == "val_balanced"], title="MSE on val_balanced"
