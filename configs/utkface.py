@@ -17,8 +17,8 @@ Arms: reg, reg_cls_100, reg_cls_bal_100, lds; and the controls
   years (under Adam its scale changes nothing), but the output need not climb from 0 to 33 years first.
 - reg_member_100: the class head regresses soft class memberships, so a second task of the same size without classes.
 Test MAE here (median predictor 24.20): reg 11.83, reg_cls_100 12.13, reg_cls_bal_100 13.69, reg_member_100 15.12,
-reg_std 12.33, reg_cls_100_std 12.09, lds 10.80; tables in results/utkface/, what they say in the README. 52 minutes on
-two cores with tests beside it; `quick` (180,000 images) 4 minutes, computed from that rate.
+reg_std 12.33, reg_cls_100_std 12.09, lds 10.80; tables in results/utkface/, what they say in docs/findings/faces.md.
+52 minutes on two cores with tests beside it; `quick` (180,000 images) 4 minutes, computed from that rate.
 
 remedies (docs/remedies.md; not run yet, about 1 h 50 min on two cores, computed from that rate): reg and reg_std; 100
 classes with lambda .1, 1 and 10, each reported, with its validation error to choose by; LDS; HL-Gauss and CORN, read

@@ -36,6 +36,7 @@ LONGEST = (
     "launch/test_train.py",
     "launch/test_sweep.py",
     "study/test_engine.py",
+    "test_documents.py",
     "test_notebook.py",
     "study/test_claims.py",
     "launch/test_own_images.py",

@@ -1,6 +1,6 @@
 """Notebooks are executed as a reader does it, and stored with their pictures.
 
-python tests/helpers/notebooks.py notebooks/own_data_colab.ipynb     # executes it and stores what came out
+python tests/helpers/notebook_runs.py notebooks/own_data_colab.ipynb     # executes it and stores what came out
 """
 
 import hashlib
