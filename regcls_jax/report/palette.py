@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 BLACK, GREY = "#000000", "#737373"
-BLUE, SKY, GREEN, YELLOW = "#0072b2", "#56b4e9", "#009e73", "#f0e442"
+BLUE, SKY, GREEN = "#0072b2", "#56b4e9", "#009e73"
 ORANGE, VERMILION, PURPLE = "#e69f00", "#d55e00", "#cc79a7"
 # Neither Okabe's nor Ito's: for the eighth arm of a panel.
 BROWN = "#8c510a"

@@ -113,7 +113,7 @@ def effects_verdict(found: Sequence[Effect], *, error: str = "test MSE", where: 
     """`verdict` of the effects of one arm in one group; "" where there is none."""
     if not found:
         return ""
-    beside = {}
+    beside: dict[str, float] = {}
     for each in found:
         finite = each.pairs[np.isfinite(each.pairs["arm"] - each.pairs["baseline"])]
         beside |= {label(each.arm): float(finite["arm"].mean()), label(each.baseline): float(finite["baseline"].mean())}

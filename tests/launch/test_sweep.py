@@ -34,7 +34,7 @@ def get_config():
     return {"name": "faces", "seeds": (0,), "run": run, "arms": {"reg": {}}}
 """
 RUNS = 8
-TIME_LIMIT = 100
+TIME_LIMIT = 600
 
 
 @pytest.fixture(scope="module")

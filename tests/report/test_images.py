@@ -70,7 +70,7 @@ def members(group):
 
 @pytest.mark.parametrize("arm", ["reg", "reg_cls_100_std"])
 def test_test_errors_are_mean_and_std_over_seeds(report, arm):
-    line = table(report, "Test errors on utkface").loc[arm]
+    line = table(report, "Test errors on utkface").loc[label(arm)]
     assert line["seeds"] == "3"
     for column, metric, group in (
         *(("MAE", "mae", "all"), ("MSE", "mse", "all"), ("GM", "gm", "all"), ("bMAE", "bmae", "all")),
@@ -85,7 +85,7 @@ def test_test_errors_are_mean_and_std_over_seeds(report, arm):
 
 def test_arms_stand_in_order_and_trivial_predictors_beside_them(report):
     frame = table(report, "Test errors on utkface")
-    assert list(frame.index) == [*ARMS, "constant", "median", "oracle_bin_100"]
+    assert list(frame.index) == [*map(label, ARMS), "constant", "median", "oracle_bin_100"]
     median = np.median(np.repeat(np.arange(91), train_counts()))
     assert frame.loc["median", "MAE"] == f"{np.mean(np.abs(AGES - median)):.2f}"
     assert frame.loc["median", "seeds"] == "–"
@@ -270,7 +270,7 @@ def test_published_numbers_stand_beside_ours(tmp_path):
 
 def test_order_balance_and_extremes_are_those_of_the_predictions(report):
     lines = table(report, "Order, balance and extremes")
-    assert list(lines.index) == [*ARMS, "median"]
+    assert list(lines.index) == [*map(label, ARMS), "median"]
     assert lines.loc["median", "Pearson"] == lines.loc["median", "Spearman"] == "–"
     arm, pearson, brmse = "lds", [], []
     for seed in SEEDS:
@@ -278,8 +278,8 @@ def test_order_balance_and_extremes_are_those_of_the_predictions(report):
         pearson.append(np.corrcoef(made, AGES)[0, 1])
         by_age = pd.Series((made - AGES) ** 2).groupby(np.floor(AGES)).mean()
         brmse.append(np.sqrt(by_age.mean()))
-    assert lines.loc[arm, "Pearson"] == f"{np.mean(pearson):.3f} ± {np.std(pearson, ddof=1):.3f}"
-    assert lines.loc[arm, "bRMSE"] == f"{np.mean(brmse):.2f} ± {np.std(brmse, ddof=1):.2f}"
+    assert lines.loc[label(arm), "Pearson"] == f"{np.mean(pearson):.3f} ± {np.std(pearson, ddof=1):.3f}"
+    assert lines.loc[label(arm), "bRMSE"] == f"{np.mean(brmse):.2f} ± {np.std(brmse, ddof=1):.2f}"
 
 
 @pytest.mark.parametrize("dataset", PUBLISHED)
@@ -407,7 +407,7 @@ def test_page_shows_the_study(report, workdir):
     html = page([(str(workdir), report)])
     assert html.count("data:image/svg") == 3
     assert "4 min" in html  # 231 s
-    assert "<td>reg_cls_100_std</td>" in html
+    assert ">reg+cls (100, standardised)</th>" in html
 
 
 def test_launcher_exports_what_build_gives(tmp_path):
@@ -416,7 +416,7 @@ def test_launcher_exports_what_build_gives(tmp_path):
     command = [sys.executable, LAUNCHER, f"--workdir={workdir}", f"--export={export}", f"--html={html}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "| reg_cls_100" in done.stdout
+    assert "| reg+cls (100)" in done.stdout
     assert html.read_text().count("data:image/svg") == 3
     # Equal folders give equal figures, also in another process.
     for name, data in build(workdir).figures.items():
@@ -442,7 +442,7 @@ def test_over_buckets_is_the_mean_of_the_window():
 def test_prediction_figure_draws_samples_means_and_references():
     predictions = {arm: np.stack([predict(arm, seed, AGES) for seed in SEEDS]) for arm in ("reg", "lds")}
     figure = image_figures.prediction_figure(AGES, predictions, TARGET)
-    assert [axes.get_title() for axes in figure.axes] == ["reg", "lds"]
+    assert [axes.get_title() for axes in figure.axes] == ["reg", "LDS"]
     for axes, found in zip(figure.axes, predictions.values(), strict=True):
         drawn = lines_of(axes)
         mean, _ = image_figures.over_buckets(AGES.astype(int), found)
@@ -462,7 +462,7 @@ def test_error_figure_draws_errors_above_the_histogram():
     drawn = lines_of(errors)
     for arm in predictions:
         near = np.abs(AGES - 40) <= 2
-        assert drawn[arm][40, 1] == pytest.approx(np.abs(predictions[arm] - AGES)[:, near].mean(), rel=1e-5)
+        assert drawn[label(arm)][40, 1] == pytest.approx(np.abs(predictions[arm] - AGES)[:, near].mean(), rel=1e-5)
     assert drawn["median predictor"][31, 1] < 2
     bars = {round(bar.get_x() + 0.5): bar.get_height() for bar in histogram.containers[0]}
     counts = train_counts()

@@ -23,12 +23,12 @@ from regcls_jax.report.own.scores import (
 )
 from regcls_jax.report.own.tables import read_scores, shown_arms, targets_of
 from regcls_jax.report.own.verdict import change
-from regcls_jax.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+from regcls_jax.report.palette import BLACK, BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from regcls_jax.store.groups import GroupResults
 
 COLORS = {
     **{PLAIN: GREY, CLASSES: BLUE, SOFT: SKY, ORDINAL: PURPLE, FEATURES: ORANGE},
-    **{SPREAD: YELLOW, WEIGHTING: VERMILION, TRAINING: BLACK, REFERENCE: GREEN},
+    **{SPREAD: BROWN, WEIGHTING: VERMILION, TRAINING: BLACK, REFERENCE: GREEN},
 }
 RANGES = {"many": GREY, "medium": ORANGE, "few": VERMILION}
 PANELS = {"mae": "all rows", "rare_mae": "rare targets"}

@@ -61,7 +61,13 @@ def _panel(axes: Axes, cell: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> 
     theirs = _published(cell)
     if len(theirs):
         gaps = theirs["reg_cls_mean"] - theirs["reg_mean"]
-        style = {"marker": "D", "markerfacecolor": "none", "color": BLACK, "markersize": 6, "linestyle": "none"}
+        style: dict[str, Any] = {
+            "marker": "D",
+            "markerfacecolor": "none",
+            "color": BLACK,
+            "markersize": 6,
+            "linestyle": "none",
+        }
         axes.plot(theirs["classes"], gaps, label=PUBLISHED, zorder=4, **style)
 
 
