@@ -5,13 +5,13 @@ CAPTIONS = {
     "fig3/answer": "What classes change in test MSE against plain regression, and against regression with the same λ "
     "and no classes: mean paired differences with two-way 95 % intervals; left of zero the classes help.",
     "fig3/figure": "The paper's Fig. 3: test MSE over the number of classes, scenarios down and samplings across.",
-    "fig3/differences": "The same as paired differences from plain regression and from reg×λ, with two-way 95 % "
-    "intervals; the published mean differences as diamonds.",
+    "fig3/differences": "Paired differences in test MSE from plain regression and from reg×λ over the number of "
+    "classes, with two-way 95 % intervals; the published mean differences as diamonds.",
     "fig4/figure": "The paper's Fig. 4: validation MSE over λ, by validation set, scenario and sampling.",
     "tab1/figure": "Validation MSE over λ, by validation set, scenario and sampling: what Table 1 is counted from.",
     "fig5/figure": "The paper's Fig. 5: test MSE over the number of classes, noise levels down and samplings across.",
-    "fig5/differences": "The same as paired differences from plain regression, with two-way 95 % intervals; the "
-    "published mean differences, which exist at σ = 0.1 alone, as diamonds.",
+    "fig5/differences": "Paired differences in test MSE from plain regression over the number of classes, with two-way "
+    "95 % intervals; the published mean differences, which exist at σ = 0.1 alone, as diamonds.",
     "fair/figure": "Expected test MSE of the setting that validation picks, over the budget of trainings, and paired "
     "differences from reg with their two-way 95 % intervals.",
     "fair/differences": "Paired differences in test MSE when every arm is tuned with the whole budget.",
