@@ -42,7 +42,7 @@ STUDY = str(checks.ROOT / "configs" / "fig3.py:runlocal")
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """What is measured: `runs` are steps of the loop by kind, with the batch of one device."""
+    """What is measured: `runs` are steps of the loop by kind, with the batch of one device, in an `environment`."""
 
     classes: tuple[int, ...]
     samples: int
@@ -51,9 +51,11 @@ class Effort:
     image_size: int
     workers: tuple[int, ...]
     repetitions: int
+    environment: dict[str, str]
 
 
-ON_CPU = Effort((0, 64), 2560, checks.RUNS, 60, 64, (0,), 2)
+# The steps of the checks, compiled before: more digits cost a CPU nothing.
+ON_CPU = Effort((0, 64), 2560, checks.RUNS, 60, 64, (0,), 2, checks.PRECISE)
 ON_ACCELERATOR = Effort(
     classes=(0, 4, 16, 64, 256, 1024),
     samples=measure.REFERENCE_SAMPLES,
@@ -62,6 +64,7 @@ ON_ACCELERATOR = Effort(
     image_size=224,
     workers=(0, min(8, len(measure.CPUS))),
     repetitions=5,
+    environment={},
 )
 
 
@@ -80,7 +83,7 @@ def step_rates(effort: Effort, devices: int) -> Iterator[Record]:
     for kind, settings in effort.runs.items():
         for dtype in DTYPES:
             run = settings | {"batch_size": settings["batch_size"] * devices, "dtype": dtype}
-            with checks.device_worker() as device:
+            with checks.device_worker(**effort.environment) as device:
                 found = device.ask(task="steps", kind=kind, run=run, count=effort.repetitions)
             rate = spread(run["batch_size"] / seconds for seconds in found["seconds"])
             what = f"{kind} step, {', '.join(f'{name} {value}' for name, value in run.items())}"

@@ -30,7 +30,9 @@ def literal(app, what, name, obj, options, lines):
 
 
 def links(app, docname, source):
-    """Links lead where they do in the repository: to files beside docs/, which the site has as downloads."""
+    """Links of pages lead where they do in the repository: to files beside docs/, which the site has as downloads."""
+    if docname.startswith("notebooks/"):  # JSON, whose links are whole addresses
+        return
     source[0] = re.sub(r"\]\(((?:\.\./)+results/\S+\.md)\)", r"](path:\1)", source[0])
     source[0] = re.sub(r"\[([^\]]+)\]\(\S*/(notebooks/\w+)\.ipynb\)", r"{doc}`\1 </\2>`", source[0])
 

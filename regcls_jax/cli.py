@@ -27,8 +27,6 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show where in the code an error comes
 # --config.run.lam=2, --config.run.lam 2, --config.run.lds, --noconfig.run.lds
 CHANGE = re.compile(r"--?(?P<no>no)?config\.(?P<path>[^=]+)(=(?P<typed>.*))?", re.DOTALL)
 INTERRUPTED = "interrupted; run the same command again to continue"
-# What the commands of an installed package are called: regcls-study is launch/study.py.
-COMMAND = "regcls-"
 
 
 class ChangesFlag(flags.Flag):
@@ -148,14 +146,14 @@ def run(main: Callable[[], None]) -> None:
 
 def console() -> None:
     """What an installed command runs: launch/<program>.py as a program, whose name the command has."""
-    program = Path(sys.argv[0]).stem.removeprefix(COMMAND)
+    program = Path(sys.argv[0]).stem.removeprefix(shipped.COMMAND)
     runpy.run_path(str(shipped.folder("launch") / f"{program}.py"), run_name="__main__")
 
 
 def command() -> str:
     """The command line of this program, to be noted beside what it makes."""
     program = Path(sys.argv[0])
-    name = f"{COMMAND}{program.stem}" if program.is_relative_to(shipped.PACKAGE) else f"python {program}"
+    name = f"{shipped.COMMAND}{program.stem}" if program.is_relative_to(shipped.PACKAGE) else f"python {program}"
     return " ".join([name, *sys.argv[1:]])
 
 

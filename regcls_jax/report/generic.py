@@ -160,10 +160,11 @@ def generic_verdict(rows: pd.DataFrame) -> str:
         return best_verdict(rows)
     best = min(known, key=lambda effect: effect.difference[0])
     of, unit = named(rows)
-    note = f"of {len(pooled)} arms the one with the lowest, which the test set itself shows" if len(pooled) > 1 else ""
-    return effects_verdict(
-        [best], error=f"test MSE{f' ({unit}²)' if unit else ''}", where=of.replace(":", ",", 1), note=note
-    )
+    note = "in brackets a 95 % interval"
+    if len(pooled) > 1:
+        note += f"; of {len(pooled)} arms the one with the lowest error, which the test set itself shows"
+    where = f" on {of.removeprefix(': ')}" if of else ""
+    return effects_verdict([best], error=f"test MSE{f' ({unit}²)' if unit else ''}", where=where, note=note)
 
 
 def generic_figure(rows: pd.DataFrame) -> Figure:

@@ -67,20 +67,21 @@ def remedies_tables(rows: pd.DataFrame, groups: GroupResults) -> list[Table]:
 
 
 def remedies_verdict(rows: pd.DataFrame, groups: GroupResults) -> str:
-    """What reg+cls changes, and which remedy changes most."""
+    """What reg+cls changes, and which remedy changes most; raw targets, which are none, beside them."""
     picked = picked_runs(rows, groups)
     changes = {arm: change(picked, arm) for arm in _arms(picked) if arm != BASELINE}
-    known = {arm: found for arm, found in changes.items() if np.isfinite(found[0])}
+    known = {arm: found for arm, found in changes.items() if arm != "reg" and np.isfinite(found[0])}
     if not known:
         return best_verdict(rows[rows["split"] == "test"])
     best = min(known, key=lambda arm: known[arm][0])
     judged = "reg_cls" if "reg_cls" in known else best
+    raw = f"; {label('reg')} on raw targets {percent_change(*changes['reg'])}" if "reg" in changes else ""
     trivial = rows[(rows["split"] == "test") & rows["arm"].isin(TRIVIAL)].groupby("arm")[ALL].agg(finite_mean)
     levels = ", ".join(f"{label(str(arm))} {mean:.3f}" for arm, mean in trivial.items())
     return (
         f"**{headline(label(judged), [Against(label(BASELINE), *known[judged])])}** Change of the test MSE by "
-        f"{label(judged)}: {percent_change(*known[judged])}; the largest gain of {len(known)} arms: {label(best)} "
-        f"{percent_change(*known[best])} (95 % t intervals over functions, not corrected for the number of arms). "
+        f"{label(judged)}: {percent_change(*known[judged])}; the largest gain of {len(known)} remedies: {label(best)} "
+        f"{percent_change(*known[best])}{raw} (95 % t intervals over functions, not corrected for their number). "
         f"Mean test MSE: {label(BASELINE)} {finite_mean(picked.loc[picked['arm'] == BASELINE, ALL]):.3f}, {levels}."
     )
 

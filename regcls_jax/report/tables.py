@@ -1,5 +1,6 @@
 """Tables as people read them: labels, number formats, Markdown."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -106,23 +107,25 @@ class Report(NamedTuple):
 
 def label(arm: str) -> str:
     """What a reader sees for an arm; one that is no variant of an arm with a label keeps its name."""
+    name, comma, values = arm.partition(", ")
+    if comma:  # the settings of an arm that has several, as they are
+        return f"{label(name)}, {values}"
     if arm in LABELS:
         return LABELS[arm]
     # Trainings of the loop are named after an arm and what they set: reg_cls_100_std.
     parts = arm.split("_")
     for end in range(len(parts) - 1, 0, -1):
-        if (name := "_".join(parts[:end])) in LABELS:
-            return f"{LABELS[name]} ({', '.join(_settings(parts[end:]))})"
+        if (name := "_".join(parts[:end])) in LABELS and (set_to := _settings("_".join(parts[end:]))):
+            return f"{LABELS[name]} ({', '.join(set_to)})"
     return arm
 
 
-def _settings(parts: Sequence[str]) -> list[str]:
-    """What follows the name of an arm, in words; a number alone counts classes."""
-    if parts and parts[0].isdigit():
-        return [parts[0], *_settings(parts[1:])]
-    if len(parts) > 1 and parts[0] == "lam":
-        return [f"λ {parts[1]}", *_settings(parts[2:])]
-    return [{"std": "standardised"}.get(part, part) for part in parts]
+def _settings(text: str) -> list[str]:
+    """What follows the name of an arm, in words; a number alone counts classes. Empty where some of it has no word."""
+    if not re.fullmatch(r"(\d+|lam_[^_]+|std)(_(\d+|lam_[^_]+|std))*", text):
+        return []
+    found = re.findall(r"lam_[^_]+|std|\d+", text)
+    return [f"λ {part[4:]}" if part.startswith("lam_") else {"std": "standardised"}.get(part, part) for part in found]
 
 
 def arm_place(arm: str) -> tuple[bool, int]:

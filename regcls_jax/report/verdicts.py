@@ -47,8 +47,12 @@ class Against(NamedTuple):
 
 def of_effect(effect: Effect) -> Against:
     """What an `effects.Effect` says against its baseline."""
-    level = float(effect.pairs["baseline"][np.isfinite(effect.pairs["baseline"])].mean())
-    return Against(label(effect.baseline), *effect.difference, level)
+    return Against(label(effect.baseline), *effect.difference, float(_finite(effect)["baseline"].mean()))
+
+
+def _finite(effect: Effect) -> pd.DataFrame:
+    """The pairs of which both have an error: those that the difference is of."""
+    return effect.pairs[np.isfinite(effect.pairs["arm"] - effect.pairs["baseline"])]
 
 
 def headline(arm: str, found: Sequence[Against], where: str = "") -> str:
@@ -115,11 +119,17 @@ def effects_verdict(found: Sequence[Effect], *, error: str = "test MSE", where: 
         return ""
     beside: dict[str, float] = {}
     for each in found:
-        finite = each.pairs[np.isfinite(each.pairs["arm"] - each.pairs["baseline"])]
+        finite = _finite(each)
         beside |= {label(each.arm): float(finite["arm"].mean()), label(each.baseline): float(finite["baseline"].mean())}
     beside |= {label(name): value for name, value in found[0].trivial.items()}
     against = [of_effect(each) for each in found]
     return verdict(label(found[0].arm), against, error=error, where=where, note=note, beside=beside)
+
+
+def judged_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of the clean and noisy scenarios; where a study has only data out of distribution, these."""
+    inside = rows[rows["scenario"] != "ood"]
+    return inside if len(inside) else rows
 
 
 def widest(rows: pd.DataFrame) -> Group:
@@ -131,8 +141,7 @@ def widest(rows: pd.DataFrame) -> Group:
     Args:
       rows: at least one.
     """
-    judged = rows[rows["scenario"] != "ood"]
-    judged = judged if len(judged) else rows
+    judged = judged_rows(rows)
     return by_balance(judged, {"scenario": ", ".join(dict.fromkeys(judged["scenario"]))})[0]
 
 
@@ -156,8 +165,8 @@ def loss_verdict(rows: pd.DataFrame, baselines: Sequence[str] = ("reg", "reg_x_l
     return effects_verdict(found, note=note, where=f" on {balance_of(group)} data ({group.names['scenario']})")
 
 
-def best_verdict(rows: pd.DataFrame, error: str = "mse", title: str = "test MSE") -> str:
-    """The arm of the lowest mean test error, beside reg and the trivial predictors: where nothing else is known."""
+def best_verdict(rows: pd.DataFrame, error: str = "mse", title: str = "test MSE", split: str = "the test set") -> str:
+    """The arm of the lowest mean error, beside reg and the trivial predictors: where nothing else is known."""
     finite = rows[np.isfinite(rows[error])]
     means = finite.groupby("arm")[error].mean().sort_values(kind="stable")
     trained = [arm for arm in means.index if arm not in TRIVIAL]
@@ -166,6 +175,4 @@ def best_verdict(rows: pd.DataFrame, error: str = "mse", title: str = "test MSE"
     shown = dict.fromkeys([trained[0], *(arm for arm in ("reg", *TRIVIAL) if arm in means)])
     numbers = ", ".join(f"{label(arm)} {number(means[arm])}" for arm in shown)
     only = "The only arm" if len(trained) == 1 else f"Of {len(trained)} arms the lowest mean {title}"
-    return (
-        f"**{only}: {label(trained[0])}.** Mean {title}: {numbers}. Seen on the test set itself, all settings pooled."
-    )
+    return f"**{only}: {label(trained[0])}.** Mean {title}: {numbers}. Seen on {split} itself, all settings pooled."

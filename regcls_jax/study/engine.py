@@ -113,6 +113,9 @@ def _memory(folder: Path, here: int | None, begun: bool, progress: bool) -> int 
     there = read_json(path)["memory"]
     if progress and there is None and here is not None:
         tqdm.tqdm.write("Note: this study was begun on a CPU: few trainings at a time, as there", file=sys.stderr)
+    if progress and there is not None and (here is None or here < there):
+        told = "this study was begun on a device of more memory: many trainings at a time, as there"
+        tqdm.tqdm.write(f"Note: {told}; where that is too much, start it anew in another workdir", file=sys.stderr)
     return there
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from regcls_jax import shipped
 from regcls_jax.sweep import pieces, record, submit
 from regcls_jax.sweep.pieces import Piece
 from regcls_jax.sweep.progress import Progress, Watcher, follow
@@ -46,7 +47,7 @@ def start(
         return _done(workdir, planned, submit.stay(jobs, watcher))
     return (
         f"{len(jobs)} tasks as job {jobs[0].job_id.partition('_')[0]} of Slurm: {left}. Logs: {logs}\n"
-        f"Progress: python launch/sweep.py --watch --workdir={workdir}"
+        f"Progress: {shipped.typed('sweep')} --watch --workdir={workdir}"
     )
 
 
@@ -62,5 +63,5 @@ def watch(workdir: Path) -> str:
 def _done(workdir: Path, planned: Sequence[Piece], now: Progress) -> str:
     said = f"{now.done} of {now.total} trainings are done."
     return "\n".join(
-        [said, *(f"Report: python launch/report.py --workdir={workdir / piece.folder}" for piece in planned)]
+        [said, *(f"Report: {shipped.typed('report')} --workdir={workdir / piece.folder}" for piece in planned)]
     )

@@ -79,7 +79,9 @@ def command(piece: Piece, workdir: Path, request: Request, programs: Path) -> li
     """What a task runs for a piece; `programs` is the folder launch/."""
     unread = {STUDY: "data_dir", TRAIN: "cache_dir"}[piece.program]
     own = {"devices": str(request.cpus)} if piece.program == STUDY else {}
-    flags = own | {name: value for name, value in request.options.items() if name != unread}
+    # A GPU that is asked for and not there is an error, not a CPU.
+    chosen = ({"platform": "gpu"} if request.gpus else {}) | dict(request.options)
+    flags = own | {name: value for name, value in chosen.items() if name != unread}
     changes = [
         f"--config.{path}" if typed is None else f"--config.{path}={typed}" for path, typed in piece.changes.items()
     ]

@@ -58,7 +58,7 @@ class Task:
         command = record.commands[index]
         here = settings(os.environ)
         kept = {name: value for name, value in os.environ.items() if name not in here}
-        on_slurm = "SLURM_JOB_ID" in os.environ
+        on_slurm = os.environ.get("SUBMITIT_EXECUTOR") == "slurm"  # a local task may run inside of an allocation
         print(f"Task {self.number}: {' '.join(command)}", flush=True)
         # Slurm signals every process of a task; elsewhere Ctrl-C is for this one, which stops the program once.
         self._program = program = subprocess.Popen(

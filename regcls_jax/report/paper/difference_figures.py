@@ -16,7 +16,7 @@ from regcls_jax.report.effects import Effect, Group, Question, effects
 from regcls_jax.report.palette import BLACK, BLUE, GREY, ORANGE, VERMILION
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, published_fig3, sort_cells
 from regcls_jax.report.tables import ALL, label, number
-from regcls_jax.report.verdicts import balance_of, headline, of_effect, widest
+from regcls_jax.report.verdicts import balance_of, headline, judged_rows, of_effect, widest
 
 # What is drawn: (arm, baseline), and how.
 SERIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -150,8 +150,7 @@ def answer_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
     Raises:
       ValueError: as `differences_figure`.
     """
-    judged = rows[rows["scenario"] != "ood"]
-    judged = judged if len(judged) else rows
+    judged = judged_rows(rows)
     samplings = [name for name in SAMPLINGS if name in set(judged["sampling"])]
     pairs = [pair for pair in SERIES if pair[0] == "reg_cls"]
     by_sampling = [

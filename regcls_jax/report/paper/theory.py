@@ -14,7 +14,7 @@ from regcls_jax.report.paper.fig4 import COMPARISONS
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, sort_cells
 from regcls_jax.report.statistics import KEYS, compare, finite_mean, paired
 from regcls_jax.report.tables import Table, label, number
-from regcls_jax.report.verdicts import best_verdict, effects_verdict, widest
+from regcls_jax.report.verdicts import balance_of, best_verdict, effects_verdict, widest
 from regcls_jax.store.traces import ARM, TRAINING, TraceResults, summarise
 
 SPLITS = {
@@ -172,9 +172,9 @@ def theory_verdict(rows: pd.DataFrame, results: TraceResults) -> str:
     question = Question(keys=(*KEYS, "trace"))
     pairs = [("reg_cls", baseline) for baseline in ("reg", "reg_x_lambda")]
     found = effects(question, [group], pairs)
-    where = " in the size of the gap between balanced and imbalanced NLL (Eq. 8)"
+    where = f" in the size of the gap between balanced and imbalanced NLL (Eq. 8) on {balance_of(group)} data"
     return effects_verdict(found, error="|gap| (nats)", where=where) or best_verdict(
-        rows[rows["split"] == "val_balanced"], title="MSE on val_balanced"
+        rows[rows["split"] == "val_balanced"], title="MSE on val_balanced", split="val_balanced"
     )
 
 
