@@ -150,7 +150,7 @@ def finish_figure(
         shown.append(bands)
     columns = _columns(shown, figure.get_figwidth(), 4 if bands else 8)
     figure.legend(lines, shown, loc="outside upper center", ncols=columns, frameon=False)
-    letters = int(figure.get_figwidth() / LETTER)
+    letters = int(figure.get_figwidth() / (1.25 * LETTER))
     figure.supxlabel("\n".join(textwrap.fill(line, letters) for line in x.split("\n")))
     figure.supylabel(y)
 
