@@ -33,7 +33,6 @@ def without_alarms(notebook):
 def execute(notebook, folder, minutes=MINUTES):
     """Runs all cells in place, in a kernel of their own whose temporary files and caches lie in `folder`."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
-    env["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA's alarms of a slow compilation, on a machine that does other work, too
     # Matplotlib would list the fonts anew in an empty cache.
     env |= {"MPLCONFIGDIR": matplotlib.get_cachedir(), "IPYTHONDIR": str(folder / "ipython")}
     resources = {"metadata": {"path": str(ROOT / "notebooks")}}
