@@ -46,7 +46,7 @@ class Canned:
 def test_near_losses_pass_and_what_is_not_finite_does_not():
     from accelerator_checks import RUNS, step_checks
 
-    near, not_finite, *others = step_checks(Canned, 8)
+    near, not_finite, *others = step_checks(Canned, 8, {})
     assert near["passed"]
     assert near["found"] == pytest.approx(0.001)
     assert not not_finite["passed"]
@@ -69,9 +69,15 @@ def test_stages_that_fail_or_take_too_long_do_not_lose_the_others():
     found = accelerator.work_through(todo, 0.5)
     assert [record["passed"] for record in found["checks"]] == [True, False]
     assert found["unfinished"] == ["b", "c"]
-    facts = {"device": {"line": "1 abacus"}, "command": "x", "machine": "m", "versions": {"jax": "1"}}
+    facts = {
+        "device": {"line": "1 abacus", "platform": "cpu"},
+        "command": "x",
+        "machine": "m",
+        "versions": {"jax": "1"},
+    }
     page = accelerator.page({**found, **facts, "seconds": 1.0, "others_share": 0.5})
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
     assert ["a: out of memory", "nan", "0", "NO"] in lines
     assert ["few classes", "9.0 (8.0–10.0)", "trainings/min", "", "", ""] in lines
     assert "Not finished in time: b; c." in page
+    assert "it is compared with itself" in page
