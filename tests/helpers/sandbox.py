@@ -33,7 +33,8 @@ TOO_LONG = ("configs/remedies_1d.py",)
 # Configs whose data sets are prepared from /data.
 NEED_DATA = ("imdb_wiki.py", "agedb.py", "nyud2.py")
 # Words by which a program says what is missing.
-MISSING = ("does not exist", "is not prepared", "no such", "not found", "is no folder", "has no", "needs", "need the")
+MISSING = ("does not exist", "is not prepared", "no such", "No such", "not found", "is no folder", "has no", "holds no")
+MISSING += ("needs", "need the")
 # Programs that train, or test weights under a config.
 CONFIGURED = ("launch/study.py", "launch/train.py", "launch/evaluate.py")
 RESULTS = ("fig3", "fair", "theory", "tabular")
