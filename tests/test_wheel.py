@@ -14,7 +14,7 @@ from paths import ROOT
 from regcls_jax.store.files import read_json
 
 FOLDERS = {"regcls_jax": "regcls_jax", "configs": "regcls_jax/configs", "launch": "regcls_jax/launch"}
-SHIPPED = (".py", ".csv", ".j2", ".typed")
+SHIPPED = (".py", ".csv", ".css", ".j2", ".js", ".typed")
 
 
 def pip(*arguments):

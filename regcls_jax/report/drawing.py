@@ -2,6 +2,7 @@
 
 import functools
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ BANDS = {
     "std": "band: ± 1 standard deviation over functions × repetitions",
     "paper": "band: ± standard deviation over functions of that over repetitions",
 }
+# Inches of a letter, and of what stands beside a name in a legend.
+LETTER, HANDLE = 0.085, 0.65
 # Pixels of a PNG: as many as a page shows.
 WIDTH = 1300
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -124,6 +127,17 @@ def finish_panel(axes: Axes, cell: pd.DataFrame, title: str, notes: list[str]) -
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _columns(names: Sequence[str], width: float, most: int) -> int:
+    """The columns of a legend that fits a figure `width` inches wide: what is wider would be cut off at both sides."""
+    rows = -(-len(names) // most)
+    while rows < len(names):
+        widest = [max(map(len, names[start : start + rows])) for start in range(0, len(names), rows)]
+        if sum(HANDLE + LETTER * letters for letters in widest) <= width:
+            break
+        rows += 1
+    return max(1, -(-len(names) // max(rows, 1)))
+
+
 def finish_figure(
     figure: Figure, grid: Iterable[Axes], order: Iterable[str], x: str, y: str, *, bands: str = ""
 ) -> None:
@@ -134,11 +148,10 @@ def finish_figure(
     if bands:
         lines.append(Patch(color="0.5", alpha=0.3, linewidth=0))
         shown.append(bands)
-    # More would be cut off at both sides: a row has room for so many words.
-    most = 4 if bands else 8
-    columns = -(-len(shown) // -(-len(shown) // most))
+    columns = _columns(shown, figure.get_figwidth(), 4 if bands else 8)
     figure.legend(lines, shown, loc="outside upper center", ncols=columns, frameon=False)
-    figure.supxlabel(x)
+    letters = int(figure.get_figwidth() / (1.25 * LETTER))
+    figure.supxlabel("\n".join(textwrap.fill(line, letters) for line in x.split("\n")))
     figure.supylabel(y)
 
 

@@ -33,7 +33,7 @@ def table(report, title):
 def test_the_candidate_with_the_lowest_validation_error_stands_for_its_arm(workdir):
     """Not the one with the lowest test error."""
     report = build(workdir, figures=False)
-    assert list(table(report, "Test errors").index) == ["reg", "cls", "lds", *TRIVIAL]
+    assert list(table(report, "Test errors").index) == ["reg", "cls", "LDS", *TRIVIAL]
     assert table(report, "Test errors").loc["cls", "RMSE all"].startswith("0.9")
     candidates = table(report, "Candidates").set_index("candidate")
     assert candidates["taken"].to_dict() == {"cls_lam_0.1": "", "cls_lam_1.0": "yes"}
