@@ -33,20 +33,12 @@ TOO_LONG = ("configs/tab5.py", "configs/remedies_1d.py")
 # Configs whose data sets are prepared from /data.
 NEED_DATA = ("imdb_wiki.py", "agedb.py", "nyud2.py")
 # Words by which a program says what is missing.
-MISSING = (
-    "does not exist",
-    "is not prepared",
-    "no such",
-    "not found",
-    "is no folder",
-    "has no",
-    "holds no",
-    "needs",
-    "need the",
-)
+MISSING = ("does not exist", "is not prepared", "no such", "not found", "is no folder", "has no", "holds no")
+MISSING += ("needs", "need the")
 # Programs that train, or test weights under a config.
 CONFIGURED = ("launch/study.py", "launch/train.py", "launch/evaluate.py")
-RESULTS = ("fig3", "fair", "theory", "tabular")
+# Folders of results/ that commands report, and the small one that stands for each: report/test_results.py has them all.
+RESULTS = {"fig3": "breakfast", "fair": "breakfast", "theory": "breakfast", "tabular": "tabular"}
 SMALL_TREES = {"configs", "launch", "benchmarks"}
 VIDEOS = tuple(f"P{person:02d}_cam01_P{person:02d}_coffee" for person in (3, 5, 6, 8, 9))
 
@@ -89,9 +81,9 @@ def make(folder):
     project.mkdir()
     for name in SMALL_TREES:
         (project / name).symlink_to(ROOT / name)
-    for name in RESULTS:
+    for name, stored in RESULTS.items():
         ignored = shutil.ignore_patterns("report", "*.svg")
-        shutil.copytree(ROOT / "results" / name, project / "results" / name, ignore=ignored)
+        shutil.copytree(ROOT / "results" / stored, project / "results" / name, ignore=ignored)
     shared.mkdir(parents=True)
     write_faces(project / "new_photos", [25, 40, 70], 32)
     write_pairs(project / "other_rooms", 3)
