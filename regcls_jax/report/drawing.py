@@ -4,7 +4,7 @@ import functools
 import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -21,8 +21,8 @@ from regcls_jax.report.tables import label
 TICKS = (4, 16, 64, 256, 1024)
 PAPER = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 FONTS: dict[Any, Any] = {"font.size": 11, "axes.titlesize": 12, "axes.labelsize": 11, "svg.fonttype": "none"}
-
-
+# A change by more than this (per cent) would hide all others.
+WIDEST = 60.0
 # What a legend says of the bands, by shading (`statistics.shading`).
 BANDS = {
     "std": "band: ± 1 standard deviation over functions × repetitions",
@@ -78,10 +78,6 @@ def over(part: pd.DataFrame, column: str, kind: str) -> tuple[list[float], np.nd
     means = np.array([finite_mean(piece["mse"]) for piece in pieces.values()])
     halves = np.array([shading(piece["mse"], piece["function"], kind) for piece in pieces.values()])
     return list(pieces), means, halves
-
-
-# A change by more than this (per cent) would hide all others.
-WIDEST = 60.0
 
 
 def effect_rows(
@@ -162,6 +158,36 @@ def class_axis(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_xticks(counts, [str(count) for count in counts])
 
 
+class Panel(NamedTuple):
+    """One cell of a study with its axes; `value` is that of its row of panels."""
+
+    axes: Axes
+    value: Any
+    sampling: str
+    cell: pd.DataFrame
+
+
+def cell_panels(rows: pd.DataFrame, down: str, tall: float) -> tuple[Figure, list[list[Panel]]]:
+    """A figure with a panel per value of the column `down` (rows, `tall` inches each) and sampling (columns).
+
+    Raises ValueError for a scenario or sampling that the paper does not have.
+    """
+    cells = sort_cells(rows[[*CELL, "noise"]].drop_duplicates())
+    across = [name for name in SAMPLINGS if name in set(cells["sampling"])]
+    values = list(cells[down].unique())
+    size = (3.1 * len(across) + 0.8, tall * len(values) + 1.2)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(values), len(across), sharex=True, sharey="row", squeeze=False)
+    panels = [
+        [
+            Panel(axes, value, sampling, rows[(rows[[down, "sampling"]] == [value, sampling]).all(axis=1)])
+            for sampling, axes in zip(across, line, strict=True)
+        ]
+        for value, line in zip(values, grid, strict=True)
+    ]
+    return figure, panels
+
+
 CLASSES = "number of classes\ngap: mean |reg − reg+cls| over class counts (in brackets the mean of reg+cls − reg)"
 
 
@@ -197,21 +223,15 @@ def class_count_figure(rows: pd.DataFrame, kind: str = "std", *, down: str, titl
     Raises:
       ValueError: a scenario or sampling that the paper does not have, or an unknown shading.
     """
-    cells = sort_cells(rows[[*CELL, "noise"]].drop_duplicates())
-    across = [name for name in SAMPLINGS if name in set(cells["sampling"])]
-    values = list(cells[down].unique())
     with matplotlib.rc_context(FONTS):
-        size = (3.1 * len(across) + 0.8, 2.5 * len(values) + 1.2)
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(values), len(across), sharex=True, sharey="row", squeeze=False)
-        for value, row in zip(values, grid, strict=True):
-            parts = [rows[(rows[[down, "sampling"]] == [value, sampling]).all(axis=1)] for sampling in across]
-            notes = [_class_panel(axes, part, kind) for axes, part in zip(row, parts, strict=True)]
-            row[0].set_ylim(0.0, 1.3 * row[0].get_ylim()[1])  # the print stands above the bands
-            for sampling, axes, part, lines in zip(across, row, parts, notes, strict=True):
-                class_axis(axes, rows)
-                finish_panel(axes, part, f"{title.format(value)} · {sampling}", lines)
-        finish_figure(figure, grid.flat, map(label, STYLES), CLASSES, "test MSE", bands=BANDS[kind])
+        figure, panels = cell_panels(rows, down, tall=2.5)
+        for line in panels:
+            notes = [_class_panel(panel.axes, panel.cell, kind) for panel in line]
+            line[0].axes.set_ylim(0.0, 1.3 * line[0].axes.get_ylim()[1])  # the print stands above the bands
+            for panel, text in zip(line, notes, strict=True):
+                class_axis(panel.axes, rows)
+                finish_panel(panel.axes, panel.cell, f"{title.format(panel.value)} · {panel.sampling}", text)
+        finish_figure(figure, figure.axes, map(label, STYLES), CLASSES, "test MSE", bands=BANDS[kind])
     return figure
 
 

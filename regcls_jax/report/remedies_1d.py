@@ -10,7 +10,7 @@ from regcls_jax.report.paper.fair import DATA_SET, select
 from regcls_jax.report.shots_figure import shots_figure
 from regcls_jax.report.statistics import Interval, finite_mean, interval, of_log_ratios
 from regcls_jax.report.tables import TRIVIAL, Table, arm_place, label, percent_change
-from regcls_jax.report.verdicts import Against, best_verdict, headline
+from regcls_jax.report.verdicts import Against, best_verdict, headline, trivial_levels
 from regcls_jax.store.groups import GroupResults
 
 SIGNS = "Changes are arm − reg, standardised, in per cent of its test MSE: negative means that the arm is better."
@@ -76,13 +76,12 @@ def remedies_verdict(rows: pd.DataFrame, groups: GroupResults) -> str:
     best = min(known, key=lambda arm: known[arm][0])
     judged = "reg_cls" if "reg_cls" in known else best
     raw = f"; {label('reg')} on raw targets {percent_change(*changes['reg'])}" if "reg" in changes else ""
-    trivial = rows[(rows["split"] == "test") & rows["arm"].isin(TRIVIAL)].groupby("arm")[ALL].agg(finite_mean)
-    levels = ", ".join(f"{label(str(arm))} {mean:.3f}" for arm, mean in trivial.items())
     return (
         f"**{headline(label(judged), [Against(label(BASELINE), *known[judged])])}** Change of the test MSE by "
         f"{label(judged)}: {percent_change(*known[judged])}; the largest gain of {len(known)} remedies: {label(best)} "
         f"{percent_change(*known[best])}{raw} (95 % t intervals over functions, not corrected for their number). "
-        f"Mean test MSE: {label(BASELINE)} {finite_mean(picked.loc[picked['arm'] == BASELINE, ALL]):.3f}, {levels}."
+        f"Mean test MSE: {label(BASELINE)} {finite_mean(picked.loc[picked['arm'] == BASELINE, ALL]):.3f}, "
+        f"{trivial_levels(rows)}."
     )
 
 

@@ -76,13 +76,20 @@ class Study(NamedTuple):
 REPORTS: dict[str, Study] = {
     "fig3": Study(
         fig3_tables,
-        {"answer": answer_figure, "figure": fig3_figure, "differences": fig3_differences},
+        {
+            "answer": lambda rows, shading: answer_figure(rows),
+            "figure": fig3_figure,
+            "differences": lambda rows, shading: fig3_differences(rows),
+        },
         verdict=loss_verdict,
     ),
     "fig4": Study(fig4_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",), verdict=lambda_verdict),
     "tab1": Study(tab1_tables, {"figure": fig4_figure}, (*VALIDATION, "test"), ("lam",), verdict=lambda_verdict),
     "fig5": Study(
-        fig5_tables, {"figure": fig5_figure, "differences": fig5_differences}, settings=("noise",), verdict=loss_verdict
+        fig5_tables,
+        {"figure": fig5_figure, "differences": lambda rows, shading: fig5_differences(rows)},
+        settings=("noise",),
+        verdict=loss_verdict,
     ),
     "fair": Study(
         fair_tables,

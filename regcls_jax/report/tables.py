@@ -105,6 +105,10 @@ class Report(NamedTuple):
     verdict: str
 
 
+# What the name of an arm may end with: a number of classes, λ, a standardised output.
+_SETTING = r"\d+|lam_[^_]+|std"
+
+
 def label(arm: str) -> str:
     """What a reader sees for an arm; one that is no variant of an arm with a label keeps its name."""
     name, comma, values = arm.partition(", ")
@@ -122,10 +126,9 @@ def label(arm: str) -> str:
 
 def _settings(text: str) -> list[str]:
     """What follows the name of an arm, in words; a number alone counts classes. Empty where some of it has no word."""
-    if not re.fullmatch(r"(\d+|lam_[^_]+|std)(_(\d+|lam_[^_]+|std))*", text):
+    if not re.fullmatch(rf"({_SETTING})(_({_SETTING}))*", text):
         return []
-    found = re.findall(r"lam_[^_]+|std|\d+", text)
-    return [f"λ {part[4:]}" if part.startswith("lam_") else {"std": "standardised"}.get(part, part) for part in found]
+    return [re.sub("^lam_", "λ ", part.replace("std", "standardised")) for part in re.findall(_SETTING, text)]
 
 
 def arm_place(arm: str) -> tuple[bool, int]:

@@ -10,7 +10,7 @@ import pandas as pd
 from regcls_jax.report import tables
 from regcls_jax.report.effects import Effect, Group, Question, effects
 from regcls_jax.report.paper.groups import by_balance
-from regcls_jax.report.statistics import Interval
+from regcls_jax.report.statistics import Interval, finite_mean
 from regcls_jax.report.tables import TRIVIAL, label, number
 
 VERBS = {"lower": "beats", "higher": "is worse than", "open": "does not clearly differ from", "unknown": "lies beside"}
@@ -111,6 +111,12 @@ def verdict(
     if known:
         parts.append(f"Mean {error}: {', '.join(known)}.")
     return " ".join(parts)
+
+
+def trivial_levels(rows: pd.DataFrame) -> str:
+    """The mean test MSE of the trivial predictors as text: "constant 0.745, median 0.788"."""
+    trivial = rows[(rows["split"] == "test") & rows["arm"].isin(TRIVIAL)].groupby("arm")["mse"].agg(finite_mean)
+    return ", ".join(f"{label(str(arm))} {number(mean)}" for arm, mean in trivial.items())
 
 
 def effects_verdict(found: Sequence[Effect], *, error: str = "test MSE", where: str = "", note: str = TWO_WAY) -> str:

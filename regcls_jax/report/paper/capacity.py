@@ -10,8 +10,8 @@ from regcls_jax.report.paper.edges import edge
 from regcls_jax.report.paper.fair import best_of
 from regcls_jax.report.paper.fig4 import VALIDATION
 from regcls_jax.report.statistics import FACTORS, Comparison, Interval, compare, finite_mean, mean_difference, paired
-from regcls_jax.report.tables import TRIVIAL, Table, label, number, percent
-from regcls_jax.report.verdicts import best_verdict
+from regcls_jax.report.tables import Table, label, number, percent
+from regcls_jax.report.verdicts import best_verdict, trivial_levels
 
 PANEL = ["scenario", "sampling", "optimizer", "units"]
 SETTING = ["learning_rate", "scale", "lam"]
@@ -288,10 +288,8 @@ def capacity_verdict(rows: pd.DataFrame) -> str:
     for optimizer, several in by_optimizer.items():
         better, worse = (sum(hit) for hit in zip(*((e.ends.high < 0, e.ends.low > 0) for e in several), strict=True))
         sentences.append(f"with {OPTIMIZERS[optimizer]} better in {better} and worse in {worse} of {len(several)}")
-    trivial = rows[(rows["split"] == "test") & rows["arm"].isin(TRIVIAL)].groupby("arm")["mse"].agg(finite_mean)
-    levels = ", ".join(f"{arm} {number(mean)}" for arm, mean in trivial.items())
     return (
         f"**reg+cls against reg, by sampling and model size: {'; '.join(sentences)}.** Test MSE at equal budgets of "
         "settings, picked on val; counted is where the 95 % interval over functions and repetitions excludes zero, "
-        f"which one in twenty does by chance. Trivial predictors: {levels}."
+        f"which one in twenty does by chance. Trivial predictors: {trivial_levels(rows)}."
     )

@@ -1,6 +1,7 @@
 """Figures 3 and 5 as differences: what classes change, run by run, with intervals and the published means."""
 
 import functools
+import itertools
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regcls_jax.report.drawing import FONTS, PAPER, class_axis, finish_figure
+from regcls_jax.report.drawing import FONTS, PAPER, cell_panels, class_axis, finish_figure
 from regcls_jax.report.effects import Effect, Group, Question, effects
 from regcls_jax.report.palette import BLACK, BLUE, GREY, ORANGE, VERMILION
 from regcls_jax.report.paper.published import CELL, SAMPLINGS, published_fig3, sort_cells
@@ -71,14 +72,11 @@ def _panel(axes: Axes, cell: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> 
         axes.plot(theirs["classes"], gaps, label=PUBLISHED, zorder=4, **style)
 
 
-def differences_figure(
-    rows: pd.DataFrame, kind: str = "std", *, down: str, title: str, pairs: Sequence[tuple[str, str]]
-) -> Figure:
+def differences_figure(rows: pd.DataFrame, *, down: str, title: str, pairs: Sequence[tuple[str, str]]) -> Figure:
     """Paired differences in test MSE over class counts, with two-way 95 % intervals; published means as diamonds.
 
     Args:
       rows: test rows of the study.
-      kind: not used: the intervals are those of the mean, whatever the shading of the paper's figures is.
       down: the column that the rows of panels stand for; samplings are across.
       title: its value in the titles, a format.
       pairs: of `SERIES`, as far as the rows hold them.
@@ -86,25 +84,18 @@ def differences_figure(
     Raises:
       ValueError: runs that should pair up do not, or a scenario or sampling is not one of the paper's.
     """
-    cells = sort_cells(rows[[*CELL, "noise"]].drop_duplicates())
-    across = [name for name in SAMPLINGS if name in set(cells["sampling"])]
-    values = list(cells[down].unique())
     with matplotlib.rc_context(FONTS):
-        size = (3.1 * len(across) + 0.8, 2.4 * len(values) + 1.2)
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(values), len(across), sharex=True, sharey="row", squeeze=False)
-        for value, row in zip(values, grid, strict=True):
-            for sampling, axes in zip(across, row, strict=True):
-                cell = rows[(rows[[down, "sampling"]] == [value, sampling]).all(axis=1)]
-                if len(cell):
-                    _panel(axes, cell, pairs)
-                class_axis(axes, rows)
-                axes.tick_params(which="minor", length=0)
-                axes.set_title(f"{title.format(value)} · {sampling}" + ("" if len(cell) else ": not run"))
-                axes.grid(axis="y", alpha=0.25)
-                axes.spines[["top", "right"]].set_visible(False)
+        figure, panels = cell_panels(rows, down, tall=2.4)
+        for axes, value, sampling, cell in itertools.chain.from_iterable(panels):
+            if len(cell):
+                _panel(axes, cell, pairs)
+            class_axis(axes, rows)
+            axes.tick_params(which="minor", length=0)
+            axes.set_title(f"{title.format(value)} · {sampling}" + ("" if len(cell) else ": not run"))
+            axes.grid(axis="y", alpha=0.25)
+            axes.spines[["top", "right"]].set_visible(False)
         order = [*map(_name, pairs), PUBLISHED]
-        finish_figure(figure, grid.flat, order, "number of classes (below 0: the first is better)", Y)
+        finish_figure(figure, figure.axes, order, "number of classes (below 0: the first is better)", Y)
     return figure
 
 
@@ -138,14 +129,13 @@ def _answer_line(axes: Axes, at: float, effect: Effect, named: bool) -> None:
     )
 
 
-def answer_figure(rows: pd.DataFrame, kind: str = "std") -> Figure:
+def answer_figure(rows: pd.DataFrame) -> Figure:
     """The answer of Fig. 3 in one picture: what classes change per sampling, beside regression with the same λ.
 
     The title is the verdict of the imbalanced samplings (`verdicts.headline`), so it follows the rows.
 
     Args:
       rows: test rows of the study; of scenarios, clean and noisy count, or what there is.
-      kind: not used, see `differences_figure`.
 
     Raises:
       ValueError: as `differences_figure`.
