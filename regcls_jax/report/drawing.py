@@ -146,9 +146,14 @@ def finish_figure(
         shown.append(bands)
     columns = _columns(shown, figure.get_figwidth(), 4 if bands else 8)
     figure.legend(lines, shown, loc="outside upper center", ncols=columns, frameon=False)
-    letters = int(figure.get_figwidth() / (1.25 * LETTER))
-    figure.supxlabel("\n".join(textwrap.fill(line, letters) for line in x.split("\n")))
-    figure.supylabel(y)
+    figure.supxlabel(_fitted(x, figure.get_figwidth()))
+    figure.supylabel(_fitted(y, figure.get_figheight()))
+
+
+def _fitted(name: str, inches: float) -> str:
+    """The name of an axis in lines as long as it: longer ones would be cut off."""
+    letters = int(inches / (1.25 * LETTER))
+    return "\n".join(textwrap.fill(line, letters) for line in name.split("\n"))
 
 
 def class_axis(axes: Axes, rows: pd.DataFrame) -> None:
