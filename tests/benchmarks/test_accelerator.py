@@ -4,12 +4,6 @@ import math
 import time
 
 import pytest
-from paths import ROOT
-
-
-@pytest.fixture(autouse=True)
-def benchmarks(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
 
 
 def test_a_worker_trains_steps_and_small_models(small_network):

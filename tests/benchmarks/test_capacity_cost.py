@@ -10,8 +10,7 @@ from configs import capacity
 from regcls_jax.study.runs import expand
 
 
-def test_costs_from_rates(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_costs_from_rates():
     import capacity_cost
     import measure
 
@@ -31,8 +30,7 @@ def test_costs_from_rates(monkeypatch):
 
 
 @pytest.mark.parametrize("setting", [{"epochs": 2}, {"balanced": True, "classes": 4}, {"regression": "bmc"}])
-def test_what_was_not_measured_has_no_cost(setting, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_what_was_not_measured_has_no_cost(setting):
     import capacity_cost
 
     config = {"data": {"functions": 3, "repetitions": 5}, "arms": {"reg": {"lam": 1.0}, "odd": setting}}

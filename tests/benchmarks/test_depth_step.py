@@ -3,16 +3,14 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from paths import ROOT
 
 from regcls_jax.loop.depth import DepthRun
 from regcls_jax.models.depth import depth_network
 
 
 @pytest.mark.parametrize(("layers", "classes"), [(18, 0), (50, 10)])
-def test_the_network_in_pytorch_is_the_same(monkeypatch, layers, classes):
+def test_the_network_in_pytorch_is_the_same(layers, classes):
     pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import torch_depth_worker
 
     run = DepthRun(

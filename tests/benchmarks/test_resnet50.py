@@ -15,8 +15,7 @@ PROGRAM = ROOT / "benchmarks" / "resnet50.py"
 
 
 @pytest.fixture
-def resnet_cost(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def resnet_cost():
     import resnet_cost
 
     return resnet_cost

@@ -102,7 +102,9 @@ def test_an_array_of_which_one_task_is_killed_and_one_preempted_gives_the_rows_o
     assert watched.stdout.startswith("8 of 8 trainings are done.\n"), watched.stderr
     assert "training" in watched.stderr
     wait_for(lambda: not (tmp_path / "claims").exists(), TIME_LIMIT)
-    assert "Requeued job" in said(1 - killed)
+    warned = 1 - killed
+    assert "this job is preempted" in said(warned)
+    wait_for(lambda: said(warned).count(f"Task {warned}: ") == 2, TIME_LIMIT)  # started again
     pd.testing.assert_frame_equal(rows_of(tmp_path), rows, check_exact=True)
 
 
