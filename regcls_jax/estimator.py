@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -13,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from regcls_jax import binning
 from regcls_jax.data.source import Problem
+from regcls_jax.losses.registry import AUXILIARY
 from regcls_jax.study.fit import fit, predict
 from regcls_jax.study.runs import Run
 
@@ -73,7 +73,11 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
       classes: uniform classes over the range of the targets, at most one for two training rows; 0: plain regression.
       lam: weight of the regression loss, in standard deviations of the targets.
       balanced: equalised classes and keep masks (Eq. 12 and 13).
-      decoded: what predicts: the value head ("value"), or the class probabilities by "expectation", "median", "argmax".
+      auxiliary: what is added to the regression loss: the cross-entropy over the classes ("classification"), soft or
+        ordinal classes ("hl_gauss", "two_hot", "corn", ...), or, with classes=0, what shapes the features ("ranksim",
+        "conr", ...) or has a head of its own ("evidential"; "uvote", which needs `reweight`); see docs/remedies.md.
+      decoded: what predicts: the value head ("value"), the class probabilities by "expectation", "median" or "argmax",
+        or the "head" that the auxiliary loss has.
       regression: the regression loss, such as "squared_error", "huber", "absolute_error".
       reweight: weights of the regression loss by the density of the targets: "none", "inverse" or "sqrt_inv".
       lds: whether that density is smoothed.
@@ -98,6 +102,7 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         *,
         lam: float = 1.0,
         balanced: bool = False,
+        auxiliary: str = "classification",
         decoded: str = "value",
         regression: str = "squared_error",
         reweight: str = "none",
@@ -116,6 +121,7 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         self.classes = classes
         self.lam = lam
         self.balanced = balanced
+        self.auxiliary = auxiliary
         self.decoded = decoded
         self.regression = regression
         self.reweight = reweight
@@ -163,13 +169,16 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         room = rows // 2  # so few rows that there is none for two classes leave plain regression
         run = {
             **{name: getattr(self, name) for name in ("lam", "regression", "reweight", "lds", "activation", "epochs")},
+            **{"auxiliary": self.auxiliary, "decoded": self.decoded},
             **{"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "decay": "decoupled"},
             **{"inputs": "standardised", "output": "standardised", "loss_in": "std", "schedule": "cosine"},
             **{"hidden": tuple(self.hidden), "batch_size": min(self.batch_size, rows)},
             **{"best_on": "val" if self.early_stopping else ""},
         }
         if room >= 2 or not self.classes:
-            run |= {"classes": min(self.classes, room), "balanced": self.balanced, "decoded": self.decoded}
+            run |= {"classes": min(self.classes, room), "balanced": self.balanced}
+        else:
+            run |= {"auxiliary": "classification", "decoded": "value"}
         runs = [Run(arm="RegClsRegressor", data=_Given(seed), seed=seed, **run) for seed in seeds]
         self.models_ = fit(runs, lambda spec: problem, chunk=min(self.n_seeds, SIDE_BY_SIDE))
         bins = self.models_[0].bins
@@ -187,17 +196,23 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         return Problem(np.asarray(x, np.float32), y.astype(np.float32), splits, weights=weights)
 
     def _predictions(self, X: Any) -> list[Any]:
-        """What every model predicts for inputs [n, D]: value [n] and logits [n, C] or None, in float64."""
+        """What every model predicts for inputs [n, D]: value [n] and class probabilities [n, C] or None, in float64."""
         x = np.asarray(X, np.float32)
         padded = np.pad(x, ((0, -len(x) % BLOCK), (0, 0)))
+        loss = AUXILIARY[self.auxiliary]
         found = []
         for model in self.models_:
             parts = [predict(model, padded[start : start + BLOCK]) for start in range(0, len(padded), BLOCK)]
-            value = np.concatenate([np.asarray(part.value, np.float64) for part in parts])[: len(x)]
-            logits = None
-            if parts[0].logits is not None:
-                logits = np.concatenate([np.asarray(part.logits, np.float64) for part in parts])[: len(x)]
-            found.append((value, logits))
+            values = [part.value for part in parts]
+            if loss.head and self.decoded == "head":
+                values = [model.mean + model.std * loss.head.value(part.logits)[0] for part in parts]
+            value = np.concatenate(values).astype(np.float64)[: len(x)]
+            probabilities = None
+            if self.edges_ is not None:
+                each = [np.asarray(loss.probabilities(part.logits), np.float64) for part in parts]
+                probabilities = np.concatenate(each)[: len(x)]
+                probabilities /= probabilities.sum(1, keepdims=True)  # in float64, too, they sum to 1
+            found.append((value, probabilities))
         return found
 
     def predict(self, X: Any) -> np.ndarray:
@@ -211,7 +226,7 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         return np.mean([value for value, _ in self._predictions(X)], 0)
 
     def _probabilities(self, X: Any) -> np.ndarray:
-        return np.mean([softmax(logits, 1) for _, logits in self._predictions(X)], 0)
+        return np.mean([probabilities for _, probabilities in self._predictions(X)], 0)
 
     def predict_distribution(self, X: Any) -> Distribution:
         """The class probabilities of inputs [n, D], the mean over the seeds, over `edges_`.

@@ -78,6 +78,36 @@ def test_class_probabilities_predict(diabetes):
         rc.RegClsRegressor(classes=0, **SMALL).fit(x, y).predict_distribution(x)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"auxiliary": "hl_gauss", "decoded": "expectation"},
+        {"auxiliary": "corn", "decoded": "median"},
+        {"auxiliary": "coral", "decoded": "expectation"},
+        {"classes": 0, "auxiliary": "ranksim", "lam": 10.0},
+        {"classes": 0, "auxiliary": "evidential", "decoded": "head"},
+        {"classes": 0, "auxiliary": "uvote", "decoded": "head", "reweight": "sqrt_inv"},
+    ],
+)
+def test_every_kind_of_auxiliary_loss_predicts_as_the_engine_measures_it(diabetes, settings):
+    x, y, test = diabetes
+    model = rc.RegClsRegressor(**{"classes": 10, **settings}, epochs=30).fit(x[~test], y[~test])
+    found = model.predict(x[~test])
+    assert np.mean(np.abs(found - y[~test])) == pytest.approx(model.models_[0].errors["train"]["mae"], rel=1e-4)
+    assert np.mean(np.abs(model.predict(x[test]) - y[test])) < 0.9 * np.mean(np.abs(y[test] - np.median(y[~test])))
+    if model.edges_ is not None:
+        distribution = model.predict_distribution(x[test])
+        assert distribution.probabilities.min() >= 0
+        np.testing.assert_allclose(distribution.probabilities.sum(1), 1)
+
+
+def test_too_few_rows_for_classes_leave_plain_regression():
+    """Of whatever the classes were for."""
+    x, y = np.arange(3.0)[:, None], np.arange(3.0)
+    model = rc.RegClsRegressor(auxiliary="corn", decoded="median", **SMALL)
+    assert np.isfinite(model.fit(x, y).predict(x)).all()
+
+
 def test_weights_count(diabetes):
     x, y, _ = diabetes
     high = y > np.quantile(y, 0.8)
@@ -112,6 +142,7 @@ def test_in_a_pipeline_and_a_search(diabetes):
         ({"lam": -1.0}, "lam must be positive"),
         ({"decoded": "mode"}, "unknown decoded 'mode'; one of value, expectation"),
         ({"hidden": ()}, "hidden must list the widths of at least one layer"),
+        ({"auxiliary": "ranksim"}, "auxiliary 'ranksim' reads no classes; set classes to 0"),
         ({"regression": "hubble"}, "unknown regression 'hubble'"),
     ],
 )
