@@ -21,6 +21,24 @@ class Progress(NamedTuple):
     processes: int
 
 
+def ended_tasks(logs: Path, since: float) -> list[Path]:
+    """What each task said (its .err) that was submitted at the time `since` or later, once all of them have ended.
+
+    Until then none. By submitit's files: a task writes a result when it ends or fails, not where it is killed, which
+    Slurm requeues.
+    """
+    submitted = [path for path in logs.glob("*_submitted.pkl") if path.stat().st_mtime >= since]
+    tasks = sorted(path.name.removesuffix("_submitted.pkl") for path in submitted)
+    if not all(any(logs.glob(f"{task}_*_result.pkl")) for task in tasks):
+        return []
+    return [logs / f"{task}_0_log.err" for task in tasks]
+
+
+def last_line(said: str) -> str:
+    """The last line of what a task that failed said."""
+    return next((line for line in reversed(said.split("\n")) if line.strip()), "it was killed")
+
+
 class Watcher:
     """Looks at a sweep again and again; files of rows are read once."""
 

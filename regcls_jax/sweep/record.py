@@ -73,12 +73,12 @@ def read_record(path: Path) -> Record:
     return Record(**{**content, "pieces": pieces, "commands": tuple(map(tuple, content["commands"]))})
 
 
-def newest_record(workdir: Path) -> Record:
-    """What was submitted last to a work directory. Raises ValueError where nothing was."""
+def newest_record(workdir: Path) -> Path:
+    """The file of what was submitted last to a work directory. Raises ValueError where nothing was."""
     records = sorted((workdir / FOLDER).glob("[!.]*.json"), key=lambda path: path.stat().st_mtime)
     if not records:
         raise ValueError(f"{workdir} holds no sweep; launch/sweep.py --slurm, or --cluster=local, starts one")
-    return read_record(records[-1])
+    return records[-1]
 
 
 def check_versions(record: Record) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from regcls_jax import shipped
 from regcls_jax.sweep import pieces, record, submit
 from regcls_jax.sweep.pieces import Piece
-from regcls_jax.sweep.progress import Progress, Watcher, follow
+from regcls_jax.sweep.progress import Progress, Watcher, ended_tasks, follow, last_line
 from regcls_jax.sweep.task import Task
 
 
@@ -54,10 +54,20 @@ def start(
 def watch(workdir: Path) -> str:
     """Shows the progress of what was submitted last to a work directory, until it is done. Returns what to say then.
 
-    Raises ValueError where nothing was submitted, and the errors of `Watcher.look`.
+    Raises ValueError where nothing was submitted, ChildProcessError where all tasks have ended and something is not
+    done, and the errors of `Watcher.look`.
     """
-    submitted = record.newest_record(workdir).pieces
-    return _done(workdir, submitted, follow(Watcher(workdir, submitted)))
+    newest = record.newest_record(workdir)
+    submitted, since = record.read_record(newest).pieces, newest.stat().st_mtime
+    logs = workdir / record.FOLDER / record.LOGS
+    now = follow(Watcher(workdir, submitted), ended=lambda: bool(ended_tasks(logs, since)))
+    if now.done < now.total:
+        said = ended_tasks(logs, since)[0]
+        raise ChildProcessError(
+            f"all tasks have ended, and {now.total - now.done} of {now.total} trainings are not done: "
+            f"{last_line(said.read_text())} (more in {said})"
+        )
+    return _done(workdir, submitted, now)
 
 
 def _done(workdir: Path, planned: Sequence[Piece], now: Progress) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regcls_jax.sweep.pieces import STUDY, TRAIN, Piece
-from regcls_jax.sweep.progress import Progress, Watcher, follow
+from regcls_jax.sweep.progress import Progress, Watcher, follow, last_line
 from regcls_jax.sweep.task import WARNING, Task
 
 SLURM, LOCAL = "slurm", "local"
@@ -156,7 +156,6 @@ def stay(jobs: Sequence[Any], watcher: Watcher) -> Progress:
             job.cancel()
         raise
     if failed := [job for job in jobs if job.exception() is not None]:
-        said = (failed[0].stderr() or "").split("\n")
-        last = next((line for line in reversed(said) if line.strip()), "it was killed")
+        last = last_line(failed[0].stderr() or "")
         raise ChildProcessError(f"{len(failed)} of {len(jobs)} tasks failed: {last} (more in {failed[0].paths.stderr})")
     return watcher.look()

@@ -14,7 +14,8 @@ from paths import ROOT
 from regcls_jax.store.claims import open_claims
 from regcls_jax.store.workdir import CLAIMS, WHOLE
 from regcls_jax.sweep import pieces, record, submit, task
-from regcls_jax.sweep.progress import Progress, Watcher, follow
+from regcls_jax.sweep.progress import Progress, Watcher, ended_tasks, follow
+from regcls_jax.sweep.start import watch
 
 FIG3, FACES = f"{ROOT}/configs/fig3.py:runlocal", f"{ROOT}/configs/utkface.py:runlocal"
 REQUEST = submit.Request("slurm", 8, nodes=1, cpus=4, gpus=0, memory=0, minutes=60, sbatch={}, options={})
@@ -116,7 +117,7 @@ def test_a_record_is_read_as_it_was_written(planned, tmp_path, monkeypatch):
     read = record.read_record(path)
     assert (read.commands, read.cwd, read.environment) == (made.commands, os.getcwd(), made.environment)
     assert [piece.runs for piece in read.pieces] == [piece.runs for piece in planned]
-    assert record.newest_record(tmp_path) == read
+    assert record.read_record(record.newest_record(tmp_path)) == read
     for piece in read.pieces:
         record.check_config(piece)
     path.write_text(path.read_text().replace('"b"', '"c"'))
@@ -155,6 +156,28 @@ def test_progress_is_read_from_the_folders(planned, tmp_path):
         assert claims.take(WHOLE)
         assert watcher.look() == Progress(3, total, 2)
         assert follow(watcher, ended=lambda: True) == Progress(3, total, 2)
+
+
+def test_watching_ends_with_the_tasks(planned, tmp_path):
+    """Those of the newest submission, once each has a result."""
+    pieces.settle(planned, tmp_path)
+    path = record.write_record(tmp_path, record.make_record(planned, [["study"], ["train"]]))
+    logs = path.parent / record.LOGS
+    logs.mkdir()
+    (logs / "3_0_submitted.pkl").touch()
+    os.utime(logs / "3_0_submitted.pkl", (1, 1))  # killed long ago
+    for name in ("7_0", "7_1"):
+        (logs / f"{name}_submitted.pkl").touch()
+        (logs / f"{name}_0_log.err").write_text("Traceback\nValueError: submitted with jax 1\n")
+    (logs / "7_0_0_result.pkl").touch()
+    since = path.stat().st_mtime
+    assert not ended_tasks(logs, since)
+    (logs / "7_1_0_result.pkl").touch()
+    assert ended_tasks(logs, since) == [logs / "7_0_0_log.err", logs / "7_1_0_log.err"]
+    total = sum(piece.trainings for piece in planned)
+    message = f"all tasks have ended, and {total} of {total} trainings are not done: ValueError: submitted with jax 1 "
+    with pytest.raises(ChildProcessError, match=message):
+        watch(tmp_path)
 
 
 def test_a_program_that_does_not_stop_is_killed():
