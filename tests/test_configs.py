@@ -202,6 +202,7 @@ def test_the_remedies_on_utkface_weigh_their_losses_as_published():
     assert (conr.scale * conr.lam, conr.scale, conr.conr_distance) == (1.0, 8.0, 1.0)  # recipes 2.6: beta 4, twice
     assert (ranksim.scale * ranksim.lam, ranksim.ranksim_gamma, ranksim.ranksim_strength) == (1.0, 100.0, 2.0)
     assert {found[name][0].decoded for name in ("hl_gauss", "corn")} == {"expectation"}
+    assert found["uvote"][0].output == "standardised"
 
 
 def test_the_arms_on_utkface_differ_in_what_they_ask_alone():

@@ -105,8 +105,9 @@ class Report(NamedTuple):
     verdict: str
 
 
-# What the name of an arm may end with: a number of classes, λ, a standardised output.
-_SETTING = r"\d+|lam_[^_]+|std"
+# What the name of an arm may end with: a number of classes, λ or that it was chosen, a standardised output.
+_SETTING = r"\d+|(?:lambda_)?lam_[^_]+|lambda|std"
+_WORDS = {"std": "standardised", "lambda": "λ chosen"}
 
 
 def label(arm: str) -> str:
@@ -128,7 +129,7 @@ def _settings(text: str) -> list[str]:
     """What follows the name of an arm, in words; a number alone counts classes. Empty where some of it has no word."""
     if not re.fullmatch(rf"({_SETTING})(_({_SETTING}))*", text):
         return []
-    return [re.sub("^lam_", "λ ", part.replace("std", "standardised")) for part in re.findall(_SETTING, text)]
+    return [_WORDS.get(part) or re.sub("^(lambda_)?lam_", "λ ", part) for part in re.findall(_SETTING, text)]
 
 
 def arm_place(arm: str) -> tuple[bool, int]:

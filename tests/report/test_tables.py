@@ -11,6 +11,8 @@ from regcls_jax.report.tables import label
         ("reg_cls", "reg+cls"),
         ("reg_cls_100_std", "reg+cls (100, standardised)"),
         ("reg_cls_bal_10_lam_0.1", "reg+cls bal (10, λ 0.1)"),
+        ("reg_cls_100_lambda", "reg+cls (100, λ chosen)"),
+        ("reg_cls_100_lambda_lam_0.1", "reg+cls (100, λ 0.1)"),
         ("reg_cls, lam 10.0", "reg+cls, lam 10.0"),
         ("reg_x_lambda, lam 3", "reg×λ, lam 3"),
         ("reg_mine", "reg_mine"),
