@@ -20,9 +20,10 @@ Test MAE here (median predictor 24.20): reg 11.83, reg_cls_100 12.13, reg_cls_ba
 reg_std 12.33, reg_cls_100_std 12.09, lds 10.80; tables in results/utkface/, what they say in docs/findings/faces.md.
 52 minutes on two cores with tests beside it; `quick` (180,000 images) 4 minutes, computed from that rate.
 
-remedies (docs/remedies.md; about 1 h 50 min on two cores, computed from that rate; run with 4 epochs, results/remedies/utkface/): reg and reg_std; 100
-classes with lambda .1, 1 and 10, each reported, with its validation error to choose by; LDS; HL-Gauss and CORN, read
-from the class head; RankSim and ConR at the ratios of their authors (100 and 2 x 4 times the loss in years),
+remedies (docs/remedies.md; about 1 h 50 min on two cores, computed from that rate; run with 4 epochs,
+results/remedies/utkface/): reg and reg_std; 100 classes with lambda .1, 1 and 10, each reported,
+with its validation error to choose by; LDS; HL-Gauss and CORN, read from the class head; RankSim and
+ConR at the ratios of their authors (100 and 2 x 4 times the loss in years),
 Rank-N-Contrast beside the regression, with one view; UVOTE with two voters, in standard deviations.
 Test MAE in 4 epochs: reg 13.28, reg_cls_100_lambda 13.67, hl_gauss 12.87, corn 13.07, uvote 12.91, lds 11.79.
 """
