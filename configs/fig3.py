@@ -70,7 +70,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         "reg_cls_no_decay": {"classes": 64, "weight_decay": 0.0},
     }
     if variant == "quick":
-        # Many repetitions of few cells, so that intervals say something. 256 or 1024 classes take longer than all.
+        # Many repetitions of few cells, so that intervals say something. 256 and 1024 classes would double the time.
         config.data.functions, config.data.repetitions = 5, 4
         config.data.scenarios, config.data.samplings = ("clean",), ("uniform", "severe")
         config.arms.reg_cls.classes = CLASSES[:3]

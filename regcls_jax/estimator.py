@@ -167,19 +167,19 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         problem = self._problem(X, y, weights, seeds[0])
         rows = len(problem.splits["train"])
         room = rows // 2  # so few rows that there is none for two classes leave plain regression
-        run = {
+        settings = {
             **{name: getattr(self, name) for name in ("lam", "regression", "reweight", "lds", "activation", "epochs")},
-            **{"auxiliary": self.auxiliary, "decoded": self.decoded},
+            **{name: getattr(self, name) for name in ("classes", "balanced", "auxiliary", "decoded")},
             **{"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "decay": "decoupled"},
             **{"inputs": "standardised", "output": "standardised", "loss_in": "std", "schedule": "cosine"},
             **{"hidden": tuple(self.hidden), "batch_size": min(self.batch_size, rows)},
             **{"best_on": "val" if self.early_stopping else ""},
         }
-        if room >= 2 or not self.classes:
-            run |= {"classes": min(self.classes, room), "balanced": self.balanced}
-        else:
-            run |= {"auxiliary": "classification", "decoded": "value"}
-        runs = [Run(arm="RegClsRegressor", data=_Given(seed), seed=seed, **run) for seed in seeds]
+        asked = Run(arm="RegClsRegressor", data=_Given(seeds[0]), seed=seeds[0], **settings)
+        if asked.classes > room:
+            plain = {"classes": 0, "balanced": False, "auxiliary": "classification", "decoded": "value"}
+            asked = dataclasses.replace(asked, **({"classes": room} if room >= 2 else plain))
+        runs = [dataclasses.replace(asked, data=_Given(seed), seed=seed) for seed in seeds]
         self.models_ = fit(runs, lambda spec: problem, chunk=min(self.n_seeds, SIDE_BY_SIDE))
         bins = self.models_[0].bins
         self.edges_ = None if bins is None else np.asarray(bins.edges, np.float64)
@@ -199,12 +199,13 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         """What every model predicts for inputs [n, D]: value [n] and class probabilities [n, C] or None, in float64."""
         x = np.asarray(X, np.float32)
         padded = np.pad(x, ((0, -len(x) % BLOCK), (0, 0)))
-        loss = AUXILIARY[self.auxiliary]
+        run = self.models_[0].run  # as trained, whatever the parameters are now
+        loss = AUXILIARY[run.auxiliary]
         found = []
         for model in self.models_:
             parts = [predict(model, padded[start : start + BLOCK]) for start in range(0, len(padded), BLOCK)]
             values = [part.value for part in parts]
-            if loss.head and self.decoded == "head":
+            if loss.head and run.decoded == "head":
                 values = [model.mean + model.std * loss.head.value(part.logits)[0] for part in parts]
             value = np.concatenate(values).astype(np.float64)[: len(x)]
             probabilities = None
@@ -221,8 +222,9 @@ class RegClsRegressor(RegressorMixin, BaseEstimator):
         X = validate_data(self, X, reset=False)
         if self.constant_ is not None:
             return np.full(len(X), self.constant_)
-        if self.decoded != "value" and self.edges_ is not None:
-            return np.asarray(binning.decode(self._probabilities(X), self.edges_, self.decoded))
+        rule = self.models_[0].run.decoded
+        if rule != "value" and self.edges_ is not None:
+            return np.asarray(binning.decode(self._probabilities(X), self.edges_, rule))
         return np.mean([value for value, _ in self._predictions(X)], 0)
 
     def _probabilities(self, X: Any) -> np.ndarray:

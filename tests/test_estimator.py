@@ -106,6 +106,16 @@ def test_too_few_rows_for_classes_leave_plain_regression():
     x, y = np.arange(3.0)[:, None], np.arange(3.0)
     model = rc.RegClsRegressor(auxiliary="corn", decoded="median", **SMALL)
     assert np.isfinite(model.fit(x, y).predict(x)).all()
+    with pytest.raises(ValueError, match="auxiliary 'evidential' reads no classes; set classes to 0"):
+        rc.RegClsRegressor(auxiliary="evidential", decoded="head", **SMALL).fit(x, y)
+
+
+def test_a_model_predicts_as_it_was_trained_whatever_its_parameters_are_now(diabetes):
+    x, y, _ = diabetes
+    model = rc.RegClsRegressor(classes=4, auxiliary="corn", decoded="median", **SMALL).fit(x, y)
+    found = model.predict(x)
+    model.set_params(auxiliary="evidential", decoded="head")
+    np.testing.assert_array_equal(model.predict(x), found)
 
 
 def test_weights_count(diabetes):
